@@ -1,0 +1,81 @@
+// The counters page: written by the dataplane, mapped read-only by the control process (the memfd is sealed
+// so that no writable mapping can be made from the descriptor it is given). Every field is a relaxed atomic
+// with one writer.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "channel/drop_reasons.hpp"
+#include "channel/messages.hpp"
+
+namespace espgate::channel {
+
+using Counter = std::atomic<std::uint64_t>;
+
+// One writer, so no locked instruction: a plain load, add and store.
+inline void add(Counter& counter, std::uint64_t by) noexcept {
+  counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+}
+
+inline constexpr std::uint32_t kMaxPorts = 16;
+inline constexpr std::uint32_t kMaxWorkers = 16;
+
+struct alignas(64) InterfaceCounters {
+  Counter rx_packets;
+  Counter rx_bytes;
+  Counter tx_packets;
+  Counter tx_bytes;
+};
+
+struct alignas(64) WorkerCounters {
+  Counter loops;        // poll rounds
+  Counter busy_loops;   // of them, those that found packets
+  Counter busy_cycles;  // TSC cycles of the latter
+  Counter handed_off;   // packets given to another worker
+  alignas(64) Counter drops[kDropReasons];
+  InterfaceCounters ports[kMaxPorts];
+};
+
+enum class PortFlags : std::uint32_t { none = 0, present = 1, link_up = 2 };
+
+struct alignas(64) PortStatus {
+  Name name;
+  std::atomic<std::uint64_t> mac;  // big-endian bytes in the low 48 bits
+  std::atomic<std::uint32_t> flags;
+  std::atomic<std::uint32_t> mtu;
+  Counter missed;  // packets the port dropped for want of a buffer or a poll (imissed, rx_nombuf)
+};
+
+// Refreshed by the dataplane's main thread, four times a second.
+struct alignas(64) SaStatus {
+  std::atomic<std::uint32_t> spi;  // 0: the slot is free
+  std::atomic<std::uint32_t> tunnel;
+  Counter packets;
+  Counter bytes;  // of inner packets
+  Counter highest_sequence;
+  Counter replayed;      // inbound: dropped as duplicate or old
+  Counter failed;        // inbound: dropped for integrity
+  Counter last_used_ns;  // CLOCK_MONOTONIC; 0: never
+};
+
+// The page: this header, then arrays at the offsets it names (from the page's start, multiples of 64).
+// [worker] WorkerCounters; [worker][tunnel] InterfaceCounters; [port] PortStatus; [worker][slot] SaStatus,
+// twice.
+struct CountersHeader {
+  std::uint64_t magic;
+  std::uint64_t size;
+  Hello shape;
+  std::uint64_t workers_offset;
+  std::uint64_t tunnels_offset;
+  std::uint64_t ports_offset;
+  std::uint64_t inbound_offset;
+  std::uint64_t outbound_offset;
+  WorkerCounters main_thread;               // the slow path's own drops and packets
+  std::atomic<std::uint64_t> heartbeat_ns;  // CLOCK_MONOTONIC of the main thread's last round
+  Counter lost_events;                      // events that found the ring full or nobody attached
+};
+inline constexpr std::uint64_t kCountersMagic = 0x31544e4345505345;  // "ESPECNT1"
+
+}  // namespace espgate::channel

@@ -1,0 +1,82 @@
+// Every reason for which a packet may end here: one row each. The counters, the shell's `show drops` and the
+// documentation come from this table; a test provokes each row.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace espgate::channel {
+
+// X(identifier, "name", "help")
+#define ESPGATE_DROP_REASONS(X)                                                                              \
+  X(runt_frame, "runt-frame", "an Ethernet frame too short for the headers it announces")                    \
+  X(other_mac, "other-mac", "a unicast frame for another station's MAC address")                             \
+  X(unknown_ethertype, "unknown-ethertype", "neither IPv4, IPv6 nor ARP")                                    \
+  X(malformed_ipv4, "malformed-ipv4", "an IPv4 header with an impossible version, length or checksum")       \
+  X(malformed_ipv6, "malformed-ipv6", "an IPv6 header with an impossible version or length")                 \
+  X(multicast, "multicast", "multicast or broadcast that no protocol here asked for")                        \
+  X(outer_fragment, "outer-fragment", "a fragment of an outer packet: reassembly is not done yet")           \
+  X(no_route, "no-route", "no route to the destination; the sender is told")                                 \
+  X(blackhole, "blackhole", "a blackhole route")                                                             \
+  X(ttl_exceeded, "ttl-exceeded", "TTL or hop limit ran out; the sender is told")                            \
+  X(too_big, "too-big",                                                                                      \
+    "larger than the tunnel's or port's MTU and not to be fragmented; the sender is told")                   \
+  X(neighbour_unresolved, "neighbour-unresolved", "the next hop did not answer ARP or neighbour discovery")  \
+  X(tunnel_down, "tunnel-down", "the tunnel (or every member of the group) has no SA to send on")            \
+  X(outside_selectors_out, "outside-selectors-out",                                                          \
+    "a packet to send that the child SA's selectors exclude")                                                \
+  X(outside_selectors_in, "outside-selectors-in",                                                            \
+    "a decrypted packet that the child SA's selectors exclude")                                              \
+  X(sequence_exhausted, "sequence-exhausted", "the outbound SA has used its last sequence number")           \
+  X(lifetime_hard, "lifetime-hard", "the SA is past its hard lifetime in bytes or packets")                  \
+  X(esp_truncated, "esp-truncated", "an ESP packet too short for its headers, IV and ICV, or not in blocks") \
+  X(unknown_spi, "unknown-spi", "no inbound SA has this SPI")                                                \
+  X(stale_spi, "stale-spi", "the SPI of an inbound SA that was removed")                                     \
+  X(outer_mismatch, "outer-mismatch", "outer addresses or encapsulation are not those of the SA")            \
+  X(replay_duplicate, "replay-duplicate", "a sequence number that was received before")                      \
+  X(replay_old, "replay-old", "a sequence number left of the replay window")                                 \
+  X(integrity, "integrity", "the ICV does not match: altered on the way, or wrong keys")                     \
+  X(bad_padding, "bad-padding", "authentic, but the padding is not 1, 2, 3, ... or longer than the packet")  \
+  X(bad_next_header, "bad-next-header", "authentic, but neither IPv4 nor IPv6 inside")                       \
+  X(dummy, "dummy", "an ESP dummy packet (next header 59): traffic flow confidentiality, not an error")      \
+  X(malformed_inner, "malformed-inner", "authentic, but the inner IP header is impossible")                  \
+  X(ecn_illegal, "ecn-illegal", "outer congestion mark on an inner packet that is not ECN-capable")          \
+  X(nat_keepalive, "nat-keepalive", "a NAT keepalive (RFC 3948): not an error")                              \
+  X(udp_encap_unknown, "udp-encap-unknown", "UDP to port 4500 that is neither ESP, IKE nor a keepalive")     \
+  X(ike_malformed, "ike-malformed", "UDP to port 500 or 4500 that can't be an IKE message")                  \
+  X(ike_rate_limited, "ike-rate-limited", "IKE from one source beyond its share")                            \
+  X(ike_ring_full, "ike-ring-full", "the control process is away or does not keep up")                       \
+  X(host_protocol, "host-protocol", "to an address of this gateway, but a protocol that nobody here serves") \
+  X(icmp_rate_limited, "icmp-rate-limited", "an ICMP error or answer not sent, to spare the network")        \
+  X(icmp_error_quiet, "icmp-error-quiet", "no ICMP error is sent about such a packet (RFC 1122 3.2.2)")      \
+  X(arp_malformed, "arp-malformed", "an ARP packet with impossible fields")                                  \
+  X(nd_malformed, "nd-malformed", "a neighbour discovery message that RFC 4861 7.1 says to discard")         \
+  X(exception_full, "exception-full", "the slow path does not keep up")                                      \
+  X(hand_off_full, "hand-off-full", "the owning worker does not keep up")                                    \
+  X(inject_full, "inject-full", "the worker that transmits for the slow path does not keep up")              \
+  X(transmit_full, "transmit-full", "the port's transmit queue is full")                                     \
+  X(port_down, "port-down", "the port to send on is down")                                                   \
+  X(no_buffer, "no-buffer", "no packet buffer was free")                                                     \
+  X(wrong_worker, "wrong-worker", "handed over for an SA that moved meanwhile")
+
+enum class DropReason : std::uint8_t {
+#define X(identifier, name, help) identifier,
+  ESPGATE_DROP_REASONS(X)
+#undef X
+      count_
+};
+inline constexpr std::size_t kDropReasons = static_cast<std::size_t>(DropReason::count_);
+
+struct DropReasonText {
+  std::string_view name;
+  std::string_view help;
+};
+inline constexpr std::array<DropReasonText, kDropReasons> kDropReasonText{{
+#define X(identifier, name, help) {name, help},
+    ESPGATE_DROP_REASONS(X)
+#undef X
+}};
+
+}  // namespace espgate::channel

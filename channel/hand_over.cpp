@@ -1,0 +1,92 @@
+#include "channel/hand_over.hpp"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+#include <vector>
+
+namespace espgate::channel {
+namespace {
+
+// One byte must travel with the descriptors; its value tells our hand-over from another protocol's greeting.
+constexpr char kGreeting = 'E';
+constexpr std::size_t kMostDescriptors = 16;  // room to receive, and to close, more than there should be
+
+template <std::size_t Count>
+union ControlBuffer {
+  cmsghdr alignment;
+  char bytes[CMSG_SPACE(Count * sizeof(int))];
+};
+
+// Every descriptor that came is owned at once, whatever is wrong with the rest.
+std::vector<Fd> owned_descriptors(msghdr& message) {
+  std::vector<Fd> owned;
+  owned.reserve(kMostDescriptors);
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
+      owned.emplace_back(fd);
+    }
+  }
+  return owned;
+}
+
+[[noreturn]] void refuse_receive(int error) {
+  if (error == EAGAIN)
+    throw std::runtime_error("the dataplane accepted the connection and then said nothing");
+  throw std::runtime_error(std::string("receiving from the dataplane: ") + std::strerror(error));
+}
+
+ssize_t receive(int socket, msghdr& message) noexcept {
+  ssize_t received = -1;
+  do {
+    received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  } while (received < 0 && errno == EINTR);
+  return received;
+}
+
+}  // namespace
+
+bool send_descriptors(int socket, const std::array<int, kDescriptors>& descriptors) noexcept {
+  char greeting = kGreeting;
+  iovec data{&greeting, 1};
+  ControlBuffer<kDescriptors> control{};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.bytes;
+  message.msg_controllen = sizeof(control.bytes);
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(descriptors));
+  std::memcpy(CMSG_DATA(header), descriptors.data(), sizeof(descriptors));
+  return sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
+}
+
+Descriptors receive_descriptors(int socket) {
+  char greeting = 0;
+  iovec data{&greeting, 1};
+  ControlBuffer<kMostDescriptors> control{};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.bytes;
+  message.msg_controllen = sizeof(control.bytes);
+  const ssize_t received = receive(socket, message);
+  if (received < 0) refuse_receive(errno);
+  std::vector<Fd> owned = owned_descriptors(message);
+  if (received == 0) throw std::runtime_error("the dataplane closed the connection without a word");
+  if (greeting != kGreeting || owned.size() != kDescriptors || (message.msg_flags & MSG_CTRUNC) != 0)
+    throw std::runtime_error(
+        "the dataplane did not hand over a region, a counters page and its wakes: "
+        "it is not of this build");
+  return {std::move(owned[0]), std::move(owned[1]), std::move(owned[2])};
+}
+
+}  // namespace espgate::channel

@@ -1,0 +1,258 @@
+// What the control process and the dataplane say to each other. Plain data with fixed sizes: every struct
+// here is copied out of shared memory and validated before its first use, because the other side may write
+// anything.
+//
+// Direction of each message:
+//   Command  control -> dataplane   answered, in order, by one Event::command_done with the same sequence
+//   Event    dataplane -> control
+//   IkeDatagram  both ways, one ring each: whole UDP payloads, without the non-ESP marker of port 4500
+//
+// Ordering: the dataplane applies every command that was in its ring before it sends an IKE datagram that was
+// put into the ring afterwards. So "install the SA, then answer the peer" needs no round trip.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <type_traits>
+
+#include "channel/address.hpp"
+
+namespace espgate::channel {
+
+inline constexpr std::uint32_t kNameLength = 32;  // with the closing zero
+inline constexpr std::uint32_t kMaxGroupMembers = 16;
+inline constexpr std::uint32_t kMaxSelectors = 8;  // per side of a child SA
+inline constexpr std::uint32_t kMaxTunnelAddresses = 4;
+inline constexpr std::uint32_t kMaxKeyMaterial = 128;   // bytes of one SA: cipher key, salt and integrity key
+inline constexpr std::uint32_t kMaxIkeDatagram = 8192;  // bytes of UDP payload
+using Name = std::array<char, kNameLength>;
+
+// SPIs that we choose are addresses: worker | generation | slot (see spi.hpp). The control process allocates
+// them; the dataplane refuses one whose worker or slot does not exist or whose slot is taken.
+
+enum class CommandKind : std::uint16_t {
+  none = 0,
+  sync_begin,  // what follows up to sync_end is the whole of the wanted tunnels, groups and routes
+  sync_end,    // tunnels, groups and static routes not set since sync_begin go (with the SAs of such tunnels)
+  set_tunnel,
+  remove_tunnel,  // with its SAs
+  set_group,
+  remove_group,
+  set_route,
+  remove_route,
+  install_inbound_sa,
+  install_outbound_sa,  // becomes what its tunnel sends on, at once; the SA before it stays until removed
+  remove_inbound_sa,
+  remove_outbound_sa,
+  list_sas,  // answered by one sa_held event for each SA, then command_done
+};
+
+// A virtual tunnel interface. `index` is chosen by the control process, below Hello::max_tunnels.
+struct SetTunnel {
+  std::uint32_t index;
+  Name name;            // the tunnel
+  Name interface_name;  // its virtual interface
+  std::array<IpPrefix, kMaxTunnelAddresses> addresses;
+  std::uint32_t address_count;
+  std::uint16_t mtu;       // of inner packets, in bytes: 576..9000; 0: derived from the outer port's MTU
+  std::uint8_t clamp_mss;  // 1: TCP MSS of SYNs is lowered to fit `mtu`
+  std::uint8_t reserved;
+  IpAddress local;  // outer end points, for display and for matching IKE to known peers
+  IpAddress remote;
+};
+
+struct RemoveTunnel {
+  std::uint32_t index;
+};
+
+struct SetGroup {
+  std::uint32_t index;  // below Hello::max_groups
+  Name name;
+  std::array<std::uint32_t, kMaxGroupMembers> tunnels;  // tunnel indices
+  std::uint32_t member_count;
+};
+
+struct RemoveGroup {
+  std::uint32_t index;
+};
+
+enum class RouteKind : std::uint8_t { none = 0, gateway, tunnel, group, blackhole };
+
+struct SetRoute {
+  IpPrefix destination;
+  RouteKind kind;
+  IpAddress gateway;    // RouteKind::gateway: on a connected network of a port
+  std::uint32_t index;  // RouteKind::tunnel / group
+};
+
+struct RemoveRoute {
+  IpPrefix destination;
+};
+
+// One range of RFC 7296 section 3.13.1. Any port: 0..65535. Any protocol: 0.
+struct Selector {
+  IpAddress first;
+  IpAddress last;
+  std::uint16_t first_port;
+  std::uint16_t last_port;
+  std::uint8_t protocol;
+  std::uint8_t reserved[3];
+};
+
+struct Selectors {
+  std::array<Selector, kMaxSelectors> local;
+  std::array<Selector, kMaxSelectors> remote;
+  std::uint32_t local_count;
+  std::uint32_t remote_count;
+};
+
+struct InstallSa {
+  std::uint32_t tunnel;
+  std::uint32_t spi;                // host byte order; of ours when inbound, of the peer's when outbound
+  std::uint32_t partner_spi;        // of the other direction of the same child SA
+  std::uint16_t suite;              // crypto::EspSuite
+  std::uint16_t udp_encapsulation;  // 1: ESP in UDP (RFC 3948) between the two ports below
+  std::uint16_t local_port;         // host byte order
+  std::uint16_t remote_port;
+  IpAddress local;  // outer
+  IpAddress remote;
+  std::array<std::uint8_t, kMaxKeyMaterial>
+      keys;  // cipher key | salt | integrity key (RFC 7296 section 2.17)
+  std::uint32_t
+      replay_window;         // packets: 64..4096, a power of two; 0: no replay check; ignored when outbound
+  std::uint32_t worker;      // outbound: the worker that owns it; inbound: ignored, the SPI says it
+  std::uint64_t soft_bytes;  // 0: none. Passed: one sa_soft_lifetime event
+  std::uint64_t hard_bytes;  // 0: none. Passed: the SA drops
+  std::uint64_t soft_packets;
+  std::uint64_t hard_packets;
+  Selectors selectors;
+};
+
+struct RemoveSa {
+  std::uint32_t tunnel;
+  std::uint32_t spi;
+};
+
+struct Command {
+  std::uint64_t sequence;  // of the control process's choice
+  CommandKind kind;
+  std::uint16_t reserved[3];
+  union Body {
+    SetTunnel set_tunnel;
+    RemoveTunnel remove_tunnel;
+    SetGroup set_group;
+    RemoveGroup remove_group;
+    SetRoute set_route;
+    RemoveRoute remove_route;
+    InstallSa install_sa;
+    RemoveSa remove_sa;
+    std::array<std::uint8_t, 1272> raw;
+  } body;
+};
+
+enum class EventKind : std::uint16_t {
+  none = 0,
+  command_done,
+  sa_held,           // answer to list_sas
+  sa_soft_lifetime,  // bytes, packets or sequence numbers run low: time to rekey
+  sa_hard_lifetime,  // the SA drops now
+  port_up,
+  port_down,
+  unknown_spi,  // ESP came for an SPI that we do not have; at most one a second for each source
+};
+
+enum class CommandStatus : std::uint16_t {
+  ok = 0,
+  unknown_command,
+  bad_index,  // tunnel or group index out of range or not set
+  bad_address,
+  bad_prefix,
+  bad_name,
+  bad_mtu,
+  bad_count,
+  bad_suite,
+  bad_spi,  // reserved value, no such worker or slot
+  spi_in_use,
+  no_such_sa,
+  no_such_route,
+  bad_window,
+  bad_selector,
+  unreachable,  // a route's gateway lies on no connected network
+  table_full,
+};
+
+[[nodiscard]] const char* words(CommandStatus status) noexcept;
+
+struct CommandDone {
+  std::uint64_t sequence;
+  CommandStatus status;
+};
+
+enum class Direction : std::uint8_t { inbound = 0, outbound = 1 };
+
+struct SaHeld {
+  std::uint32_t tunnel;
+  Name tunnel_name;
+  std::uint32_t spi;
+  std::uint32_t partner_spi;
+  std::uint16_t suite;
+  Direction direction;
+  std::uint8_t reserved;
+  std::uint64_t age_ns;
+  IpAddress local;
+  IpAddress remote;
+};
+
+struct SaLifetime {
+  std::uint32_t tunnel;
+  std::uint32_t spi;
+  Direction direction;
+};
+struct PortChange {
+  std::uint32_t port;
+};
+struct UnknownSpi {
+  IpAddress source;
+  IpAddress destination;
+  std::uint32_t spi;
+};
+
+struct Event {
+  EventKind kind;
+  std::uint16_t reserved[3];
+  union Body {
+    CommandDone command_done;
+    SaHeld sa_held;
+    SaLifetime sa_lifetime;
+    PortChange port_change;
+    UnknownSpi unknown_spi;
+    std::array<std::uint8_t, 248> raw;
+  } body;
+};
+
+struct IkeDatagram {
+  IpAddress local;
+  IpAddress remote;
+  std::uint16_t local_port;  // host byte order; 500, or 4500 behind a non-ESP marker on the wire
+  std::uint16_t remote_port;
+  std::uint32_t length;  // of `bytes` in use
+  std::array<std::uint8_t, kMaxIkeDatagram> bytes;
+};
+
+// Told once, when the control process attaches, at the head of the region.
+struct Hello {
+  std::uint32_t workers;
+  std::uint32_t inbound_slots;   // per worker
+  std::uint32_t outbound_slots;  // per worker
+  std::uint32_t max_tunnels;
+  std::uint32_t max_groups;
+  std::uint32_t ports;
+  bool operator==(const Hello&) const noexcept = default;
+};
+
+template <class T>
+inline constexpr bool kPlain = std::is_trivially_copyable_v<T>&& std::is_standard_layout_v<T>;
+static_assert(kPlain<Command> && kPlain<Event> && kPlain<IkeDatagram> && kPlain<Hello>);
+static_assert(sizeof(Command::Body) >= sizeof(InstallSa));
+
+}  // namespace espgate::channel

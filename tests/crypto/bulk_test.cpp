@@ -1,0 +1,304 @@
+// The ESP engine against packets that other libraries made, and against itself on every mix of suites and
+// lengths.
+#include "crypto/bulk.hpp"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <set>
+
+#include "tests/crypto/esp_packets.hpp"
+#include "tests/crypto/esp_vectors.hpp"
+
+using namespace espgate::crypto;
+using namespace espgate::crypto::test;
+
+namespace {
+
+// The inner packet as tunnel mode encrypts it: padding 1, 2, 3, ..., its length, next header 4 (RFC 4303
+// section 2.4).
+std::vector<std::uint8_t> with_trailer(std::vector<std::uint8_t> inner, const SuiteRow& suite) {
+  std::uint8_t padding = 0;
+  while ((inner.size() + 2) % suite.alignment != 0) inner.push_back(++padding);
+  inner.push_back(padding);
+  inner.push_back(4);
+  return inner;
+}
+
+struct Sa {
+  const SuiteRow* suite;
+  SaKey key;
+  std::uint64_t sequence;
+};
+
+std::vector<Sa> make_sas(const BulkEngine& engine, std::mt19937_64& random, std::size_t per_suite) {
+  std::vector<Sa> sas;
+  for (const SuiteRow& suite : kSuites) {
+    for (std::size_t i = 0; i < per_suite; ++i) {
+      sas.push_back({&suite, {}, random()});
+      REQUIRE(engine.expand(suite.suite, random_vector(random, key_material_length(suite)), sas.back().key));
+    }
+  }
+  return sas;
+}
+
+// A burst of packets of the given SAs with random plaintext, and that plaintext.
+struct Burst {
+  std::vector<EspPacket> packets;
+  std::vector<std::vector<std::uint8_t>> plaintexts;
+  std::vector<EspJob> jobs;
+
+  void add(Sa& sa, std::size_t blocks, std::mt19937_64& random) {
+    const std::size_t payload = blocks * sa.suite->alignment;
+    packets.emplace_back(*sa.suite, payload, random() % 16);
+    plaintexts.push_back(random_vector(random, payload));
+    std::copy(plaintexts.back().begin(), plaintexts.back().end(), packets.back().payload());
+    jobs.push_back(packets.back().job(sa.key, ++sa.sequence));
+  }
+};
+
+Burst random_burst(std::vector<Sa>& sas, std::size_t size, std::mt19937_64& random) {
+  Burst burst;
+  for (std::size_t i = 0; i < size; ++i) {
+    const std::size_t blocks = 1 + random() % (random() % 4 == 0 ? 100 : 9);
+    burst.add(sas[random() % sas.size()], blocks, random);
+  }
+  return burst;
+}
+
+bool all_ok(const std::vector<EspJob>& jobs) { return std::ranges::all_of(jobs, &EspJob::ok); }
+
+}  // namespace
+
+TEST_CASE("every suite passes its self-test with published vectors") {
+  BulkEngine engine;
+  INFO(engine.name());
+  for (const SuiteRow& suite : kSuites) {
+    INFO(suite.name);
+    CHECK(self_test(engine, suite.suite) == "");
+  }
+  CHECK(self_test(engine, EspSuite::none) != "");
+  CHECK(self_test(engine, static_cast<EspSuite>(77)) != "");
+}
+
+TEST_CASE("packets made by scapy open to their plaintext") {
+  BulkEngine engine;
+  for (const EspVector& vector : kEspVectors) {
+    const SuiteRow& suite = *find_suite(vector.suite);
+    SaKey key;
+    REQUIRE(engine.expand(vector.suite, from_hex(vector.keys), key));
+    EspPacket packet(suite, from_hex(vector.packet), 3);
+    EspJob job = packet.job(key, 0);
+    engine.open({&job, 1});
+    INFO(suite.name << " inner packet " << vector.inner);
+    REQUIRE(job.ok);
+    REQUIRE(packet.payload_bytes() == with_trailer(from_hex(kInnerPackets[vector.inner]), suite));
+  }
+}
+
+TEST_CASE("sealing makes the packets that scapy made") {
+  BulkEngine engine;
+  std::vector<SaKey> keys(std::size(kEspVectors));
+  std::vector<EspPacket> packets;
+  std::vector<EspJob> jobs;
+  for (std::size_t i = 0; i < std::size(kEspVectors); ++i) {
+    const EspVector& vector = kEspVectors[i];
+    const SuiteRow& suite = *find_suite(vector.suite);
+    REQUIRE(engine.expand(vector.suite, from_hex(vector.keys), keys[i]));
+    const auto plaintext = with_trailer(from_hex(kInnerPackets[vector.inner]), suite);
+    packets.emplace_back(suite, plaintext.size(), i % 16);
+    const auto header = from_hex(vector.packet.substr(0, 16));
+    std::copy(header.begin(), header.end(), packets.back().esp());
+    std::copy(plaintext.begin(), plaintext.end(), packets.back().payload());
+    jobs.push_back(packets.back().job(keys[i], vector.sequence));
+  }
+  // All of them in one call: more than a burst, of all suites and lengths.
+  engine.seal(jobs);
+  REQUIRE(all_ok(jobs));
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    INFO(find_suite(kEspVectors[i].suite)->name << " inner packet " << kEspVectors[i].inner);
+    REQUIRE(packets[i].bytes() == from_hex(kEspVectors[i].packet));
+    REQUIRE(packets[i].intact());
+  }
+}
+
+TEST_CASE("what one engine seals another opens, for every suite, length and mix") {
+  BulkEngine sealer, opener;
+  std::mt19937_64 random(1);
+  std::vector<Sa> sas = make_sas(sealer, random, 3);
+  for (std::size_t size = 1; size <= 64; ++size) {
+    Burst burst = random_burst(sas, size, random);
+    sealer.seal(burst.jobs);
+    REQUIRE(all_ok(burst.jobs));
+    std::ranges::shuffle(burst.jobs, random);
+    opener.open(burst.jobs);
+    REQUIRE(all_ok(burst.jobs));
+    for (std::size_t i = 0; i < size; ++i) REQUIRE(burst.packets[i].payload_bytes() == burst.plaintexts[i]);
+    REQUIRE(std::ranges::all_of(burst.packets, &EspPacket::intact));
+  }
+}
+
+TEST_CASE("every length of payload up to a full frame survives") {
+  BulkEngine engine;
+  std::mt19937_64 random(2);
+  std::vector<Sa> sas = make_sas(engine, random, 1);
+  for (Sa& sa : sas) {
+    Burst burst;
+    for (std::size_t blocks = 1; blocks * sa.suite->alignment <= 1520; ++blocks)
+      burst.add(sa, blocks, random);
+    burst.add(sa, 9000 / sa.suite->alignment, random);
+    burst.add(sa, 65280 / sa.suite->alignment, random);
+    engine.seal(burst.jobs);
+    engine.open(burst.jobs);
+    INFO(sa.suite->name);
+    REQUIRE(all_ok(burst.jobs));
+    for (std::size_t i = 0; i < burst.packets.size(); ++i)
+      REQUIRE(burst.packets[i].payload_bytes() == burst.plaintexts[i]);
+    REQUIRE(std::ranges::all_of(burst.packets, &EspPacket::intact));
+  }
+}
+
+TEST_CASE("one flipped bit anywhere is noticed, and its neighbours open") {
+  BulkEngine engine;
+  std::mt19937_64 random(3);
+  std::vector<Sa> sas = make_sas(engine, random, 2);
+  for (int round = 0; round < 600; ++round) {
+    Burst burst = random_burst(sas, 1 + random() % 64, random);
+    engine.seal(burst.jobs);
+    const std::size_t victim = random() % burst.packets.size();
+    EspPacket& packet = burst.packets[victim];
+    packet.esp()[random() % packet.size()] ^= static_cast<std::uint8_t>(1u << random() % 8);
+    engine.open(burst.jobs);
+    for (std::size_t i = 0; i < burst.packets.size(); ++i) {
+      REQUIRE(burst.jobs[i].ok == (i != victim));
+      if (i != victim) REQUIRE(burst.packets[i].payload_bytes() == burst.plaintexts[i]);
+    }
+  }
+}
+
+TEST_CASE("every single bit of a short packet is protected") {
+  BulkEngine engine;
+  std::mt19937_64 random(4);
+  std::vector<Sa> sas = make_sas(engine, random, 1);
+  for (Sa& sa : sas) {
+    Burst burst;
+    burst.add(sa, 2, random);
+    engine.seal(burst.jobs);
+    const std::vector<std::uint8_t> sealed = burst.packets[0].bytes();
+    for (std::size_t bit = 0; bit < sealed.size() * 8; ++bit) {
+      std::copy(sealed.begin(), sealed.end(), burst.packets[0].esp());
+      burst.packets[0].esp()[bit / 8] ^= static_cast<std::uint8_t>(1u << bit % 8);
+      engine.open(burst.jobs);
+      INFO(sa.suite->name << " bit " << bit);
+      REQUIRE_FALSE(burst.jobs[0].ok);
+    }
+  }
+}
+
+TEST_CASE("AES-CBC does not decrypt what is not authentic") {
+  BulkEngine engine;
+  std::mt19937_64 random(5);
+  std::vector<Sa> sas = make_sas(engine, random, 1);
+  for (Sa& sa : sas) {
+    if (sa.suite->mode != CipherMode::cbc) continue;
+    Burst burst;
+    for (int i = 0; i < 12; ++i) burst.add(sa, 4, random);
+    engine.seal(burst.jobs);
+    burst.packets[5].esp()[burst.packets[5].size() - 1] ^= 1;
+    const std::vector<std::uint8_t> before = burst.packets[5].bytes();
+    engine.open(burst.jobs);
+    CHECK(burst.packets[5].bytes() == before);
+    CHECK(burst.packets[6].payload_bytes() == burst.plaintexts[6]);
+  }
+}
+
+TEST_CASE("two packets of one SA never share an IV") {
+  BulkEngine engine;
+  std::mt19937_64 random(6);
+  for (Sa& sa : make_sas(engine, random, 1)) {
+    sa.sequence = 0;
+    std::set<std::vector<std::uint8_t>> ivs;
+    constexpr std::size_t kPackets = 20000;
+    for (std::size_t sent = 0; sent < kPackets; sent += 50) {
+      Burst burst;
+      for (int i = 0; i < 50; ++i) burst.add(sa, 1, random);
+      engine.seal(burst.jobs);
+      for (EspPacket& packet : burst.packets) ivs.insert({packet.iv(), packet.iv() + sa.suite->iv_length});
+    }
+    INFO(sa.suite->name);
+    CHECK(ivs.size() == kPackets);
+  }
+}
+
+TEST_CASE(
+    "AES-CBC's IV does not tell the sequence number, nor carries anything over from the packet before") {
+  BulkEngine engine;
+  std::mt19937_64 random(7);
+  for (Sa& sa : make_sas(engine, random, 1)) {
+    if (sa.suite->mode != CipherMode::cbc) continue;
+    Burst burst;
+    sa.sequence = 41;
+    burst.add(sa, 1, random);  // 42
+    sa.sequence = 41;
+    burst.add(sa, 3,
+              random);  // 42 again, with another payload: the IV is a function of key and sequence alone
+    engine.seal(burst.jobs);
+    const std::vector<std::uint8_t> first(burst.packets[0].iv(), burst.packets[0].iv() + 16);
+    const std::vector<std::uint8_t> second(burst.packets[1].iv(), burst.packets[1].iv() + 16);
+    CHECK(first == second);
+    // Not the block itself, and no run of zeros of it: a 64-bit zero half has a chance of 2^-64.
+    CHECK(std::any_of(first.begin(), first.begin() + 8, [](std::uint8_t byte) { return byte != 0; }));
+    CHECK(std::vector<std::uint8_t>(first.begin() + 8, first.end()) != from_hex("000000000000002a"));
+  }
+}
+
+TEST_CASE("impossible jobs are refused and leave their packet and their neighbours alone") {
+  BulkEngine engine;
+  std::mt19937_64 random(8);
+  std::vector<Sa> sas = make_sas(engine, random, 1);
+  Burst burst;
+  for (Sa& sa : sas) burst.add(sa, 4, random);
+  for (Sa& sa : sas) burst.add(sa, 4, random);
+  const std::size_t half = sas.size();
+  const std::uint32_t bad[] = {0, 6, 33, 65281, 0xffffffff, 15};
+  for (std::size_t i = 0; i < half; ++i) burst.jobs[i].payload = bad[i];
+  burst.jobs.push_back(burst.jobs.back());
+  burst.jobs.back().suite = EspSuite::none;
+  burst.jobs.push_back(burst.jobs.back());
+  burst.jobs.back().suite = static_cast<EspSuite>(7);
+  burst.jobs.push_back(burst.jobs.back());
+  burst.jobs.back().suite = static_cast<EspSuite>(0xffff);
+  const auto check = [&] {
+    for (std::size_t i = 0; i < half; ++i) CHECK_FALSE(burst.jobs[i].ok);
+    for (std::size_t i = half; i < 2 * half; ++i) CHECK(burst.jobs[i].ok);
+    for (std::size_t i = 2 * half; i < burst.jobs.size(); ++i) CHECK_FALSE(burst.jobs[i].ok);
+  };
+  engine.seal(burst.jobs);
+  check();
+  for (std::size_t i = 0; i < half; ++i) CHECK(burst.packets[i].payload_bytes() == burst.plaintexts[i]);
+  engine.open(burst.jobs);
+  check();
+  for (std::size_t i = half; i < 2 * half; ++i)
+    CHECK(burst.packets[i].payload_bytes() == burst.plaintexts[i]);
+}
+
+TEST_CASE("keys of a wrong length or of no suite are refused") {
+  BulkEngine engine;
+  SaKey key;
+  const std::vector<std::uint8_t> material(200);
+  for (const SuiteRow& suite : kSuites) {
+    const std::size_t length = key_material_length(suite);
+    CHECK(engine.expand(suite.suite, Bytes(material).first(length), key));
+    CHECK_FALSE(engine.expand(suite.suite, Bytes(material).first(length - 1), key));
+    CHECK_FALSE(engine.expand(suite.suite, Bytes(material).first(length + 1), key));
+    CHECK_FALSE(engine.expand(suite.suite, {}, key));
+  }
+  CHECK_FALSE(engine.expand(EspSuite::none, material, key));
+  CHECK_FALSE(engine.expand(static_cast<EspSuite>(7), material, key));
+}
+
+TEST_CASE("an empty span is nothing to do") {
+  BulkEngine engine;
+  engine.seal({});
+  engine.open({});
+  CHECK_FALSE(engine.name().empty());
+}

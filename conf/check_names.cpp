@@ -1,0 +1,132 @@
+// Names: that each is used once, and that what is referred to exists.
+#include <fmt/format.h>
+
+#include <map>
+#include <set>
+#include <unordered_map>
+
+#include "conf/sections.hpp"
+
+namespace espgate::conf {
+namespace {
+
+constexpr std::size_t kMostListed = 10;
+
+// Names of one kind, each with the line of its first use.
+class Names {
+ public:
+  Names(Errors& errors, std::string_view kind) : errors_(errors), kind_(kind) {}
+
+  void define(const std::string& name, const Node& place) {
+    if (name.empty()) return;
+    const auto [first, is_new] = lines_.emplace(name, place.mark.line);
+    if (!is_new)
+      errors_.add(place.mark, fmt::format("a second {} is named {}; the first is on line {}", kind_,
+                                          in_quotes(name), first->second));
+  }
+
+  void refer(const std::string& name, const Node& place) const {
+    if (name.empty() || lines_.contains(name)) return;
+    errors_.add(place.mark, fmt::format("no {} is named {}{}", kind_, in_quotes(name), instead_of(name)));
+  }
+
+ private:
+  [[nodiscard]] std::string instead_of(const std::string& name) const {
+    std::vector<std::string_view> known;
+    for (const auto& [each, line] : lines_) known.push_back(each);
+    if (const std::string_view near = nearest(name, known); !near.empty())
+      return fmt::format("; did you mean {}?", in_quotes(near));
+    if (known.empty() || known.size() > kMostListed) return {};
+    return fmt::format("; expected one of: {}", join(known));
+  }
+
+  Errors& errors_;
+  std::string_view kind_;
+  std::map<std::string, int, std::less<>> lines_;
+};
+
+void define_interfaces(Errors& errors, const Node& root, const Configuration& configuration) {
+  Names interfaces(errors, "interface");
+  for (std::size_t i = 0; i < configuration.ports.size(); ++i)
+    interfaces.define(configuration.ports[i].name, root.at("ports").at(i).at("name"));
+  for (std::size_t i = 0; i < configuration.tunnels.size(); ++i) {
+    const Node& tunnel = root.at("tunnels").at(i);
+    const Node& interface = tunnel.at("interface");
+    const Node& named = interface.at("name");
+    // Without a name of its own the interface has the tunnel's.
+    interfaces.define(configuration.tunnels[i].interface,
+                      &named != &interface && &interface != &tunnel ? named : tunnel.at("name"));
+  }
+}
+
+void check_members(Errors& errors, const Node& members, const Group& group, const Names& tunnels) {
+  std::set<std::string> seen;
+  if (members.kind == NodeKind::null || (members.kind == NodeKind::list && members.children.empty()))
+    errors.add(members.mark, "tunnels: expected at least one tunnel");
+  for (std::size_t i = 0; i < group.tunnels.size(); ++i) {
+    const Node& place = members.at(i);
+    tunnels.refer(group.tunnels[i], place);
+    if (!seen.insert(group.tunnels[i]).second)
+      errors.add(place.mark, fmt::format("tunnel {} is in the group already", in_quotes(group.tunnels[i])));
+  }
+}
+
+void check_devices(Errors& errors, const Node& root, const Configuration& configuration) {
+  std::map<std::string, int> lines;
+  for (std::size_t i = 0; i < configuration.ports.size(); ++i) {
+    const Node& place = root.at("ports").at(i).at("device");
+    const std::string& device = configuration.ports[i].device;
+    // DPDK's options do not make it another device.
+    const std::string name = device.substr(0, device.find(','));
+    if (name.empty() || name.starts_with("memif:")) continue;
+    const auto [first, is_new] = lines.emplace(name, place.mark.line);
+    if (!is_new)
+      errors.add(place.mark, fmt::format("device {} is another port's already, on line {}", in_quotes(name),
+                                         first->second));
+  }
+}
+
+// Each address of an interface takes two routes: its network, and itself.
+std::size_t routes_of(const Configuration& configuration) {
+  std::size_t count = configuration.routes.size();
+  for (const Port& port : configuration.ports) count += 2 * port.addresses.size();
+  for (const Tunnel& tunnel : configuration.tunnels) count += 2 * tunnel.addresses.size();
+  return count;
+}
+
+void check_sizes(Errors& errors, const Node& root, const Configuration& configuration) {
+  const auto limit = [&](std::string_view list, std::size_t count, std::size_t most, std::string_view why) {
+    if (count > most)
+      errors.add(root.at(list).mark,
+                 fmt::format("{}: expected at most {} ({}), not {}", list, most, why, count));
+  };
+  const Dataplane& room = configuration.dataplane;
+  limit("tunnels", configuration.tunnels.size(), room.max_tunnels, "dataplane's max-tunnels");
+  limit("routes", routes_of(configuration), room.max_routes,
+        "dataplane's max-routes, of which each address of an interface takes two");
+  limit("groups", configuration.groups.size(), max_groups(room), "64, or half of dataplane's max-tunnels");
+}
+
+}  // namespace
+
+void check_names(Errors& errors, const Node& root, const Configuration& configuration) {
+  define_interfaces(errors, root, configuration);
+  Names tunnels(errors, "tunnel");
+  for (std::size_t i = 0; i < configuration.tunnels.size(); ++i)
+    tunnels.define(configuration.tunnels[i].name, root.at("tunnels").at(i).at("name"));
+  Names groups(errors, "group");
+  for (std::size_t i = 0; i < configuration.groups.size(); ++i) {
+    const Node& group = root.at("groups").at(i);
+    groups.define(configuration.groups[i].name, group.at("name"));
+    check_members(errors, group.at("tunnels"), configuration.groups[i], tunnels);
+  }
+  for (std::size_t i = 0; i < configuration.routes.size(); ++i) {
+    const Node& route = root.at("routes").at(i);
+    tunnels.refer(configuration.routes[i].tunnel, route.at("tunnel"));
+    groups.refer(configuration.routes[i].group, route.at("group"));
+  }
+  check_devices(errors, root, configuration);
+  check_sizes(errors, root, configuration);
+}
+
+}  // namespace espgate::conf

@@ -1,0 +1,129 @@
+#include "channel/counters.hpp"
+#include "conf/sections.hpp"
+
+namespace espgate::conf {
+namespace {
+
+constexpr std::size_t kMostPortAddresses = 16;
+constexpr std::size_t kMostItems = 1U << 20;  // what the file's size allows at best
+
+constexpr std::array<std::pair<std::string_view, Idle>, 2> kIdle{
+    {{"adaptive", Idle::adaptive}, {"busy", Idle::busy}}};
+constexpr std::array<std::pair<std::string_view, Hugepages>, 3> kHugepages{
+    {{"auto", Hugepages::automatic}, {"never", Hugepages::never}, {"require", Hugepages::require}}};
+
+void read_cpu(const Field& field, unsigned& out) { read_unsigned(field, out, 0, 1023); }
+
+void read_workers(const Field& field, std::vector<unsigned>& out) {
+  read_list(field, out, channel::kMaxWorkers, read_cpu);
+  if (out.empty()) field.expected("the CPU of at least one worker, such as [1]");
+}
+
+constexpr Key<Dataplane> kDataplaneKeys[] = {
+    {"workers", Need::optional, [](const Field& f, Dataplane& d) { read_workers(f, d.workers); }},
+    {"main-cpu", Need::optional, [](const Field& f, Dataplane& d) { read_cpu(f, d.main_cpu); }},
+    {"idle", Need::optional, [](const Field& f, Dataplane& d) { read_choice(f, d.idle, kIdle); }},
+    {"hugepages", Need::optional,
+     [](const Field& f, Dataplane& d) { read_choice(f, d.hugepages, kHugepages); }},
+    {"memory", Need::optional,
+     [](const Field& f, Dataplane& d) { read_unsigned(f, d.memory_mib, 128, 1U << 20); }},
+    {"packet-buffers", Need::optional,
+     [](const Field& f, Dataplane& d) { read_unsigned(f, d.packet_buffers, 2048, 1U << 24); }},
+    {"max-tunnels", Need::optional,
+     [](const Field& f, Dataplane& d) { read_unsigned(f, d.max_tunnels, 1, 1U << 17); }},
+    {"max-routes", Need::optional,
+     [](const Field& f, Dataplane& d) { read_unsigned(f, d.max_routes, 16, 1U << 24); }},
+};
+
+constexpr Key<Port> kPortKeys[] = {
+    {"name", Need::required, [](const Field& f, Port& p) { read_name(f, p.name); }},
+    {"device", Need::required, [](const Field& f, Port& p) { read_text(f, p.device); }},
+    {"addresses", Need::optional,
+     [](const Field& f, Port& p) { read_list(f, p.addresses, kMostPortAddresses, read_interface_address); }},
+    {"mtu", Need::optional, [](const Field& f, Port& p) { read_unsigned(f, p.mtu, 576, 9000); }},
+};
+
+constexpr Key<Route> kRouteKeys[] = {
+    {"to", Need::required, [](const Field& f, Route& r) { read_network(f, r.to); }},
+    {"via", Need::optional, [](const Field& f, Route& r) { read_address(f, r.via.emplace()); }},
+    {"tunnel", Need::optional, [](const Field& f, Route& r) { read_name(f, r.tunnel); }},
+    {"group", Need::optional, [](const Field& f, Route& r) { read_name(f, r.group); }},
+    {"blackhole", Need::optional, [](const Field& f, Route& r) { read_bool(f, r.blackhole); }},
+};
+
+constexpr Key<Group> kGroupKeys[] = {
+    {"name", Need::required, [](const Field& f, Group& g) { read_name(f, g.name); }},
+    {"tunnels", Need::required,
+     [](const Field& f, Group& g) { read_list(f, g.tunnels, channel::kMaxGroupMembers, read_name); }},
+};
+
+void read_port(const Field& item, Port& out) {
+  out.mark = item.node.mark;
+  read_block({item.reading, item.node, "port"}, kPortKeys, out);
+  if (out.device.empty()) return;
+  try {
+    (void)device_args(out, 0);
+  } catch (const Error& error) {
+    item.reading.errors.add(item.node.at("device").mark, std::string("device: ") + error.what());
+  }
+}
+
+void read_ports(const Field& field, std::vector<Port>& out) {
+  read_list(field, out, channel::kMaxPorts, read_port);
+  const bool empty_list = field.node.kind == NodeKind::list && field.node.children.empty();
+  if (empty_list || field.node.kind == NodeKind::null) field.expected("at least one port");
+}
+
+void read_route(const Field& item, Route& out) {
+  out.mark = item.node.mark;
+  const Field block{item.reading, item.node, "route"};
+  read_block(block, kRouteKeys, out);
+  if (item.node.kind != NodeKind::map) return;
+  const int targets = (out.via ? 1 : 0) + (out.tunnel.empty() ? 0 : 1) + (out.group.empty() ? 0 : 1) +
+                      (out.blackhole ? 1 : 0);
+  if (targets != 1) block.error("route: expected exactly one of: via, tunnel, group, blackhole");
+}
+
+void read_group(const Field& item, Group& out) {
+  out.mark = item.node.mark;
+  read_block({item.reading, item.node, "group"}, kGroupKeys, out);
+}
+
+// The sockets in it have paths of at most 107 characters (sun_path).
+void read_runtime_directory(const Field& field, std::string& out) {
+  std::string path;
+  read_text(field, path);
+  if (path.empty()) return;
+  if (path.front() != '/' || path.size() > 80)
+    return field.expected("an absolute path of at most 80 characters");
+  out = path;
+}
+
+constexpr Key<Configuration> kFileKeys[] = {
+    {"name", Need::optional, [](const Field& f, Configuration& c) { read_name(f, c.name); }},
+    {"runtime-directory", Need::optional,
+     [](const Field& f, Configuration& c) { read_runtime_directory(f, c.runtime_directory); }},
+    {"dataplane", Need::optional,
+     [](const Field& f, Configuration& c) { read_block(f, kDataplaneKeys, c.dataplane); }},
+    {"ports", Need::required, [](const Field& f, Configuration& c) { read_ports(f, c.ports); }},
+    {"routes", Need::optional,
+     [](const Field& f, Configuration& c) { read_list(f, c.routes, kMostItems, read_route); }},
+    {"tunnels", Need::optional,
+     [](const Field& f, Configuration& c) { read_list(f, c.tunnels, kMostItems, read_tunnel); }},
+    {"groups", Need::optional,
+     [](const Field& f, Configuration& c) { read_list(f, c.groups, kMostItems, read_group); }},
+};
+
+}  // namespace
+
+void read_gateway(const Field& file, Configuration& out) { read_block(file, kFileKeys, out); }
+
+void append_gateway_keys(std::vector<KnownKey>& to) {
+  append_keys(to, "", kFileKeys);
+  append_keys(to, "dataplane", kDataplaneKeys);
+  append_keys(to, "ports", kPortKeys);
+  append_keys(to, "routes", kRouteKeys);
+  append_keys(to, "groups", kGroupKeys);
+}
+
+}  // namespace espgate::conf

@@ -1,0 +1,65 @@
+#include "conf/load.hpp"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+
+#include "conf/sections.hpp"
+
+namespace espgate::conf {
+namespace {
+
+Node parse(std::string_view text, Errors& errors) {
+  try {
+    return parse_yaml(text);
+  } catch (const SyntaxError& error) {
+    errors.add(error.mark, error.what());
+    errors.raise();
+    throw;  // not reached: there is an error to raise
+  }
+}
+
+Configuration load(std::string_view text, const std::string& name, const std::string& folder,
+                   Secrets secrets) {
+  Reading reading{Errors(name), secrets, folder};
+  const Node root = parse(text, reading.errors);
+  Configuration configuration;
+  read_gateway({reading, root, "file"}, configuration);
+  check_names(reading.errors, root, configuration);
+  check_addresses(reading.errors, root, configuration);
+  reading.errors.raise();
+  return configuration;
+}
+
+[[noreturn]] void refuse_file(const std::string& path, const char* what) {
+  throw Error(fmt::format("{}: can't be read: {}", path, what));
+}
+
+// The file may hold secrets: so it lies in memory that erases itself.
+crypto::SecretBytes read_file(const std::string& path) {
+  const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "re"), std::fclose);
+  if (!file) refuse_file(path, std::strerror(errno));
+  std::setvbuf(file.get(), nullptr, _IONBF, 0);  // no second copy in stdio's buffer
+  crypto::SecretBytes buffer(kMaxFileBytes + 1);
+  const std::size_t length = std::fread(buffer.bytes().data(), 1, buffer.size(), file.get());
+  if (std::ferror(file.get()) != 0) refuse_file(path, std::strerror(errno));
+  return crypto::SecretBytes(buffer.view().first(length));
+}
+
+}  // namespace
+
+Configuration load_file(const std::string& path, Secrets secrets) {
+  const crypto::SecretBytes bytes = read_file(path);
+  const std::string_view text(reinterpret_cast<const char*>(bytes.view().data()), bytes.size());
+  return load(text, path, std::filesystem::path(path).parent_path().string(), secrets);
+}
+
+Configuration load_text(std::string_view text, const std::string& name_for_errors, Secrets secrets) {
+  return load(text, name_for_errors, {}, secrets);
+}
+
+}  // namespace espgate::conf

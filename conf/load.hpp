@@ -1,0 +1,44 @@
+// YAML to Configuration. Everything is checked before anything is returned.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "conf/schema.hpp"
+
+namespace espgate::conf {
+
+// What() is "FILE:LINE:COLUMN: what is wrong; what was expected", one line for each error found.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+enum class Secrets : std::uint8_t { load, skip };  // skip: the dataplane has no business with them
+
+// Throws Error. Relative psk-file paths are taken from the folder of `path`.
+[[nodiscard]] Configuration load_file(const std::string& path, Secrets secrets = Secrets::load);
+[[nodiscard]] Configuration load_text(std::string_view text, const std::string& name_for_errors,
+                                      Secrets secrets = Secrets::load);
+
+// The proposal strings on their own. Throw Error with words ("aes256gcm16-sha256: an AEAD cipher takes no
+// integrity algorithm"), without a position.
+[[nodiscard]] IkeProposal parse_ike_proposal(std::string_view text);
+[[nodiscard]] EspProposal parse_esp_proposal(std::string_view text);
+
+// What a port's `device` means to DPDK: the EAL arguments for it, and the ethdev name it will have.
+//   0000:01:00.0          -> -a 0000:01:00.0
+//   af_packet:IF          -> --vdev net_af_packetN,iface=IF     (also af_xdp:IF, tap:NAME)
+//   memif:SOCKET,role=... -> --vdev net_memifN,socket=SOCKET,...
+//   net_...               -> --vdev as written
+struct Device {
+  std::vector<std::string> eal_arguments;
+  std::string ethdev_name;
+};
+// `index`: the port's place in the list. Throws Error with words.
+[[nodiscard]] Device device_args(const Port& port, unsigned index);
+
+}  // namespace espgate::conf

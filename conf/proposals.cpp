@@ -1,0 +1,201 @@
+// Proposal strings, as operators write them: names joined by dashes, alternatives of one kind in order of
+// preference.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "conf/errors.hpp"
+#include "conf/load.hpp"
+
+namespace espgate::conf {
+namespace {
+
+using crypto::DhGroup;
+using crypto::IkeCipherId;
+using crypto::IkeIntegrity;
+using crypto::Prf;
+
+template <class T>
+struct Name {
+  std::string_view name;
+  T value;
+};
+
+struct Cipher {
+  IkeCipherId id;
+  std::uint16_t key_bits;
+  bool operator==(const Cipher&) const = default;
+};
+constexpr Name<Cipher> kCiphers[] = {
+    {"aes128", {IkeCipherId::aes_cbc, 128}},        {"aes256", {IkeCipherId::aes_cbc, 256}},
+    {"aes128gcm16", {IkeCipherId::aes_gcm16, 128}}, {"aes256gcm16", {IkeCipherId::aes_gcm16, 256}},
+    {"aes128gcm", {IkeCipherId::aes_gcm16, 128}},   {"aes256gcm", {IkeCipherId::aes_gcm16, 256}},
+};
+// A hash: as integrity algorithm, and as the PRF that goes with it.
+struct Hash {
+  IkeIntegrity integrity;
+  Prf prf;
+  bool operator==(const Hash&) const = default;
+};
+constexpr Name<Hash> kHashes[] = {
+    {"sha1", {IkeIntegrity::hmac_sha1_96, Prf::hmac_sha1}},
+    {"sha256", {IkeIntegrity::hmac_sha256_128, Prf::hmac_sha256}},
+    {"sha384", {IkeIntegrity::hmac_sha384_192, Prf::hmac_sha384}},
+    {"sha512", {IkeIntegrity::hmac_sha512_256, Prf::hmac_sha512}},
+};
+constexpr Name<Prf> kPrfs[] = {{"prfsha1", Prf::hmac_sha1},
+                               {"prfsha256", Prf::hmac_sha256},
+                               {"prfsha384", Prf::hmac_sha384},
+                               {"prfsha512", Prf::hmac_sha512}};
+constexpr Name<DhGroup> kGroups[] = {
+    {"modp1536", DhGroup::modp1536}, {"modp2048", DhGroup::modp2048},     {"modp3072", DhGroup::modp3072},
+    {"modp4096", DhGroup::modp4096}, {"ecp256", DhGroup::ecp256},         {"ecp384", DhGroup::ecp384},
+    {"ecp521", DhGroup::ecp521},     {"curve25519", DhGroup::curve25519}, {"x25519", DhGroup::curve25519},
+};
+
+// What stands in one proposal, by kind, each in the order written.
+struct Parts {
+  std::vector<Cipher> ciphers;
+  std::vector<Hash> hashes;
+  std::vector<Prf> prfs;
+  std::vector<DhGroup> groups;
+};
+
+[[noreturn]] void refuse(std::string_view text, std::string_view why) {
+  throw Error(fmt::format("{}: {}", in_quotes(text), why));
+}
+
+template <class T, std::size_t N>
+std::string names_of(const Name<T> (&table)[N]) {
+  std::string names;
+  for (const Name<T>& row : table) names.append(names.empty() ? "" : " ").append(row.name);
+  return names;
+}
+
+std::string supported_suites() {
+  std::string names;
+  for (const crypto::SuiteRow& row : crypto::kSuites)
+    names += (names.empty() ? "" : ", ") + std::string(row.name);
+  return names;
+}
+
+// True if `word` is one of the table's; false otherwise. Throws when the same was said before.
+template <class T, std::size_t N>
+bool take(std::string_view word, std::string_view text, const Name<T> (&table)[N], std::vector<T>& into) {
+  for (const Name<T>& row : table) {
+    if (row.name != word) continue;
+    if (std::find(into.begin(), into.end(), row.value) != into.end())
+      refuse(text, fmt::format("{} twice", in_quotes(word)));
+    into.push_back(row.value);
+    return true;
+  }
+  return false;
+}
+
+[[noreturn]] void refuse_word(std::string_view word, std::string_view text, bool esp) {
+  const std::string known =
+      esp ? fmt::format("suites: {}; groups: {}", supported_suites(), names_of(kGroups))
+          : fmt::format("ciphers: {}; hashes: {}; PRFs: {}; groups: {}", names_of(kCiphers),
+                        names_of(kHashes), names_of(kPrfs), names_of(kGroups));
+  refuse(text,
+         fmt::format("{} is not supported; {}", word.empty() ? "an empty name" : in_quotes(word), known));
+}
+
+Parts split(std::string_view text, bool esp) {
+  Parts parts;
+  std::size_t begin = 0;
+  while (begin <= text.size()) {
+    const std::size_t end = std::min(text.find('-', begin), text.size());
+    const std::string_view word = text.substr(begin, end - begin);
+    const bool known = take(word, text, kCiphers, parts.ciphers) || take(word, text, kHashes, parts.hashes) ||
+                       take(word, text, kPrfs, parts.prfs) || take(word, text, kGroups, parts.groups);
+    if (!known) refuse_word(word, text, esp);
+    begin = end + 1;
+  }
+  return parts;
+}
+
+// Do the ciphers authenticate as well? RFC 7296 section 3.3: the two kinds can't share a proposal.
+bool are_aead(const Parts& parts, std::string_view text) {
+  if (parts.ciphers.empty()) refuse(text, fmt::format("no cipher; expected one of: {}", names_of(kCiphers)));
+  const auto is_aead = [](const Cipher& cipher) { return cipher.id == IkeCipherId::aes_gcm16; };
+  const auto count = std::count_if(parts.ciphers.begin(), parts.ciphers.end(), is_aead);
+  if (count == 0) return false;
+  if (static_cast<std::size_t>(count) == parts.ciphers.size()) return true;
+  refuse(text, "AEAD and CBC ciphers don't go together; expected a proposal for each");
+}
+
+// With an AEAD the PRF must be said, as `prfsha384` or, short, as the hash's own name.
+void set_aead_prfs(const Parts& parts, IkeProposal& out) {
+  if (!parts.prfs.empty() && !parts.hashes.empty())
+    refuse(out.text, "an AEAD cipher takes no integrity algorithm");
+  if (parts.prfs.empty() && parts.hashes.empty())
+    refuse(out.text, fmt::format("an AEAD cipher needs a PRF; expected one of: {}", names_of(kPrfs)));
+  out.prfs = parts.prfs;
+  for (const Hash& hash : parts.hashes) out.prfs.push_back(hash.prf);
+}
+
+void set_cbc_integrity(const Parts& parts, IkeProposal& out) {
+  if (parts.hashes.empty())
+    refuse(out.text, fmt::format("no integrity algorithm; expected one of: {}", names_of(kHashes)));
+  out.prfs = parts.prfs;
+  for (const Hash& hash : parts.hashes) {
+    out.integrity.push_back(hash.integrity);
+    if (parts.prfs.empty()) out.prfs.push_back(hash.prf);
+  }
+}
+
+void add_suite(const Cipher& cipher, std::uint16_t integrity, EspProposal& out) {
+  for (const crypto::SuiteRow& row : crypto::kSuites) {
+    const bool fits = row.ike_cipher == static_cast<std::uint16_t>(cipher.id) &&
+                      row.key_length * 8 == cipher.key_bits && row.ike_integrity == integrity;
+    if (!fits) continue;
+    out.suites.push_back(row.suite);
+    return;
+  }
+  refuse(out.text,
+         fmt::format("not a suite that ESP is done with here; expected one of: {}", supported_suites()));
+}
+
+void set_cbc_suites(const Parts& parts, EspProposal& out) {
+  if (parts.hashes.empty())
+    refuse(out.text, fmt::format("no integrity algorithm; expected one of: {}", supported_suites()));
+  for (const Cipher& cipher : parts.ciphers)
+    for (const Hash& hash : parts.hashes) add_suite(cipher, static_cast<std::uint16_t>(hash.integrity), out);
+}
+
+}  // namespace
+
+IkeProposal parse_ike_proposal(std::string_view text) {
+  const Parts parts = split(text, false);
+  IkeProposal proposal;
+  proposal.text = text;
+  if (are_aead(parts, text))
+    set_aead_prfs(parts, proposal);
+  else
+    set_cbc_integrity(parts, proposal);
+  if (parts.groups.empty())
+    refuse(text, fmt::format("no Diffie-Hellman group; expected one of: {}", names_of(kGroups)));
+  for (const Cipher& cipher : parts.ciphers) proposal.ciphers.push_back({cipher.id, cipher.key_bits});
+  proposal.groups = parts.groups;
+  return proposal;
+}
+
+EspProposal parse_esp_proposal(std::string_view text) {
+  const Parts parts = split(text, true);
+  EspProposal proposal;
+  proposal.text = text;
+  if (!parts.prfs.empty()) refuse(text, "a PRF belongs to IKE's proposals");
+  if (!are_aead(parts, text))
+    set_cbc_suites(parts, proposal);
+  else if (!parts.hashes.empty())
+    refuse(text, "an AEAD cipher takes no integrity algorithm");
+  else
+    for (const Cipher& cipher : parts.ciphers) add_suite(cipher, 0, proposal);
+  proposal.groups = parts.groups;
+  return proposal;
+}
+
+}  // namespace espgate::conf

@@ -1,0 +1,142 @@
+// The configuration file as structs, with its defaults. docs/configuration.md describes every key.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "channel/address.hpp"
+#include "crypto/ike.hpp"
+#include "crypto/secret.hpp"
+#include "crypto/suite.hpp"
+
+namespace espgate::conf {
+
+// Where in the file a thing stands; 1-based. For messages that come later than loading.
+struct Mark {
+  int line{0};
+  int column{0};
+};
+
+enum class Idle : std::uint8_t { adaptive, busy };
+enum class Hugepages : std::uint8_t { automatic, never, require };
+
+struct Dataplane {
+  std::vector<unsigned> workers{1};  // CPU of each worker, in order; a CPU may carry several
+  unsigned main_cpu{0};              // of the main thread (slow path and commands)
+  Idle idle{Idle::adaptive};
+  Hugepages hugepages{Hugepages::automatic};
+  unsigned memory_mib{512};  // for DPDK
+  unsigned packet_buffers{16384};
+  unsigned max_tunnels{1024};
+  unsigned max_routes{65536};
+};
+
+// Groups that there is room for.
+[[nodiscard]] inline unsigned max_groups(const Dataplane& dataplane) noexcept {
+  return std::max(64U, dataplane.max_tunnels / 2);
+}
+
+struct Port {
+  std::string name;
+  std::string device;               // as written: PCI address, devargs, or KIND:INTERFACE (see device_args)
+  std::vector<IpPrefix> addresses;  // with host bits
+  std::uint16_t mtu{1500};          // bytes of IP packet; 576..9000
+  Mark mark;
+};
+
+struct Route {
+  IpPrefix to;
+  std::optional<IpAddress> via;  // exactly one of via, tunnel, group, blackhole
+  std::string tunnel;
+  std::string group;
+  bool blackhole{false};
+  Mark mark;
+};
+
+enum class IdentityType : std::uint8_t {
+  ipv4 = 1,
+  fqdn = 2,
+  email = 3,
+  ipv6 = 5,
+  key_id = 11
+};  // RFC 7296 3.5
+
+struct Identity {
+  IdentityType type{IdentityType::fqdn};
+  std::string text;                // as written: an address, east.example, ops@example, or hex for key_id
+  std::vector<std::uint8_t> data;  // as it travels in the ID payload
+};
+
+// One IKE proposal: `aes256-sha384-ecp384`, `aes256gcm16-prfsha384-x25519`. Alternatives of one kind in the
+// order written. Where no PRF is named it follows the integrity algorithm's hash.
+struct IkeCipherChoice {
+  crypto::IkeCipherId id;
+  std::uint16_t key_bits;
+};
+struct IkeProposal {
+  std::string text;
+  std::vector<IkeCipherChoice> ciphers;
+  std::vector<crypto::IkeIntegrity> integrity;  // empty with AEAD
+  std::vector<crypto::Prf> prfs;
+  std::vector<crypto::DhGroup> groups;  // never empty
+};
+
+// One ESP proposal: `aes256gcm16-ecp384`, `aes256-sha256`. A group asks for PFS on rekeys.
+struct EspProposal {
+  std::string text;
+  std::vector<crypto::EspSuite> suites;
+  std::vector<crypto::DhGroup> groups;
+};
+
+// A traffic selector as configured: a prefix, any protocol and port.
+using SelectorPrefix = IpPrefix;
+
+enum class Start : std::uint8_t { initiate, wait };
+enum class Encapsulation : std::uint8_t { automatic, udp };
+
+struct Tunnel {
+  std::string name;
+  IpAddress local;
+  IpAddress remote;
+  Identity local_id;  // default: the address
+  Identity remote_id;
+  crypto::SecretBytes psk;
+  std::vector<IkeProposal> ike_proposals;
+  std::vector<EspProposal> esp_proposals;
+  std::chrono::seconds ike_lifetime{28800};  // rekey is begun before; see docs/configuration.md
+  std::chrono::seconds child_lifetime{3600};
+  std::uint64_t child_bytes{0};           // 0: no limit
+  std::chrono::seconds dpd_interval{10};  // of silence before asking; 0: never
+  std::uint32_t replay_window{1024};
+  std::vector<SelectorPrefix> local_selectors;  // default: 0.0.0.0/0 and ::/0
+  std::vector<SelectorPrefix> remote_selectors;
+  Start start{Start::initiate};
+  Encapsulation encapsulation{Encapsulation::automatic};
+  std::string interface;  // default: the tunnel's name
+  std::vector<IpPrefix> addresses;
+  std::uint16_t mtu{0};  // 0: derived
+  bool clamp_mss{true};
+  Mark mark;
+};
+
+struct Group {
+  std::string name;
+  std::vector<std::string> tunnels;
+  Mark mark;
+};
+
+struct Configuration {
+  std::string name{"espgate"};                    // of the gateway, in prompts and logs
+  std::string runtime_directory{"/run/espgate"};  // sockets; made with mode 0700
+  Dataplane dataplane;
+  std::vector<Port> ports;
+  std::vector<Route> routes;
+  std::vector<Tunnel> tunnels;
+  std::vector<Group> groups;
+};
+
+}  // namespace espgate::conf

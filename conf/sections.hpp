@@ -1,0 +1,30 @@
+// The parts of the file, each read on its own, and the checks between them. Only conf/ itself includes this.
+#pragma once
+
+#include "conf/keys.hpp"
+
+namespace espgate::conf {
+
+// gateway_section.cpp: the file itself, with `dataplane`, `ports`, `routes` and `groups`.
+void read_gateway(const Field& file, Configuration& out);
+void append_gateway_keys(std::vector<KnownKey>& to);
+
+// tunnel_section.cpp
+void read_tunnel(const Field& item, Tunnel& out);
+void append_tunnel_keys(std::vector<KnownKey>& to);
+
+// identity.cpp: `east.example`, `192.0.2.1`, `ops@example`, or {type: keyid, value: ...}.
+void read_identity(const Field& field, Identity& out);
+void append_identity_keys(std::vector<KnownKey>& to);
+[[nodiscard]] Identity identity_of(const IpAddress& address);
+
+// secret.cpp: neither opens the file nor keeps anything with Secrets::skip.
+void read_psk(const Field& field, crypto::SecretBytes& out);
+void read_psk_file(const Field& field, crypto::SecretBytes& out);
+
+// check_names.cpp, check_addresses.cpp: what several parts must agree on. `root` is the file `configuration`
+// was read from, for the places of errors. What is empty or unset was reported before.
+void check_names(Errors& errors, const Node& root, const Configuration& configuration);
+void check_addresses(Errors& errors, const Node& root, const Configuration& configuration);
+
+}  // namespace espgate::conf

@@ -1,0 +1,426 @@
+// Every error that a file can have, with its exact place and words. Each row changes one line of the base.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <string>
+
+#include "conf/load.hpp"
+#include "tests/conf/base.hpp"
+
+using namespace espgate::conf;
+
+namespace {
+
+struct Row {
+  int line;
+  std::string_view text;  // what stands there instead; line 20 is behind the end
+  std::string_view expected;
+};
+
+std::string words_of(const std::string& text) {
+  try {
+    (void)load_text(text, "gw.yaml");
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+template <std::size_t N>
+void check(const Row (&rows)[N]) {
+  for (const Row& row : rows) {
+    CAPTURE(row.line, row.text);
+    CHECK(words_of(tests::with_line(row.line, row.text)) == row.expected);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the base itself is good") { CHECK(words_of(std::string(tests::kBase)) == "accepted"); }
+
+TEST_CASE("errors at the top of the file") {
+  check({
+      {20, "nmae: east",
+       "gw.yaml:20:1: unknown key \"nmae\"; expected one of: name, runtime-directory, dataplane, ports, "
+       "routes, tunnels, groups (did you mean \"name\"?)"},
+      {20, "colour: green",
+       "gw.yaml:20:1: unknown key \"colour\"; expected one of: name, runtime-directory, dataplane, ports, "
+       "routes, tunnels, groups"},
+      {20, "name: east\nname: west", "gw.yaml:21:1: key \"name\" stands here twice; first on line 20"},
+      {20, "name: two words",
+       "gw.yaml:20:7: name: expected a name of 1 to 31 letters, digits, '-', '_' or '.', not \"two words\""},
+      {20, "name: \"\"",
+       "gw.yaml:20:7: name: expected a name of 1 to 31 letters, digits, '-', '_' or '.', not \"\""},
+      {20, "name: [east]",
+       "gw.yaml:20:7: name: expected a name of 1 to 31 letters, digits, '-', '_' or '.', not a list of 1"},
+      {20, "runtime-directory: run",
+       "gw.yaml:20:20: runtime-directory: expected an absolute path of at most 80 characters, not \"run\""},
+      {20, "[1, 2]: x",
+       "gw.yaml:20:1: a key can't be a list, a block or nothing; expected one of: name, runtime-directory, "
+       "dataplane, ports, routes, tunnels, groups"},
+      {1, "port:",
+       "gw.yaml:1:1: unknown key \"port\"; expected one of: name, runtime-directory, dataplane, ports, "
+       "routes, tunnels, groups (did you mean \"ports\"?)\ngw.yaml:1:1: file: the key \"ports\" is "
+       "missing\ngw.yaml:6:22: address: 192.0.2.1 is on no port; the ports' IPv4 addresses are: "
+       "none\ngw.yaml:11:22: address: 192.0.2.1 is on no port; the ports' IPv4 addresses are: "
+       "none\ngw.yaml:19:26: via: 192.0.2.254 lies on no port's network; expected an address next to one of "
+       "the ports' addresses"},
+      {20, "dataplane:\n  workers: []",
+       "gw.yaml:21:12: workers: expected the CPU of at least one worker, such as [1], not an empty list"},
+  });
+}
+
+TEST_CASE("errors of the dataplane block") {
+  check({
+      {20, "dataplane: busy", "gw.yaml:20:12: dataplane: expected a block of keys, not \"busy\""},
+      {20, "dataplane: {workers: []}",
+       "gw.yaml:20:22: workers: expected the CPU of at least one worker, such as [1], not an empty list"},
+      {20, "dataplane: {workers: 1}", "gw.yaml:20:22: workers: expected a list, not \"1\""},
+      {20, "dataplane: {workers: [1, -1]}",
+       "gw.yaml:20:26: workers: expected a number from 0 to 1023, not \"-1\""},
+      {20, "dataplane: {workers: [0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}",
+       "gw.yaml:20:22: workers: expected a list of at most 16 entries, not a list of 17"},
+      {20, "dataplane: {idle: lazy}", "gw.yaml:20:19: idle: expected adaptive or busy, not \"lazy\""},
+      {20, "dataplane: {hugepages: yes}",
+       "gw.yaml:20:24: hugepages: expected auto or never or require, not \"yes\""},
+      {20, "dataplane: {memory: 64, packet-buffers: 1e6, max-tunnels: 0, max-routes: 99999999}",
+       "gw.yaml:20:21: memory: expected a number from 128 to 1048576, not \"64\"\ngw.yaml:20:41: "
+       "packet-buffers: expected a number from 2048 to 16777216, not \"1e6\"\ngw.yaml:20:59: max-tunnels: "
+       "expected a number from 1 to 131072, not \"0\"\ngw.yaml:20:74: max-routes: expected a number from 16 "
+       "to 16777216, not \"99999999\""},
+      {20, "dataplane: {main-cpu: 1.5}",
+       "gw.yaml:20:23: main-cpu: expected a number from 0 to 1023, not \"1.5\""},
+      {20, "dataplane: {max-tunnels: 1}",
+       "gw.yaml:5:3: tunnels: expected at most 1 (dataplane's max-tunnels), not 2"},
+      {20, "dataplane: {work-ers: [1]}",
+       "gw.yaml:20:13: unknown key \"work-ers\"; expected one of: workers, main-cpu, idle, hugepages, "
+       "memory, packet-buffers, max-tunnels, max-routes (did you mean \"workers\"?)"},
+  });
+}
+
+TEST_CASE("errors of ports") {
+  check({
+      {2, "  - {name: lan, adress: 10.1.0.1/24, device: \"af_packet:lan\"}",
+       "gw.yaml:2:17: unknown key \"adress\"; expected one of: name, device, addresses, mtu (did you mean "
+       "\"addresses\"?)"},
+      {2, "  - {device: \"af_packet:lan\"}", "gw.yaml:2:5: port: the key \"name\" is missing"},
+      {2, "  - {name: lan}", "gw.yaml:2:5: port: the key \"device\" is missing"},
+      {2, "  - lan", "gw.yaml:2:5: port: expected a block of keys, not \"lan\""},
+      {2, "  - {name: a-name-of-thirty-two-characters-x, device: \"af_packet:lan\"}",
+       "gw.yaml:2:12: name: expected a name of 1 to 31 letters, digits, '-', '_' or '.', not "
+       "\"a-name-of-thirty-two-characters-x\""},
+      {2, "  - {name: lan, device: eth0}",
+       "gw.yaml:2:25: device: \"eth0\" is no device; expected a PCI address (0000:01:00.0), af_packet:IF, "
+       "af_xdp:IF, tap:NAME, memif:SOCKET,... or DPDK's own devargs (net_...)"},
+      {2, "  - {name: lan, device: \"af_packet:wan\"}",
+       "gw.yaml:3:25: device \"af_packet:wan\" is another port's already, on line 2"},
+      {2, "  - {name: lan, device: \"af_packet:an-interface-name\"}",
+       "gw.yaml:2:25: device: \"an-interface-name\" is no interface name; expected 1 to 15 characters "
+       "without '/'"},
+      {2, "  - {name: lan, device: \"af_xdp:lan\", mtu: 9000}",
+       "gw.yaml:2:25: device: af_xdp carries no frames larger than an MTU of 1500; expected such an mtu, or "
+       "af_packet"},
+      {2, "  - {name: lan, device: \"af_packet:lan\", mtu: 575}",
+       "gw.yaml:2:47: mtu: expected a number from 576 to 9000, not \"575\""},
+      {2, "  - {name: lan, device: \"af_packet:lan\", mtu: 9001}",
+       "gw.yaml:2:47: mtu: expected a number from 576 to 9000, not \"9001\""},
+      {2, "  - {name: lan, device: \"af_packet:lan\", mtu: 1279, addresses: [\"fd00:1::1/64\"]}",
+       "gw.yaml:2:47: mtu: expected at least 1280, since there is an IPv6 address"},
+      {2, "  - {name: lan, device: \"af_packet:lan\", addresses: [10.1.0.1]}",
+       "gw.yaml:2:54: addresses: expected an address with its network's length, such as 10.1.0.1/24, not "
+       "\"10.1.0.1\""},
+      {2, "  - {name: lan, device: \"af_packet:lan\", addresses: [10.1.0.300/24]}",
+       "gw.yaml:2:54: addresses: expected an address with its network's length, such as 10.1.0.1/24, not "
+       "\"10.1.0.300/24\""},
+      {2, "  - {name: lan, device: \"af_packet:lan\", addresses: [10.1.0.0/24]}",
+       "gw.yaml:2:54: addresses: expected an address that a host may have in its network, not "
+       "\"10.1.0.0/24\""},
+      {2, "  - {name: lan, device: \"af_packet:lan\", addresses: [127.0.0.1/8]}",
+       "gw.yaml:2:54: addresses: expected an address that a host may have in its network, not "
+       "\"127.0.0.1/8\""},
+      {2, "  - {name: lan, device: \"af_packet:lan\", addresses: 10.1.0.1/24}",
+       "gw.yaml:2:53: addresses: expected a list, not \"10.1.0.1/24\""},
+      {2, "  - {name: lan, device: \"af_packet:lan\", addresses: [10.1.0.1/24, 10.1.0.1/24]}",
+       "gw.yaml:2:67: 10.1.0.1/24 is the same address as 10.1.0.1/24 of \"lan\" on line 2"},
+      {2, "  - {name: wan, device: \"af_packet:lan\", addresses: [10.1.0.1/24]}",
+       "gw.yaml:3:12: a second interface is named \"wan\"; the first is on line 2"},
+      {2, "  - {name: lan, device: \"af_packet:lan\", addresses: [192.0.2.129/25]}",
+       "gw.yaml:3:54: 192.0.2.1/24 overlaps 192.0.2.129/25 of \"lan\" on line 2"},
+      {2, "  - {name: lan, device: \"af_packet:lan\", addresses: [192.0.2.1/32]}",
+       "gw.yaml:3:54: 192.0.2.1/24 is the same address as 192.0.2.1/32 of \"lan\" on line 2"},
+  });
+}
+
+TEST_CASE("errors of routes") {
+  check({
+      {18, "  - {to: 10.2.0.0/16, group: clout}",
+       "gw.yaml:18:30: no group is named \"clout\"; did you mean \"cloud\"?"},
+      {18, "  - {to: 10.2.0.0/16, tunnel: west-c}",
+       "gw.yaml:18:31: no tunnel is named \"west-c\"; did you mean \"west-a\"?"},
+      {18, "  - {to: 10.2.0.0/16}",
+       "gw.yaml:18:5: route: expected exactly one of: via, tunnel, group, blackhole"},
+      {18, "  - {to: 10.2.0.0/16, group: cloud, tunnel: west-a}",
+       "gw.yaml:18:5: route: expected exactly one of: via, tunnel, group, blackhole"},
+      {18, "  - {to: 10.2.0.0/16, group: cloud, blackhole: true}",
+       "gw.yaml:18:5: route: expected exactly one of: via, tunnel, group, blackhole"},
+      {18, "  - {to: 10.2.0.0/16, blackhole: false}",
+       "gw.yaml:18:5: route: expected exactly one of: via, tunnel, group, blackhole"},
+      {18, "  - {to: 10.2.0.0/16, blackhole: maybe}",
+       "gw.yaml:18:5: route: expected exactly one of: via, tunnel, group, blackhole\ngw.yaml:18:34: "
+       "blackhole: expected true or false, not \"maybe\""},
+      {18, "  - {to: 10.2.0.1/16, group: cloud}",
+       "gw.yaml:18:10: to: expected a network (10.2.0.0/16, without host bits), not \"10.2.0.1/16\""},
+      {18, "  - {to: 10.2/16, group: cloud}",
+       "gw.yaml:18:10: to: expected a network such as 10.2.0.0/16 or fd00:2::/64, not \"10.2/16\""},
+      {18, "  - {group: cloud}", "gw.yaml:18:5: route: the key \"to\" is missing"},
+      {18, "  - {to: 0.0.0.0/0, group: cloud}",
+       "gw.yaml:19:10: to: 0.0.0.0/0 is a route's destination already, on line 18"},
+      {18, "  - {to: 10.1.0.0/24, group: cloud}",
+       "gw.yaml:18:10: to: 10.1.0.0/24 is the network of 10.1.0.1/24 of \"lan\" on line 2"},
+      {19, "  - {to: 0.0.0.0/0, via: 198.51.100.1}",
+       "gw.yaml:19:26: via: 198.51.100.1 lies on no port's network; expected an address next to one of the "
+       "ports' addresses"},
+      {19, "  - {to: 0.0.0.0/0, via: 192.0.2.1}",
+       "gw.yaml:19:26: via: 192.0.2.1 is this gateway's own address"},
+      {19, "  - {to: 0.0.0.0/0, via: 169.254.1.2}",
+       "gw.yaml:19:26: via: 169.254.1.2 lies on no port's network; expected an address next to one of the "
+       "ports' addresses"},
+      {19, "  - {to: \"::/0\", via: 192.0.2.254}",
+       "gw.yaml:19:23: via: 192.0.2.254 is of another family than ::/0"},
+      {19, "  - {to: 0.0.0.0/0, via: gateway}",
+       "gw.yaml:19:26: via: expected the address of a host, such as 192.0.2.1, not \"gateway\""},
+      {19, "  - {to: 0.0.0.0/0, via: 0.0.0.0}",
+       "gw.yaml:19:26: via: expected the address of a host, such as 192.0.2.1, not \"0.0.0.0\""},
+  });
+}
+
+TEST_CASE("errors of groups") {
+  check({
+      {16, "  - {name: cloud, tunnels: [west-a, west-x]}",
+       "gw.yaml:16:37: no tunnel is named \"west-x\"; did you mean \"west-a\"?"},
+      {16, "  - {name: cloud, tunnels: [west-a, west-a]}",
+       "gw.yaml:16:37: tunnel \"west-a\" is in the group already"},
+      {16, "  - {name: cloud, tunnels: []}", "gw.yaml:16:28: tunnels: expected at least one tunnel"},
+      {16, "  - {name: cloud}", "gw.yaml:16:5: group: the key \"tunnels\" is missing"},
+      {16, "  - {name: cloud, tunnels: [a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q]}",
+       "gw.yaml:16:28: tunnels: expected a list of at most 16 entries, not a list of 17"},
+      {16, "  - {name: cloud, tunnels: [west-a]}\n  - {name: cloud, tunnels: [west-b]}",
+       "gw.yaml:17:12: a second group is named \"cloud\"; the first is on line 16"},
+  });
+}
+
+TEST_CASE("errors of tunnels") {
+  check({
+      {10, "  - name: west-a",
+       "gw.yaml:10:11: a second tunnel is named \"west-a\"; the first is on line 5\ngw.yaml:16:37: no tunnel "
+       "is named \"west-b\"; did you mean \"west-a\"?"},
+      {14, "    interface: {name: vti-a, addresses: [169.254.2.1/30]}",
+       "gw.yaml:14:23: a second interface is named \"vti-a\"; the first is on line 9"},
+      {14, "    interface: {name: lan, addresses: [169.254.2.1/30]}",
+       "gw.yaml:14:23: a second interface is named \"lan\"; the first is on line 2"},
+      {14, "    interface: {name: vti-b, addresses: [169.254.1.2/30]}",
+       "gw.yaml:14:42: 169.254.1.2/30 overlaps 169.254.1.1/30 of \"vti-a\" on line 9"},
+      {14, "    interface: {name: vti-b, addresses: [169.254.1.5/29]}",
+       "gw.yaml:14:42: 169.254.1.5/29 overlaps 169.254.1.1/30 of \"vti-a\" on line 9"},
+      {14, "    interface: {name: vti-b, mtu: 500}",
+       "gw.yaml:14:35: mtu: expected a number from 576 to 9000, not \"500\""},
+      {14, "    interface: {name: vti-b, mtu: 1000, addresses: [\"fd00:9::1/64\"]}",
+       "gw.yaml:14:35: mtu: expected at least 1280, since there is an IPv6 address"},
+      {14, "    interface: {name: vti-b, clamp-mss: on}",
+       "gw.yaml:14:41: clamp-mss: expected true or false, not \"on\""},
+      {14,
+       "    interface: {name: vti-b, addresses: [10.9.0.1/30, 10.9.1.1/30, 10.9.2.1/30, 10.9.3.1/30, "
+       "10.9.4.1/30]}",
+       "gw.yaml:14:41: addresses: expected a list of at most 4 entries, not a list of 5"},
+      {14, "    interface: vti-b", "gw.yaml:14:16: interface: expected a block of keys, not \"vti-b\""},
+      {12, "    remote: {address: 192.0.2.2, id: west-a.example}",
+       "gw.yaml:10:5: tunnel: same local address, remote address and remote id as \"west-a\" on line 5"},
+      {12, "    remote: {address: 192.0.2.1, id: west-b.example}",
+       "gw.yaml:12:23: address: 192.0.2.1 is this gateway's own"},
+      {12, "    remote: {address: \"2001:db8::1\", id: west-b.example}",
+       "gw.yaml:12:23: address: expected an IPv4 address (a tunnel's outer packets are IPv4; inner ones may "
+       "be IPv6), not \"2001:db8::1\""},
+      {12, "    remote: {address: west.example, id: west-b.example}",
+       "gw.yaml:12:23: address: expected the address of a host, such as 192.0.2.1, not \"west.example\""},
+      {12, "    remote: {id: west-b.example}", "gw.yaml:12:13: remote: the key \"address\" is missing"},
+      {12, "    remote:", "gw.yaml:12:5: remote: the key \"address\" is missing"},
+      {12, "", "gw.yaml:10:5: tunnel: the key \"remote\" is missing"},
+      {12, "    remote: {address: 192.0.2.3, id: \"@west-b.example\"}",
+       "gw.yaml:12:38: id: expected an identity; a domain name is written without the leading @, not "
+       "\"@west-b.example\""},
+      {12, "    remote: {address: 192.0.2.3, id: 10.0.0.256}",
+       "gw.yaml:12:38: id: expected an identity; this looks like an address, but is none, not "
+       "\"10.0.0.256\""},
+      {12, "    remote: {address: 192.0.2.3, id: \"fd00::x\"}",
+       "gw.yaml:12:38: id: expected an identity; this looks like an address, but is none, not \"fd00::x\""},
+      {12, "    remote: {address: 192.0.2.3, id: \"ops@\"}",
+       "gw.yaml:12:38: id: expected an email address such as ops@example, not \"ops@\""},
+      {12, "    remote: {address: 192.0.2.3, id: \"west b\"}",
+       "gw.yaml:12:38: id: expected a domain name such as east.example, not \"west b\""},
+      {12, "    remote: {address: 192.0.2.3, id: {type: dn, value: CN=west}}",
+       "gw.yaml:12:45: type: expected address or fqdn or email or keyid, not \"dn\""},
+      {12, "    remote: {address: 192.0.2.3, id: {type: keyid, value: 0x123}}",
+       "gw.yaml:12:59: value: expected an even number of hex digits behind 0x, not \"0x123\""},
+      {12, "    remote: {address: 192.0.2.3, id: {type: keyid}}",
+       "gw.yaml:12:38: id: the key \"value\" is missing"},
+      {11, "    local: {address: 192.0.2.9, id: east.example}",
+       "gw.yaml:11:22: address: 192.0.2.9 is on no port; the ports' IPv4 addresses are: 10.1.0.1, 192.0.2.1"},
+      {11, "    local: {address: 192.0.2.1, identity: east.example}",
+       "gw.yaml:11:33: unknown key \"identity\"; expected one of: address, id"},
+      {13, "", "gw.yaml:10:5: tunnel: no secret; expected psk or psk-file"},
+      {13, "    psk: secret\n    psk-file: west-b.psk",
+       "gw.yaml:10:5: tunnel: two secrets; expected either psk or psk-file\ngw.yaml:14:15: psk-file: "
+       "\"west-b.psk\" can't be read: No such file or directory"},
+      {13, "    psk: \"\"", "gw.yaml:13:10: psk: expected text, the pre-shared key"},
+      {13, "    psk:", "gw.yaml:13:5: psk: expected text, the pre-shared key"},
+      {13, "    psk: [secret]", "gw.yaml:13:10: psk: expected text, the pre-shared key"},
+      {13, "    psk-file: /nonexistent/west-b.psk",
+       "gw.yaml:13:15: psk-file: \"/nonexistent/west-b.psk\" can't be read: No such file or directory"},
+      {13, "    psk: secret\n    dpd: 2h",
+       "gw.yaml:14:10: dpd: expected a time from 0s to 1h, such as 90s or 1h30m, not \"2h\""},
+      {13, "    psk: secret\n    dpd: soon",
+       "gw.yaml:14:10: dpd: expected a time from 0s to 1h, such as 90s or 1h30m, not \"soon\""},
+      {13, "    psk: secret\n    start: now", "gw.yaml:14:12: start: expected initiate or wait, not \"now\""},
+      {13, "    psk: secret\n    encapsulation: tcp",
+       "gw.yaml:14:20: encapsulation: expected auto or udp, not \"tcp\""},
+      {13, "    psk: secret\n    ike: {lifetime: 4s}",
+       "gw.yaml:14:21: lifetime: expected a time from 5s to 30d, such as 90s or 1h30m, not \"4s\""},
+      {13, "    psk: secret\n    ike: {lifetime: 1m1h}",
+       "gw.yaml:14:21: lifetime: expected a time from 5s to 30d, such as 90s or 1h30m, not \"1m1h\""},
+      {13, "    psk: secret\n    ike: {lifetime: 31d}",
+       "gw.yaml:14:21: lifetime: expected a time from 5s to 30d, such as 90s or 1h30m, not \"31d\""},
+      {13, "    psk: secret\n    esp: {lifetime: 99999999999999999999h}",
+       "gw.yaml:14:21: lifetime: expected a time from 5s to 30d, such as 90s or 1h30m, not "
+       "\"99999999999999999999h\""},
+      {13, "    psk: secret\n    esp: {bytes: 10GB}",
+       "gw.yaml:14:18: bytes: expected a number of bytes of at least 10000, such as 500M or 10G, not "
+       "\"10GB\""},
+      {13, "    psk: secret\n    esp: {bytes: 9k}",
+       "gw.yaml:14:18: bytes: expected a number of bytes of at least 10000, such as 500M or 10G, not \"9k\""},
+      {13, "    psk: secret\n    esp: {bytes: 99999999T}",
+       "gw.yaml:14:18: bytes: expected a number of bytes of at least 10000, such as 500M or 10G, not "
+       "\"99999999T\""},
+      {13, "    psk: secret\n    esp: {replay-window: 1000}",
+       "gw.yaml:14:26: replay-window: expected 0 (no replay check) or one of 64, 128, 256, 512, 1024, 2048, "
+       "4096 packets, not \"1000\""},
+      {13, "    psk: secret\n    esp: {replay-window: 8192}",
+       "gw.yaml:14:26: replay-window: expected 0 (no replay check) or one of 64, 128, 256, 512, 1024, 2048, "
+       "4096 packets, not \"8192\""},
+      {13, "    psk: secret\n    ike: {proposals: aes256-sha384-ecp384}",
+       "gw.yaml:14:22: proposals: expected a list of at least one proposal, such as [aes256-sha384-ecp384], "
+       "not \"aes256-sha384-ecp384\""},
+      {13, "    psk: secret\n    ike: {proposals: []}",
+       "gw.yaml:14:22: proposals: expected a list of at least one proposal, such as [aes256-sha384-ecp384], "
+       "not an empty list"},
+      {13, "    psk: secret\n    ike: {proposals: [aes256-sha384-ecp384, aes256]}",
+       "gw.yaml:14:45: \"aes256\": no integrity algorithm; expected one of: sha1 sha256 sha384 sha512"},
+      {13, "    psk: secret\n    esp: {proposals: [aes256gcm16-sha256]}",
+       "gw.yaml:14:23: \"aes256gcm16-sha256\": an AEAD cipher takes no integrity algorithm"},
+      {13, "    psk: secret\n    selectors: {local: [10.1.0.0/24], remote: [\"fd00:2::/64\"]}",
+       "gw.yaml:14:16: selectors: expected local and remote networks of the same family"},
+      {13, "    psk: secret\n    selectors: {local: [10.1.0.1/24]}",
+       "gw.yaml:14:25: local: expected a network (10.1.0.0/24, without host bits), not \"10.1.0.1/24\""},
+      {13, "    psk: secret\n    selectors: {local: []}",
+       "gw.yaml:14:24: local: expected a list of at least one network, not an empty list"},
+      {13,
+       "    psk: secret\n    selectors: {local: [10.0.0.0/24, 10.0.1.0/24, 10.0.2.0/24, 10.0.3.0/24, "
+       "10.0.4.0/24, 10.0.5.0/24, 10.0.6.0/24, 10.0.7.0/24, 10.0.8.0/24]}",
+       "gw.yaml:14:24: local: expected a list of at most 8 entries, not a list of 9"},
+      {13, "    psk: secret\n    mobike: true",
+       "gw.yaml:14:5: unknown key \"mobike\"; expected one of: name, local, remote, psk, psk-file, ike, esp, "
+       "selectors, dpd, start, encapsulation, interface"},
+      {13, "    psk: secret\n    interfce: {name: x}",
+       "gw.yaml:14:5: unknown key \"interfce\"; expected one of: name, local, remote, psk, psk-file, ike, "
+       "esp, selectors, dpd, start, encapsulation, interface (did you mean \"interface\"?)"},
+      {7, "    remote: {adress: 192.0.2.2}",
+       "gw.yaml:7:13: remote: the key \"address\" is missing\ngw.yaml:7:14: unknown key \"adress\"; expected "
+       "one of: address, id (did you mean \"address\"?)"},
+      {13, "    psk: secret\n    psk-file: \"\"",
+       "gw.yaml:10:5: tunnel: two secrets; expected either psk or psk-file\ngw.yaml:14:15: psk-file: "
+       "expected text, not \"\""},
+  });
+}
+
+TEST_CASE("what is no YAML, or more than is read here") {
+  check({
+      {20, "name: \"east", "gw.yaml:20:12: illegal EOF in scalar"},
+      {20, "\tname: east", "gw.yaml:20:2: end of map not found"},
+      {20, "name: !!str east", "gw.yaml:20:7: tags mean nothing here"},
+      {20, "name: *nobody", "gw.yaml:20:7: the referenced anchor is not defined"},
+      {20, "---\nname: east", "gw.yaml:21:1: a second document; expected one"},
+      {20, "name: &x [*x]", "gw.yaml:20:11: an alias inside of what it stands for"},
+      {20, "name: \"east\n# no end", "gw.yaml:21:9: illegal EOF in scalar"},
+  });
+}
+
+TEST_CASE("all errors of a file are told together, in its order") {
+  CHECK(
+      words_of(
+          "tunels: []\nports:\n  - {name: lan, mtu: big}\nroutes:\n  - {to: 10.0.0.0/8, via: 10.9.9.9}\n") ==
+      "gw.yaml:1:1: unknown key \"tunels\"; expected one of: name, runtime-directory, dataplane, ports, "
+      "routes, "
+      "tunnels, groups (did you mean \"tunnels\"?)\n"
+      "gw.yaml:3:5: port: the key \"device\" is missing\n"
+      "gw.yaml:3:22: mtu: expected a number from 576 to 9000, not \"big\"\n"
+      "gw.yaml:5:27: via: 10.9.9.9 lies on no port's network; expected an address next to one of the ports' "
+      "addresses");
+}
+
+TEST_CASE("more than there is room for") {
+  std::string routes;
+  for (int i = 0; i < 6; ++i) routes += fmt::format("  - {{to: 10.{}.0.0/16, blackhole: true}}\n", 100 + i);
+  // 10 for the five addresses of interfaces, and the base's two.
+  CHECK(words_of(tests::with_line(20, routes + "dataplane: {max-routes: 18}")) == "accepted");
+  CHECK(words_of(tests::with_line(20, routes + "dataplane: {max-routes: 17}")) ==
+        "gw.yaml:18:3: routes: expected at most 17 (dataplane's max-routes, of which each address of an "
+        "interface "
+        "takes two), not 18");
+  std::string groups = "  - {name: cloud, tunnels: [west-a, west-b]}";
+  for (int i = 0; i < 64; ++i) groups += fmt::format("\n  - {{name: g{}, tunnels: [west-a]}}", i);
+  CHECK(words_of(tests::with_line(16, groups)) == "accepted");
+  CHECK(words_of(tests::with_line(16, groups) + "dataplane: {max-tunnels: 100}\n") ==
+        "gw.yaml:16:3: groups: expected at most 64 (64, or half of dataplane's max-tunnels), not 65");
+}
+
+TEST_CASE("a file without a single right line does not flood the terminal") {
+  std::string text = "ports:\n";
+  for (int i = 0; i < 16; ++i) text += "  - {name: 1 2, device: 3 4, mtu: 5 6, colour: 7}\n";
+  const std::string words = words_of(text);
+  CHECK(std::count(words.begin(), words.end(), '\n') == 50);
+  CHECK_THAT(words, Catch::EndsWith("\ngw.yaml: and 44 more"));
+}
+
+TEST_CASE("a file that is empty, or a list, or a word") {
+  CHECK(words_of("") == "gw.yaml:1:1: file: the key \"ports\" is missing");
+  CHECK(words_of("# nothing\n") == "gw.yaml:1:1: file: the key \"ports\" is missing");
+  CHECK(words_of("[]") == "gw.yaml:1:1: file: expected a block of keys, not an empty list");
+  CHECK(words_of("east") == "gw.yaml:1:1: file: expected a block of keys, not \"east\"");
+  CHECK(words_of("ports: []") == "gw.yaml:1:8: ports: expected at least one port, not an empty list");
+  CHECK(words_of("ports:\n") == "gw.yaml:1:1: ports: expected at least one port, not nothing");
+}
+
+TEST_CASE("hostile text is refused before it costs anything") {
+  const auto nested = [](std::size_t depth) {
+    return "ports: " + std::string(depth, '[') + std::string(depth, ']');
+  };
+  CHECK_THAT(words_of(nested(63)), !Catch::Contains("nested"));
+  CHECK(words_of(nested(64)) == "gw.yaml:1:71: nested deeper than 64 levels");
+  CHECK_THAT(words_of(nested(100'000)), Catch::Contains("nested deeper than 64 levels"));
+  CHECK_THAT(words_of(std::string(100'000, '[')), Catch::Contains("nested deeper than 64 levels"));
+  CHECK_THAT(words_of(std::string(100'000, '{')), Catch::StartsWith("gw.yaml:1:"));
+  std::string block;
+  for (int i = 0; i < 1000; ++i) block += "- ";
+  CHECK(words_of(block) == "gw.yaml:1:129: nested deeper than 64 levels");
+  CHECK(words_of(std::string((4U << 20) + 1, '#')) == "gw.yaml:1:1: larger than 4 MiB");
+  CHECK(words_of(std::string(4U << 20, '#')) == "gw.yaml:1:1: file: the key \"ports\" is missing");
+  // "A billion laughs": ten aliases of ten aliases of ...
+  std::string laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
+  for (int i = 1; i < 10; ++i) {
+    const std::string number = std::to_string(i);
+    laughs.append("a").append(number).append(": &a").append(number).append(" [");
+    for (int j = 0; j < 10; ++j) laughs.append("*a").append(std::to_string(i - 1)).append(", ");
+    laughs.append("]\n");
+  }
+  CHECK_THAT(words_of(laughs), Catch::Contains("more than 1048576 values"));
+}

@@ -1,0 +1,151 @@
+// Proposal strings against the numbers of IANA's registry (Internet Key Exchange Version 2 Parameters).
+#include <fmt/format.h>
+
+#include <catch2/catch.hpp>
+#include <string>
+#include <vector>
+
+#include "conf/load.hpp"
+
+using namespace espgate;
+using namespace espgate::conf;
+
+namespace {
+
+// "cipher/bits ...|integrity ...|prf ...|group ...", in IANA's numbers.
+std::string numbers(const IkeProposal& proposal) {
+  std::string text;
+  for (const IkeCipherChoice& cipher : proposal.ciphers)
+    text += fmt::format("{}/{} ", static_cast<int>(cipher.id), cipher.key_bits);
+  const auto append = [&text](const auto& list) {
+    text += "|";
+    for (const auto& each : list) text += fmt::format(" {}", static_cast<int>(each));
+  };
+  append(proposal.integrity);
+  append(proposal.prfs);
+  append(proposal.groups);
+  return text;
+}
+
+std::string words_of_ike(std::string_view text) {
+  try {
+    (void)parse_ike_proposal(text);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+std::string words_of_esp(std::string_view text) {
+  try {
+    (void)parse_esp_proposal(text);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+}  // namespace
+
+TEST_CASE("IKE proposals are the transforms they name") {
+  struct Row {
+    std::string_view text;
+    std::string_view numbers;
+  };
+  static constexpr Row rows[] = {
+      {"aes256-sha384-ecp384", "12/256 | 13| 6| 20"},
+      {"aes128-sha256-modp2048", "12/128 | 12| 5| 14"},
+      {"aes128-sha1-modp1536", "12/128 | 2| 2| 5"},
+      {"aes256-sha512-ecp521", "12/256 | 14| 7| 21"},
+      {"aes256-sha256-prfsha512-modp4096", "12/256 | 12| 7| 16"},
+      {"aes256-aes128-sha256-ecp256", "12/256 12/128 | 12| 5| 19"},
+      {"aes256-sha512-sha256-x25519-ecp256", "12/256 | 14 12| 7 5| 31 19"},
+      {"aes256gcm16-prfsha384-ecp384", "20/256 || 6| 20"},
+      {"aes256gcm-prfsha384-ecp384", "20/256 || 6| 20"},
+      {"aes128gcm16-prfsha256-curve25519", "20/128 || 5| 31"},
+      {"aes256gcm16-sha384-ecp384", "20/256 || 6| 20"},  // the hash's name alone stands for the PRF
+      {"aes256gcm16-aes128gcm16-prfsha384-prfsha256-modp3072", "20/256 20/128 || 6 5| 15"},
+      {"ecp384-sha384-aes256", "12/256 | 13| 6| 20"},  // the order of kinds is free
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.text);
+    const IkeProposal proposal = parse_ike_proposal(row.text);
+    CHECK(proposal.text == row.text);
+    CHECK(numbers(proposal) == row.numbers);
+  }
+}
+
+TEST_CASE("IKE proposals that can't be, in words") {
+  const std::string supported =
+      "is not supported; ciphers: aes128 aes256 aes128gcm16 aes256gcm16 aes128gcm aes256gcm; hashes: sha1 "
+      "sha256 sha384 "
+      "sha512; PRFs: prfsha1 prfsha256 prfsha384 prfsha512; groups: modp1536 modp2048 modp3072 modp4096 "
+      "ecp256 ecp384 "
+      "ecp521 curve25519 x25519";
+  CHECK(words_of_ike("3des-sha1-modp1024") == "\"3des-sha1-modp1024\": \"3des\" " + supported);
+  CHECK(words_of_ike("aes256-md5-ecp384") == "\"aes256-md5-ecp384\": \"md5\" " + supported);
+  CHECK(words_of_ike("") == "\"\": an empty name " + supported);
+  CHECK(words_of_ike("aes256--ecp384") == "\"aes256--ecp384\": an empty name " + supported);
+  CHECK(words_of_ike("aes256-sha384-ecp384-") == "\"aes256-sha384-ecp384-\": an empty name " + supported);
+  CHECK(words_of_ike("AES256-sha384-ecp384") == "\"AES256-sha384-ecp384\": \"AES256\" " + supported);
+  CHECK(words_of_ike("sha384-ecp384") ==
+        "\"sha384-ecp384\": no cipher; expected one of: aes128 aes256 aes128gcm16 aes256gcm16 aes128gcm "
+        "aes256gcm");
+  CHECK(words_of_ike("aes256-ecp384") ==
+        "\"aes256-ecp384\": no integrity algorithm; expected one of: sha1 sha256 sha384 sha512");
+  CHECK(words_of_ike("aes256-prfsha384-ecp384") ==
+        "\"aes256-prfsha384-ecp384\": no integrity algorithm; expected one of: sha1 sha256 sha384 sha512");
+  CHECK(words_of_ike("aes256-sha384") ==
+        "\"aes256-sha384\": no Diffie-Hellman group; expected one of: modp1536 modp2048 modp3072 modp4096 "
+        "ecp256 ecp384 "
+        "ecp521 curve25519 x25519");
+  CHECK(words_of_ike("aes256gcm16-ecp384") ==
+        "\"aes256gcm16-ecp384\": an AEAD cipher needs a PRF; expected one of: prfsha1 prfsha256 prfsha384 "
+        "prfsha512");
+  CHECK(words_of_ike("aes256gcm16-sha384-prfsha384-ecp384") ==
+        "\"aes256gcm16-sha384-prfsha384-ecp384\": an AEAD cipher takes no integrity algorithm");
+  CHECK(words_of_ike("aes256gcm16-aes256-sha384-ecp384") ==
+        "\"aes256gcm16-aes256-sha384-ecp384\": AEAD and CBC ciphers don't go together; expected a proposal "
+        "for each");
+  CHECK(words_of_ike("aes256-aes256-sha384-ecp384") == "\"aes256-aes256-sha384-ecp384\": \"aes256\" twice");
+  CHECK(words_of_ike("aes256-sha384-x25519-curve25519") ==
+        "\"aes256-sha384-x25519-curve25519\": \"curve25519\" twice");
+}
+
+TEST_CASE("ESP proposals are the suites they name") {
+  using crypto::EspSuite;
+  using Suites = std::vector<EspSuite>;
+  CHECK(parse_esp_proposal("aes256gcm16-ecp384").suites == Suites{EspSuite::aes256_gcm16});
+  CHECK(parse_esp_proposal("aes256gcm16-ecp384").groups == std::vector{crypto::DhGroup::ecp384});
+  CHECK(parse_esp_proposal("aes128gcm16").suites == Suites{EspSuite::aes128_gcm16});
+  CHECK(parse_esp_proposal("aes128gcm16").groups.empty());
+  CHECK(parse_esp_proposal("aes128-sha1").suites == Suites{EspSuite::aes128_cbc_sha1});
+  CHECK(parse_esp_proposal("aes256-sha1").suites == Suites{EspSuite::aes256_cbc_sha1});
+  CHECK(parse_esp_proposal("aes128-sha256").suites == Suites{EspSuite::aes128_cbc_sha256});
+  CHECK(parse_esp_proposal("aes256-sha256-modp2048").suites == Suites{EspSuite::aes256_cbc_sha256});
+  CHECK(parse_esp_proposal("aes256gcm16-aes128gcm16-x25519").suites ==
+        Suites{EspSuite::aes256_gcm16, EspSuite::aes128_gcm16});
+  CHECK(parse_esp_proposal("aes256-aes128-sha256-sha1").suites ==
+        Suites{EspSuite::aes256_cbc_sha256, EspSuite::aes256_cbc_sha1, EspSuite::aes128_cbc_sha256,
+               EspSuite::aes128_cbc_sha1});
+  for (const crypto::SuiteRow& row : crypto::kSuites)  // the table's own names are proposals
+    CHECK(parse_esp_proposal(row.name).suites == Suites{row.suite});
+}
+
+TEST_CASE("ESP proposals that can't be, in words") {
+  const std::string suites =
+      "aes128gcm16, aes256gcm16, aes128-sha1, aes256-sha1, aes128-sha256, aes256-sha256";
+  CHECK(words_of_esp("aes256gcm16-sha256") ==
+        "\"aes256gcm16-sha256\": an AEAD cipher takes no integrity algorithm");
+  CHECK(words_of_esp("aes256-sha384") ==
+        "\"aes256-sha384\": not a suite that ESP is done with here; expected one of: " + suites);
+  CHECK(words_of_esp("aes256") == "\"aes256\": no integrity algorithm; expected one of: " + suites);
+  CHECK(words_of_esp("chacha20poly1305") ==
+        "\"chacha20poly1305\": \"chacha20poly1305\" is not supported; suites: " + suites +
+            "; groups: modp1536 modp2048 modp3072 modp4096 ecp256 ecp384 ecp521 curve25519 x25519");
+  CHECK(words_of_esp("aes256gcm16-prfsha384") ==
+        "\"aes256gcm16-prfsha384\": a PRF belongs to IKE's proposals");
+  CHECK(
+      words_of_esp("aes256gcm16-aes256-sha256") ==
+      "\"aes256gcm16-aes256-sha256\": AEAD and CBC ciphers don't go together; expected a proposal for each");
+}

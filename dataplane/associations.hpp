@@ -1,0 +1,109 @@
+// The security associations as the main thread knows them: which slots they hold, what the workers need not
+// know of them, their outer next hops, lifetimes and counters. Main thread only.
+#pragma once
+
+#include <bitset>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "channel/messages.hpp"
+#include "channel/region.hpp"
+#include "crypto/bulk.hpp"
+#include "dataplane/control_link.hpp"
+#include "dataplane/ports/resolver.hpp"
+#include "dataplane/tables/forwarding.hpp"
+
+namespace espgate::dataplane {
+
+// Suites whose self-test failed, by their number.
+using RefusedSuites = std::bitset<64>;
+
+class Associations {
+ public:
+  // All must outlive this. `engine` expands keys.
+  Associations(Forwarding& tables, Resolver& resolver, channel::CountersPage& page,
+               const crypto::BulkEngine& engine, RefusedSuites refused);
+  ~Associations();
+  Associations(const Associations&) = delete;
+  Associations& operator=(const Associations&) = delete;
+
+  // The tunnel index must have been checked; everything else in the command is checked here.
+  [[nodiscard]] channel::CommandStatus install_inbound(const channel::InstallSa& install, std::uint64_t now);
+  [[nodiscard]] channel::CommandStatus install_outbound(const channel::InstallSa& install, std::uint64_t now);
+  [[nodiscard]] channel::CommandStatus remove_inbound(const channel::RemoveSa& remove, std::uint64_t now);
+  [[nodiscard]] channel::CommandStatus remove_outbound(const channel::RemoveSa& remove, std::uint64_t now);
+  void remove_all_of(std::uint32_t tunnel, std::uint64_t now);
+
+  // One sa_held event for each.
+  void list(const std::function<channel::Name(std::uint32_t tunnel)>& name_of, ControlLink& control,
+            std::uint64_t now) const;
+
+  // After routes changed: looks every outbound SA's outer next hop up again.
+  void refresh_outer(std::uint64_t now);
+
+  // Copies the counters to the page, and tells of lifetimes that were passed. A few times a second.
+  void snapshot(ControlLink& control, std::uint64_t now);
+
+  // Did a tunnel go up or down since the last call?
+  [[nodiscard]] bool take_changed() noexcept;
+  [[nodiscard]] std::size_t count() const noexcept { return inbound_.size() + outbound_.size(); }
+
+ private:
+  // What lifetimes and counters are measured by, of either direction.
+  struct Held {
+    channel::Direction direction;
+    std::uint32_t tunnel;
+    std::uint32_t spi;
+    std::uint32_t partner_spi;
+    std::uint16_t suite;
+    std::uint32_t worker;
+    std::uint32_t slot;
+    IpAddress local;
+    IpAddress remote;
+    std::uint64_t soft_bytes, hard_bytes, soft_packets, hard_packets;  // 0: none
+    std::uint64_t installed_ns;
+    bool soft_told;
+    bool hard_told;
+    std::shared_ptr<const SelectorSet> selectors;
+    NeighbourId neighbour;  // pinned for the outer next hop
+  };
+  struct Usage {
+    std::uint64_t packets, bytes, sequence;
+  };
+  using OutboundKey =
+      std::pair<std::uint32_t, std::uint32_t>;  // tunnel, SPI: peers choose SPIs without each other
+
+  [[nodiscard]] channel::CommandStatus check(const channel::InstallSa& install) const noexcept;
+  [[nodiscard]] static Held make_held(const channel::InstallSa& install, channel::Direction direction,
+                                      std::uint64_t now);
+  [[nodiscard]] NextHop resolve_outer(Held& held, std::uint64_t now);
+  void retire_inbound(const Held& held);
+  void retire_outbound(const Held& held, std::uint64_t now);
+  void choose_outbound(std::uint32_t tunnel) noexcept;
+  void check_lifetimes(Held& held, const Usage& usage, ControlLink& control);
+  void snapshot_inbound(Held& held, ControlLink& control, std::uint64_t now, std::uint64_t tsc);
+  void snapshot_outbound(Held& held, ControlLink& control, std::uint64_t now, std::uint64_t tsc);
+  [[nodiscard]] OutboundSa& outbound_at(const Held& held) noexcept {
+    return tables_.outbound[held.worker][held.slot];
+  }
+  [[nodiscard]] InboundSa& inbound_at(const Held& held) noexcept {
+    return tables_.inbound[held.worker].slots[held.slot];
+  }
+
+  Forwarding& tables_;
+  Resolver& resolver_;
+  channel::CountersPage& page_;
+  const crypto::BulkEngine& engine_;
+  RefusedSuites refused_;
+  std::map<std::uint32_t, Held> inbound_;  // by SPI
+  std::map<OutboundKey, Held> outbound_;
+  std::vector<std::vector<bool>> inbound_retiring_;  // [worker][slot]: removed, its grace period not over
+  std::vector<std::vector<std::uint32_t>> free_outbound_;  // [worker]: slots
+  std::uint64_t tsc_hz_;
+  bool changed_{false};
+};
+
+}  // namespace espgate::dataplane

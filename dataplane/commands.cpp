@@ -1,0 +1,216 @@
+#include "dataplane/commands.hpp"
+
+#include <algorithm>
+
+#include "dataplane/tables/publish.hpp"
+
+namespace espgate::dataplane {
+
+using channel::Command;
+using channel::CommandKind;
+using channel::CommandStatus;
+
+Commands::Commands(const Parts& parts)
+    : tables_(parts.tables),
+      rib_(parts.rib),
+      resolver_(parts.resolver),
+      associations_(parts.associations),
+      interfaces_(parts.interfaces),
+      peers_(parts.peers),
+      control_(parts.control),
+      tunnels_(parts.tables.shape.max_tunnels),
+      groups_(parts.tables.shape.max_groups) {}
+
+Commands::~Commands() {
+  for (std::uint32_t i = 0; i < tunnels_.size(); i++) publish(tables_.rcu, tables_.tunnels[i].tunnel, {});
+  for (std::uint32_t i = 0; i < groups_.size(); i++) publish(tables_.rcu, tables_.groups[i], {});
+  tables_.rcu.wait();
+}
+
+void Commands::execute(const Command& command, std::uint64_t now) {
+  channel::Event event{};
+  event.kind = channel::EventKind::command_done;
+  event.body.command_done = {command.sequence, apply(command, now)};
+  control_.tell(event);
+}
+
+CommandStatus Commands::apply(const Command& command, std::uint64_t now) {
+  const auto& body = command.body;
+  switch (command.kind) {
+    case CommandKind::sync_begin:
+      return sync_begin();
+    case CommandKind::sync_end:
+      return sync_end(now);
+    case CommandKind::set_tunnel:
+      return set_tunnel(body.set_tunnel, now);
+    case CommandKind::remove_tunnel:
+      return remove_tunnel(body.remove_tunnel.index, now);
+    case CommandKind::set_group:
+      return set_group(body.set_group);
+    case CommandKind::remove_group:
+      return remove_group(body.remove_group.index, now);
+    case CommandKind::set_route:
+      return set_route(body.set_route, now);
+    case CommandKind::remove_route:
+      return remove_route(body.remove_route.destination, now);
+    case CommandKind::install_inbound_sa:
+      if (!is_tunnel(body.install_sa.tunnel)) return CommandStatus::bad_index;
+      return associations_.install_inbound(body.install_sa, now);
+    case CommandKind::install_outbound_sa:
+      if (!is_tunnel(body.install_sa.tunnel)) return CommandStatus::bad_index;
+      return associations_.install_outbound(body.install_sa, now);
+    case CommandKind::remove_inbound_sa:
+      return associations_.remove_inbound(body.remove_sa, now);
+    case CommandKind::remove_outbound_sa:
+      return associations_.remove_outbound(body.remove_sa, now);
+    case CommandKind::list_sas:
+      associations_.list([this](std::uint32_t tunnel) { return tunnels_[tunnel].wanted.name; }, control_,
+                         now);
+      return CommandStatus::ok;
+    case CommandKind::none:
+      break;
+  }
+  return CommandStatus::unknown_command;
+}
+
+CommandStatus Commands::sync_begin() noexcept {
+  mark_++;
+  syncing_ = true;
+  return CommandStatus::ok;
+}
+
+// Routes before groups before tunnels: what refers to a thing goes before it.
+CommandStatus Commands::sync_end(std::uint64_t now) {
+  if (!syncing_) return CommandStatus::unknown_command;
+  syncing_ = false;
+  for (auto route = routes_.begin(); route != routes_.end();) {
+    const auto present = route++;
+    if (present->second.mark != mark_) drop_route(present, now);
+  }
+  for (std::uint32_t i = 0; i < groups_.size(); i++)
+    if (groups_[i].set && groups_[i].mark != mark_) (void)remove_group(i, now);
+  for (std::uint32_t i = 0; i < tunnels_.size(); i++)
+    if (tunnels_[i].set && tunnels_[i].mark != mark_) (void)remove_tunnel(i, now);
+  return CommandStatus::ok;
+}
+
+void Commands::settle(std::uint64_t now) {
+  if (rib_.commit()) {
+    associations_.refresh_outer(now);
+    for (TunnelState& tunnel : tunnels_)
+      if (tunnel.set && tunnel.wanted.mtu == 0 && tunnel.mtu != derived_mtu(tunnel.wanted.remote))
+        publish_tunnel(tunnel);
+  }
+  const bool tunnels_changed = associations_.take_changed();
+  if (!groups_changed_ && !tunnels_changed) return;
+  groups_changed_ = false;
+  for (std::uint32_t i = 0; i < groups_.size(); i++)
+    if (groups_[i].set) publish_group(i);
+}
+
+void Commands::publish_group(std::uint32_t index) {
+  std::vector<std::uint32_t> up;
+  const channel::SetGroup& wanted = groups_[index].wanted;
+  for (std::uint32_t m = 0; m < wanted.member_count; m++) {
+    const std::uint32_t tunnel = wanted.tunnels[m];
+    if (is_tunnel(tunnel) && tables_.tunnels[tunnel].outbound.load(std::memory_order_relaxed) != nullptr)
+      up.push_back(tunnel);
+  }
+  const Group* former = tables_.groups[index].load(std::memory_order_relaxed);
+  Group next = rebalance(former != nullptr ? *former : empty_group(), up);
+  if (former != nullptr && next.buckets == former->buckets) return;
+  publish<Group>(tables_.rcu, tables_.groups[index], std::make_unique<const Group>(next));
+}
+
+CommandStatus Commands::set_group(const channel::SetGroup& wanted) {
+  if (const CommandStatus status = check_group(wanted); status != CommandStatus::ok) return status;
+  GroupState& group = groups_[wanted.index];
+  group.set = true;
+  group.mark = mark_;
+  group.wanted = wanted;
+  groups_changed_ = true;
+  return CommandStatus::ok;
+}
+
+CommandStatus Commands::remove_group(std::uint32_t index, std::uint64_t now) {
+  if (!is_group(index)) return CommandStatus::bad_index;
+  remove_routes_to({NextHopKind::group, 0, 0, index}, now);
+  groups_[index] = GroupState{};
+  publish(tables_.rcu, tables_.groups[index], {});
+  return CommandStatus::ok;
+}
+
+CommandStatus Commands::next_hop_of(const channel::SetRoute& wanted, std::uint64_t now, StaticRoute& out) {
+  switch (wanted.kind) {
+    case channel::RouteKind::tunnel:
+      if (!is_tunnel(wanted.index)) return CommandStatus::bad_index;
+      out.next_hop = {NextHopKind::tunnel, 0, 0, wanted.index};
+      return CommandStatus::ok;
+    case channel::RouteKind::group:
+      if (!is_group(wanted.index)) return CommandStatus::bad_index;
+      out.next_hop = {NextHopKind::group, 0, 0, wanted.index};
+      return CommandStatus::ok;
+    case channel::RouteKind::blackhole:
+      out.next_hop = {NextHopKind::blackhole, 0, 0, 0};
+      return CommandStatus::ok;
+    case channel::RouteKind::gateway:
+      break;
+    case channel::RouteKind::none:
+    default:
+      return CommandStatus::unknown_command;
+  }
+  if (!is_valid(wanted.gateway) || wanted.gateway.family != wanted.destination.address.family)
+    return CommandStatus::bad_address;
+  const auto port = std::find_if(interfaces_.begin(), interfaces_.end(),
+                                 [&](const Interface& i) { return on_link(i, wanted.gateway); });
+  // A link-local gateway is on every link; which one is meant can be told only when there is one.
+  if (port == interfaces_.end() || (is_link_local(wanted.gateway) && interfaces_.size() != 1))
+    return CommandStatus::unreachable;
+  const auto index = static_cast<std::uint8_t>(port - interfaces_.begin());
+  const NeighbourId id = resolver_.pin(index, wanted.gateway, now);
+  if (id == kNoNeighbour) return CommandStatus::table_full;
+  out.next_hop = {NextHopKind::gateway, index, 0, id};
+  out.pinned = true;
+  return CommandStatus::ok;
+}
+
+CommandStatus Commands::set_route(const channel::SetRoute& wanted, std::uint64_t now) {
+  if (!is_valid(wanted.destination) || !wanted.destination.address.is_set()) return CommandStatus::bad_prefix;
+  StaticRoute route{.mark = mark_, .next_hop = {}, .pinned = false};
+  if (const CommandStatus status = next_hop_of(wanted, now, route); status != CommandStatus::ok)
+    return status;
+  const IpPrefix to = network_of(wanted.destination);
+  if (!rib_.set(to, {RouteSource::configured, 0}, route.next_hop)) {
+    if (route.pinned) resolver_.unpin(route.next_hop.index, now);
+    return CommandStatus::table_full;
+  }
+  const auto former = routes_.find(to);
+  if (former != routes_.end() && former->second.pinned) resolver_.unpin(former->second.next_hop.index, now);
+  routes_[to] = route;
+  return CommandStatus::ok;
+}
+
+CommandStatus Commands::remove_route(const IpPrefix& destination, std::uint64_t now) {
+  if (!is_valid(destination) || !destination.address.is_set()) return CommandStatus::bad_prefix;
+  const auto found = routes_.find(network_of(destination));
+  if (found == routes_.end()) return CommandStatus::no_such_route;
+  drop_route(found, now);
+  return CommandStatus::ok;
+}
+
+void Commands::drop_route(std::map<IpPrefix, StaticRoute>::iterator route, std::uint64_t now) {
+  rib_.remove(route->first, {RouteSource::configured, 0});
+  // The resolver may forget it at its next turn, which comes after `settle`: then no worker has the route any
+  // more.
+  if (route->second.pinned) resolver_.unpin(route->second.next_hop.index, now);
+  routes_.erase(route);
+}
+
+void Commands::remove_routes_to(NextHop next_hop, std::uint64_t now) {
+  for (auto route = routes_.begin(); route != routes_.end();) {
+    const auto present = route++;
+    if (present->second.next_hop == next_hop) drop_route(present, now);
+  }
+}
+
+}  // namespace espgate::dataplane

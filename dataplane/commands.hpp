@@ -1,0 +1,106 @@
+// Applies the control process's commands. Every field of a command may hold anything: it is checked here, or
+// by Associations, before its first use. Main thread only.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "channel/messages.hpp"
+#include "dataplane/associations.hpp"
+#include "dataplane/control_link.hpp"
+#include "dataplane/ports/ike.hpp"
+#include "dataplane/ports/interfaces.hpp"
+#include "dataplane/ports/resolver.hpp"
+#include "dataplane/tables/forwarding.hpp"
+#include "dataplane/tables/rib.hpp"
+
+namespace espgate::dataplane {
+
+// The ports' own routes, at the start: addresses, connected networks, and no directed broadcast (RFC 2644).
+// False: the route table is too small for them.
+[[nodiscard]] bool add_port_routes(Rib& rib, const Interfaces& interfaces);
+
+class Commands {
+ public:
+  // All must outlive this.
+  struct Parts {
+    Forwarding& tables;
+    Rib& rib;
+    Resolver& resolver;
+    Associations& associations;
+    const Interfaces& interfaces;
+    KnownPeers& peers;
+    ControlLink& control;
+  };
+  explicit Commands(const Parts& parts);
+  ~Commands();
+  Commands(const Commands&) = delete;
+  Commands& operator=(const Commands&) = delete;
+
+  // Applies one command and tells the control process how it ended.
+  void execute(const channel::Command& command, std::uint64_t now);
+  // After each batch: lets the workers see changed routes, outer next hops and groups.
+  void settle(std::uint64_t now);
+
+ private:
+  using Status = channel::CommandStatus;
+  struct TunnelState {
+    bool set{false};
+    std::uint64_t mark{0};  // the sync during which it was set last
+    channel::SetTunnel wanted{};
+    std::uint16_t mtu{0};  // in use
+  };
+  struct GroupState {
+    bool set{false};
+    std::uint64_t mark{0};
+    channel::SetGroup wanted{};
+  };
+  struct StaticRoute {
+    std::uint64_t mark{0};
+    NextHop next_hop;
+    bool pinned{false};  // next_hop is a gateway, whose neighbour is pinned
+  };
+
+  [[nodiscard]] Status apply(const channel::Command& command, std::uint64_t now);
+  [[nodiscard]] Status sync_begin() noexcept;
+  [[nodiscard]] Status sync_end(std::uint64_t now);
+  [[nodiscard]] Status set_tunnel(const channel::SetTunnel& wanted, std::uint64_t now);
+  [[nodiscard]] Status remove_tunnel(std::uint32_t index, std::uint64_t now);
+  [[nodiscard]] Status set_group(const channel::SetGroup& wanted);
+  [[nodiscard]] Status remove_group(std::uint32_t index, std::uint64_t now);
+  [[nodiscard]] Status set_route(const channel::SetRoute& wanted, std::uint64_t now);
+  [[nodiscard]] Status remove_route(const IpPrefix& destination, std::uint64_t now);
+  [[nodiscard]] Status next_hop_of(const channel::SetRoute& wanted, std::uint64_t now, StaticRoute& out);
+  [[nodiscard]] Status check_tunnel(const channel::SetTunnel& wanted) const noexcept;
+  [[nodiscard]] Status check_group(const channel::SetGroup& wanted) const noexcept;
+  [[nodiscard]] bool is_tunnel(std::uint32_t index) const noexcept {
+    return index < tunnels_.size() && tunnels_[index].set;
+  }
+  [[nodiscard]] bool is_group(std::uint32_t index) const noexcept {
+    return index < groups_.size() && groups_[index].set;
+  }
+  [[nodiscard]] bool add_tunnel_routes(const channel::SetTunnel& tunnel);
+  void remove_tunnel_routes(const channel::SetTunnel& tunnel);
+  void remove_routes_to(NextHop next_hop, std::uint64_t now);
+  void drop_route(std::map<IpPrefix, StaticRoute>::iterator route, std::uint64_t now);
+  [[nodiscard]] std::uint16_t derived_mtu(const IpAddress& remote) const noexcept;
+  void publish_tunnel(TunnelState& tunnel);
+  void publish_group(std::uint32_t index);
+
+  Forwarding& tables_;
+  Rib& rib_;
+  Resolver& resolver_;
+  Associations& associations_;
+  const Interfaces& interfaces_;
+  KnownPeers& peers_;
+  ControlLink& control_;
+  std::vector<TunnelState> tunnels_;
+  std::vector<GroupState> groups_;
+  std::map<IpPrefix, StaticRoute> routes_;
+  std::uint64_t mark_{1};
+  bool syncing_{false};
+  bool groups_changed_{false};
+};
+
+}  // namespace espgate::dataplane

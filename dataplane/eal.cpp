@@ -1,0 +1,99 @@
+#include "dataplane/eal.hpp"
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <stdexcept>
+
+#include "conf/load.hpp"
+#include "dataplane/log.hpp"
+
+namespace espgate::dataplane {
+
+namespace {
+
+std::uint64_t read_number(const std::filesystem::path& path) {
+  std::uint64_t number = 0;
+  std::ifstream(path) >> number;
+  return number;
+}
+
+// "0@0,1@2,2@2": lcore at CPU; several lcores may share one.
+std::string lcore_map(const conf::Dataplane& dataplane) {
+  std::string map = fmt::format("0@{}", dataplane.main_cpu);
+  for (std::size_t i = 0; i < dataplane.workers.size(); i++)
+    map += fmt::format(",{}@{}", i + 1, dataplane.workers[i]);
+  return map;
+}
+
+void add_memory(const conf::Dataplane& dataplane, std::vector<std::string>& arguments) {
+  const unsigned free = free_hugepages_mib();
+  const bool enough = free >= dataplane.memory_mib;
+  if (dataplane.hugepages == conf::Hugepages::require && !enough)
+    throw std::runtime_error(fmt::format("hugepages are required: {} MiB are wanted and {} MiB are free",
+                                         dataplane.memory_mib, free));
+  arguments.insert(arguments.end(), {"-m", std::to_string(dataplane.memory_mib)});
+  if (dataplane.hugepages != conf::Hugepages::never && enough) {
+    arguments.emplace_back("--in-memory");  // needs no hugetlbfs mount and leaves no files
+    return;
+  }
+  arguments.insert(arguments.end(), {"--no-huge", "--no-shconf"});
+  if (dataplane.hugepages == conf::Hugepages::automatic)
+    log_line("warning: running without hugepages ({} MiB free, {} MiB wanted): slower under load", free,
+             dataplane.memory_mib);
+}
+
+}  // namespace
+
+unsigned free_hugepages_mib() {
+  std::uint64_t bytes = 0;
+  std::error_code error;
+  for (const auto& size : std::filesystem::directory_iterator("/sys/kernel/mm/hugepages", error)) {
+    const std::string name = size.path().filename();  // hugepages-2048kB
+    const std::size_t dash = name.find('-');
+    if (dash == std::string::npos) continue;
+    bytes += std::strtoull(name.c_str() + dash + 1, nullptr, 10) * 1024 *
+             read_number(size.path() / "free_hugepages");
+  }
+  return static_cast<unsigned>(bytes >> 20);
+}
+
+std::vector<std::string> eal_arguments(const conf::Configuration& configuration) {
+  std::vector<std::string> arguments{
+      "espgate-dataplane", "--no-telemetry", "--log-level=warning",
+      "--log-level=lib.eal:error",  // it warns of page sizes that nobody wants
+      // One for each runtime directory, where only one instance can listen.
+      fmt::format("--file-prefix=espgate-{:016x}", std::hash<std::string>{}(configuration.runtime_directory)),
+      fmt::format("--lcores={}", lcore_map(configuration.dataplane)), "--main-lcore=0"};
+  add_memory(configuration.dataplane, arguments);
+  bool pci = false;
+  for (unsigned i = 0; i < configuration.ports.size(); i++) {
+    const conf::Device device = conf::device_args(configuration.ports[i], i);
+    pci = pci || std::find(device.eal_arguments.begin(), device.eal_arguments.end(), "-a") !=
+                     device.eal_arguments.end();
+    arguments.insert(arguments.end(), device.eal_arguments.begin(), device.eal_arguments.end());
+  }
+  if (!pci) arguments.emplace_back("--no-pci");
+  return arguments;
+}
+
+void start_eal(std::vector<std::string> arguments) {
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) >= 0) return;
+  throw std::runtime_error(std::string("DPDK did not start: ") + rte_strerror(rte_errno) +
+                           " (are the CPUs of main-cpu and workers there, and the devices?)");
+}
+
+void stop_eal() noexcept {
+  const std::string folder = rte_eal_get_runtime_dir();
+  rte_eal_cleanup();
+  std::error_code ignored;
+  std::filesystem::remove_all(folder, ignored);
+}
+
+}  // namespace espgate::dataplane

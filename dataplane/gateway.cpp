@@ -1,0 +1,225 @@
+#include "dataplane/gateway.hpp"
+
+#include <rte_errno.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+#include <rte_mbuf.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include <algorithm>
+#include <array>
+#include <stdexcept>
+
+#include "channel/spi.hpp"
+#include "dataplane/log.hpp"
+
+namespace espgate::dataplane {
+
+namespace {
+
+constexpr unsigned kInboxSize = 2048;
+constexpr unsigned kExceptionsSize = 1024;
+constexpr unsigned kIkeSize = 512;
+constexpr unsigned kPoolCache = 256;
+constexpr std::uint64_t kSnapshotEvery = 250'000'000;  // ns
+// The main thread's sleep when there was nothing to do; the longer one after so many rounds of nothing.
+// Commands wake it; what workers hand up waits for so long.
+constexpr int kRestMs = 1;
+constexpr int kLongRestMs = 2;
+constexpr unsigned kRoundsBeforeLongRest = 200;
+
+std::uint64_t monotonic_ns() noexcept {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+std::uint64_t random_seed() {
+  std::uint64_t seed = 0;
+  if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed)) throw std::runtime_error("no random numbers");
+  return seed;
+}
+
+Ring make_ring(const std::string& name, unsigned size, unsigned flags) {
+  Ring ring(rte_ring_create(name.c_str(), size, SOCKET_ID_ANY, flags));
+  if (!ring) throw std::runtime_error("no memory for ring " + name + ": " + rte_strerror(rte_errno));
+  return ring;
+}
+
+Pool make_pool(const conf::Configuration& configuration) {
+  const auto room = static_cast<std::uint16_t>(RTE_PKTMBUF_HEADROOM + buffer_size(configuration.ports));
+  Pool pool(rte_pktmbuf_pool_create("packets", configuration.dataplane.packet_buffers, kPoolCache, kNoteArea,
+                                    room, SOCKET_ID_ANY));
+  if (!pool)
+    throw std::runtime_error(
+        fmt::format("no memory for {} packet buffers of {} bytes: {}; give `memory` more",
+                    configuration.dataplane.packet_buffers, room, rte_strerror(rte_errno)));
+  return pool;
+}
+
+}  // namespace
+
+channel::Hello shape_for(const conf::Configuration& configuration) noexcept {
+  const conf::Dataplane& wanted = configuration.dataplane;
+  const auto workers = static_cast<std::uint32_t>(wanted.workers.size());
+  // A tunnel has two SAs a direction while it rekeys, and tunnels are not spread quite evenly.
+  const std::uint32_t slots = std::clamp(4 * wanted.max_tunnels / workers, 256U, channel::kMaxSpiSlots);
+  return {.workers = workers,
+          // Worker 0's first 256 slots have reserved SPIs in generation 0.
+          .inbound_slots = std::min(slots + channel::kFirstFreeSpi, channel::kMaxSpiSlots),
+          .outbound_slots = slots,
+          .max_tunnels = wanted.max_tunnels,
+          .max_groups = conf::max_groups(wanted),
+          .ports = static_cast<std::uint32_t>(configuration.ports.size())};
+}
+
+RefusedSuites test_suites(crypto::BulkEngine& engine) {
+  RefusedSuites refused;
+  std::size_t passed = 0;
+  for (const crypto::SuiteRow& row : crypto::kSuites) {
+    const std::string failure = crypto::self_test(engine, row.suite);
+    if (failure.empty()) {
+      passed++;
+      continue;
+    }
+    refused.set(static_cast<std::size_t>(row.suite) % refused.size());
+    log_line("suite {} failed its self-test and is refused: {}", row.name, failure);
+  }
+  log_line("crypto engine: {}; {} of {} suites passed their self-test", engine.name(), passed,
+           crypto::kSuites.size());
+  return refused;
+}
+
+Gateway::Gateway(const conf::Configuration& configuration, const std::string& socket_path)
+    : page_(shape_for(configuration)),
+      tables_(shape_for(configuration), configuration.dataplane.max_routes),
+      pool_(make_pool(configuration)),
+      exceptions_(make_ring("exceptions", kExceptionsSize, RING_F_SC_DEQ)),
+      ike_ring_(make_ring("ike", kIkeSize, RING_F_SC_DEQ)),
+      attachment_(socket_path, tables_.shape, page_),
+      outbox_(workers_, pool_.get(), page_.header().main_thread),
+      slow_path_(tables_, interfaces_, outbox_, attachment_, random_seed()),
+      ike_(tables_, outbox_, peers_, attachment_, random_seed()),
+      rib_(tables_.routes),
+      associations_(tables_, slow_path_.resolver(), page_, engine_, test_suites(engine_)),
+      commands_({tables_, rib_, slow_path_.resolver(), associations_, interfaces_, peers_, attachment_}) {
+  make_workers(configuration.dataplane);
+  ports_ = std::make_unique<Ports>(configuration.ports, tables_, interfaces_, page_, pool_.get(),
+                                   static_cast<unsigned>(workers_.size()));
+  ports_->wire(workers_);
+  if (!add_port_routes(rib_, interfaces_))
+    throw std::runtime_error("max-routes is too small for the ports' addresses");
+  rib_.commit();
+  ports_->start();
+  launch();
+}
+
+Gateway::~Gateway() {
+  stop_workers_.store(true);
+  rte_eal_mp_wait_lcore();
+}
+
+void Gateway::make_workers(const conf::Dataplane& dataplane) {
+  for (std::uint32_t w = 0; w < dataplane.workers.size(); w++) {
+    inboxes_.push_back(make_ring("inbox-" + std::to_string(w), kInboxSize, RING_F_SC_DEQ));
+    auto worker = std::make_unique<Worker>();
+    worker->index = w;
+    worker->tables = &tables_;
+    worker->workers = &workers_;
+    worker->counters = &page_.worker(w);
+    worker->tunnel_counters = page_.tunnels(w);
+    worker->inbox = inboxes_.back().get();
+    worker->exceptions = exceptions_.get();
+    worker->ike = ike_ring_.get();
+    worker->pool = pool_.get();
+    worker->adaptive = dataplane.idle == conf::Idle::adaptive;
+    workers_.push_back(worker.get());
+    owned_workers_.push_back(std::move(worker));
+  }
+}
+
+void Gateway::launch() {
+  struct Start {
+    Worker* worker;
+    const std::atomic<bool>* stop;
+  };
+  for (std::uint32_t w = 0; w < workers_.size(); w++) {
+    auto* start = new Start{workers_[w], &stop_workers_};  // the thread's to delete
+    const int result = rte_eal_remote_launch(
+        [](void* argument) {
+          const std::unique_ptr<Start> mine(static_cast<Start*>(argument));
+          dataplane::run(*mine->worker, *mine->stop);
+          return 0;
+        },
+        start, w + 1);
+    if (result == 0) continue;
+    delete start;
+    stop_workers_.store(true);
+    rte_eal_mp_wait_lcore();
+    throw std::runtime_error("worker " + std::to_string(w) + " did not start: " + rte_strerror(-result));
+  }
+}
+
+void Gateway::run(const std::atomic<bool>& stop) {
+  while (!stop.load(std::memory_order_relaxed)) round(monotonic_ns());
+}
+
+void Gateway::round(std::uint64_t now) {
+  const unsigned work = serve_workers(now) + serve_control(now);
+  slow_path_.advance(now);
+  if (now >= next_snapshot_ns_) every_quarter_second(now);
+  tables_.rcu.reclaim_ready();
+  page_.header().heartbeat_ns.store(now, std::memory_order_relaxed);
+  attachment_.flush();
+  const bool busy = work != 0 || attachment_.backlogged();
+  idle_rounds_ = busy ? 0 : idle_rounds_ + 1;
+  attachment_.wait(busy ? 0 : idle_rounds_ < kRoundsBeforeLongRest ? kRestMs : kLongRestMs);
+}
+
+unsigned Gateway::serve_workers(std::uint64_t now) {
+  std::array<rte_mbuf*, kBurst> packets;
+  void** const objects = reinterpret_cast<void**>(packets.data());
+  const unsigned raised = rte_ring_sc_dequeue_burst(exceptions_.get(), objects, kBurst, nullptr);
+  for (unsigned i = 0; i < raised; i++) slow_path_.handle(packets[i], now);
+  const unsigned ike = rte_ring_sc_dequeue_burst(ike_ring_.get(), objects, kBurst, nullptr);
+  if (ike > 0) ike_.receive({packets.data(), ike}, now);
+  return raised + ike;
+}
+
+// What the control process put into the command ring before an IKE datagram is applied before that datagram
+// goes out: so the datagrams are counted first, then all commands there can have been before them are
+// applied.
+unsigned Gateway::serve_control(std::uint64_t now) {
+  if (!attachment_.attached()) ike_due_ = 0;
+  if (ike_due_ == 0) ike_due_ = std::min(attachment_.waiting_ike(), channel::kIkeSlots);
+  unsigned done = 0;
+  bool drained = false;
+  while (!attachment_.backlogged() && done < channel::kCommandSlots) {
+    drained = !attachment_.next_command(command_);
+    if (drained) break;
+    commands_.execute(command_, now);
+    explicit_bzero(&command_, sizeof(command_));
+    done++;
+  }
+  if (done > 0) commands_.settle(now);
+  if (!drained && done < channel::kCommandSlots) return done;
+  for (; ike_due_ > 0 && attachment_.next_ike(datagram_); ike_due_--, done++) ike_.send(datagram_, now);
+  ike_due_ = 0;
+  return done;
+}
+
+void Gateway::every_quarter_second(std::uint64_t now) {
+  next_snapshot_ns_ = now + kSnapshotEvery;
+  associations_.snapshot(attachment_, now);
+  ports_->poll([this](std::uint32_t port, bool up) {
+    log_line("port {} is {}", interfaces_[port].name, up ? "up" : "down");
+    channel::Event event{};
+    event.kind = up ? channel::EventKind::port_up : channel::EventKind::port_down;
+    event.body.port_change = {port};
+    attachment_.tell(event);
+    if (up) slow_path_.announce(static_cast<std::uint8_t>(port));
+  });
+}
+
+}  // namespace espgate::dataplane

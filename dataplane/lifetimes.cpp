@@ -1,0 +1,86 @@
+// What the SAs have carried so far: to the counters page, and against their lifetimes.
+#include <rte_cycles.h>
+
+#include "dataplane/associations.hpp"
+
+namespace espgate::dataplane {
+
+namespace {
+
+// RFC 4303 section 3.3.3: an SA is replaced before its 32 bits of sequence number run out. Here at 15/16 of
+// them.
+constexpr std::uint64_t kSoftSequence = 0xf0000000;
+constexpr std::uint64_t kLastSequenceNumber = 0xffffffff;
+
+bool passed(std::uint64_t value, std::uint64_t limit) noexcept { return limit != 0 && value >= limit; }
+
+std::uint64_t load(const channel::Counter& counter) noexcept {
+  return counter.load(std::memory_order_relaxed);
+}
+void store(channel::Counter& counter, std::uint64_t value) noexcept {
+  counter.store(value, std::memory_order_relaxed);
+}
+
+// The time stamp counters of cores may differ by a little, so "last used" can lie ahead of `tsc`.
+std::uint64_t to_ns(std::uint64_t used_tsc, std::uint64_t tsc, std::uint64_t hz, std::uint64_t now) noexcept {
+  if (used_tsc == 0) return 0;
+  const std::uint64_t ago = tsc > used_tsc ? tsc - used_tsc : 0;
+  const double ns = static_cast<double>(ago) * 1e9 / static_cast<double>(hz);
+  return ns < static_cast<double>(now) ? now - static_cast<std::uint64_t>(ns) : 1;
+}
+
+}  // namespace
+
+void Associations::check_lifetimes(Held& held, const Usage& usage, ControlLink& control) {
+  const auto tell = [&](channel::EventKind kind) {
+    channel::Event event{};
+    event.kind = kind;
+    event.body.sa_lifetime = {held.tunnel, held.spi, held.direction};
+    control.tell(event);
+  };
+  const bool soft = passed(usage.bytes, held.soft_bytes) || passed(usage.packets, held.soft_packets) ||
+                    usage.sequence >= kSoftSequence;
+  const bool hard = passed(usage.bytes, held.hard_bytes) || passed(usage.packets, held.hard_packets) ||
+                    usage.sequence >= kLastSequenceNumber;
+  if (soft && !held.soft_told) tell(channel::EventKind::sa_soft_lifetime);
+  if (hard && !held.hard_told) tell(channel::EventKind::sa_hard_lifetime);
+  held.soft_told = held.soft_told || soft;
+  held.hard_told = held.hard_told || hard;
+}
+
+void Associations::snapshot_inbound(Held& held, ControlLink& control, std::uint64_t now, std::uint64_t tsc) {
+  const InboundSa& sa = inbound_at(held);
+  // The window is the worker's alone; its highest number is one aligned word, read as it is at this moment.
+  const Usage usage{load(sa.packets), load(sa.bytes), sa.window.highest()};
+  channel::SaStatus& status = page_.inbound(held.worker)[held.slot];
+  status.tunnel.store(held.tunnel, std::memory_order_relaxed);
+  store(status.packets, usage.packets);
+  store(status.bytes, usage.bytes);
+  store(status.highest_sequence, usage.sequence);
+  store(status.replayed, load(sa.replayed));
+  store(status.failed, load(sa.failed));
+  store(status.last_used_ns, to_ns(load(sa.last_used_tsc), tsc, tsc_hz_, now));
+  status.spi.store(held.spi, std::memory_order_release);
+  check_lifetimes(held, usage, control);
+}
+
+void Associations::snapshot_outbound(Held& held, ControlLink& control, std::uint64_t now, std::uint64_t tsc) {
+  const OutboundSa& sa = outbound_at(held);
+  const Usage usage{load(sa.packets), load(sa.bytes), load(sa.sequence)};
+  channel::SaStatus& status = page_.outbound(held.worker)[held.slot];
+  status.tunnel.store(held.tunnel, std::memory_order_relaxed);
+  store(status.packets, usage.packets);
+  store(status.bytes, usage.bytes);
+  store(status.highest_sequence, usage.sequence);
+  store(status.last_used_ns, to_ns(load(sa.last_used_tsc), tsc, tsc_hz_, now));
+  status.spi.store(held.spi, std::memory_order_release);
+  check_lifetimes(held, usage, control);
+}
+
+void Associations::snapshot(ControlLink& control, std::uint64_t now) {
+  const std::uint64_t tsc = rte_rdtsc();
+  for (auto& [spi, held] : inbound_) snapshot_inbound(held, control, now, tsc);
+  for (auto& [key, held] : outbound_) snapshot_outbound(held, control, now, tsc);
+}
+
+}  // namespace espgate::dataplane

@@ -1,0 +1,98 @@
+// espgate-dataplane --config FILE.yaml [--runtime DIR]
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "conf/load.hpp"
+#include "dataplane/eal.hpp"
+#include "dataplane/gateway.hpp"
+#include "dataplane/log.hpp"
+
+namespace {
+
+using namespace espgate;
+
+std::atomic<bool> stop{false};
+static_assert(std::atomic<bool>::is_always_lock_free);  // it is set in a signal handler
+
+struct Options {
+  std::string config;
+  std::string runtime;  // empty: the configuration's
+};
+
+constexpr const char* kUsage = "usage: espgate-dataplane --config FILE.yaml [--runtime DIR]\n";
+
+std::optional<Options> parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; i++) {
+    const std::string name = argv[i];
+    if ((name != "--config" && name != "--runtime") || i + 1 >= argc) return std::nullopt;
+    (name == "--config" ? options.config : options.runtime) = argv[++i];
+  }
+  if (options.config.empty()) return std::nullopt;
+  return options;
+}
+
+// Keys lie in this process's memory: no core file, no other process of this user may look.
+void keep_memory_private() {
+  const rlimit none{0, 0};
+  if (setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0) != 0)
+    dataplane::log_line("warning: memory can't be kept private: {}", std::strerror(errno));
+}
+
+void catch_signals() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { stop.store(true, std::memory_order_relaxed); };
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+std::string socket_path(const std::string& runtime) {
+  const bool made = std::filesystem::create_directories(runtime);
+  if (made) std::filesystem::permissions(runtime, std::filesystem::perms::owner_all);
+  return runtime + "/dataplane.sock";
+}
+
+void serve(const Options& options) {
+  conf::Configuration configuration = conf::load_file(options.config, conf::Secrets::skip);
+  if (!options.runtime.empty()) configuration.runtime_directory = options.runtime;
+  const std::string path = socket_path(configuration.runtime_directory);
+  dataplane::start_eal(dataplane::eal_arguments(configuration));
+  catch_signals();
+  {
+    dataplane::Gateway gateway(configuration, path);
+    dataplane::log_line("{} is forwarding: {} ports, {} workers, socket {}", configuration.name,
+                        configuration.ports.size(), configuration.dataplane.workers.size(), path);
+    gateway.run(stop);
+    dataplane::log_line("stopping");
+  }
+  dataplane::stop_eal();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto options = parse(argc, argv);
+  if (!options) {
+    std::fputs(kUsage, stderr);
+    return 2;
+  }
+  keep_memory_private();
+  try {
+    serve(*options);
+    return 0;
+  } catch (const std::exception& error) {
+    dataplane::log_line("{}", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,86 @@
+// The burst that the stages work on: up to 64 packets in the order in which they came. A packet's state that
+// a later stage needs lies here in one cache line, so that the mbuf is touched where it must be and no more.
+#pragma once
+
+#include <rte_mbuf.h>
+
+#include <array>
+#include <cstdint>
+
+#include "channel/address.hpp"
+#include "dataplane/path/packet.hpp"
+#include "dataplane/tables/next_hop.hpp"
+#include "dataplane/tables/sa.hpp"
+
+namespace espgate::dataplane {
+
+struct alignas(64) Packet {
+  rte_mbuf* mbuf;
+  std::uint8_t*
+      ip;  // the IP header the stages look at: outer up to strip_trailer, then inner up to encapsulate
+  union {
+    OutboundSa* outbound;  // encrypt way, from choose_sa on
+    InboundSa* inbound;    // decrypt way, from find_sa on
+  };
+  NextHop next_hop;        // from route on
+  std::uint64_t sequence;  // of the ESP packet
+  std::uint32_t
+      tunnel;  // it leaves by (encrypt way, from choose_tunnel on), else came in by, or Note::kNoTunnel
+  std::uint16_t length;   // of the IP packet, from `ip` on
+  std::uint16_t esp;      // offset of the SPI from `ip`
+  std::uint16_t payload;  // bytes between IV and ICV
+  std::uint16_t mtu;      // fit_mtu: the size to which the packet is to be cut
+  Family family;
+  std::uint8_t port;  // it came in on, or Note::kNoPort
+  bool forwarded;     // false: made here, so its hop limit stays
+  bool handed_over;   // came from another worker
+};
+static_assert(sizeof(Packet) == 64);
+
+struct Burst {
+  std::array<Packet, kBurst> packets;
+  unsigned count{0};
+
+  [[nodiscard]] bool empty() const noexcept { return count == 0; }
+  [[nodiscard]] Packet* begin() noexcept { return packets.data(); }
+  [[nodiscard]] Packet* end() noexcept { return packets.data() + count; }
+  [[nodiscard]] Packet& operator[](unsigned i) noexcept { return packets[i]; }
+  [[nodiscard]] Packet& add() noexcept { return packets[count++]; }
+};
+
+// Keeps, in order, the packets for which `keep` says true; it has disposed of the others.
+template <class Keep>
+void keep_if(Burst& burst, Keep&& keep) noexcept {
+  unsigned kept = 0;
+  for (unsigned i = 0; i < burst.count; ++i) {
+    if (!keep(burst.packets[i])) continue;
+    if (kept != i) burst.packets[kept] = burst.packets[i];
+    ++kept;
+  }
+  burst.count = kept;
+}
+
+// Packets and bytes of one SA that follow each other, to be counted at once.
+struct Run {
+  unsigned begin;
+  unsigned end;
+  std::uint64_t bytes;
+  [[nodiscard]] unsigned packets() const noexcept { return end - begin; }
+};
+template <class Sa>
+[[nodiscard]] Run run_at(const Burst& burst, unsigned begin, Sa* Packet::*sa) noexcept {
+  Run run{begin, begin, 0};
+  const Sa* const first = burst.packets[begin].*sa;
+  for (; run.end < burst.count && burst.packets[run.end].*sa == first; ++run.end)
+    run.bytes += burst.packets[run.end].length;
+  return run;
+}
+
+// The mbuf's data are the `length` bytes at `at`, which lie in its buffer.
+inline void set_data(rte_mbuf* mbuf, const std::uint8_t* at, std::uint16_t length) noexcept {
+  mbuf->data_off = static_cast<std::uint16_t>(at - static_cast<const std::uint8_t*>(mbuf->buf_addr));
+  mbuf->data_len = length;
+  mbuf->pkt_len = length;
+}
+
+}  // namespace espgate::dataplane

@@ -1,0 +1,160 @@
+// The first look at a frame: ours or not, what it carries, and which way it goes. From here on the mbuf's
+// data are the IP packet alone, without Ethernet header and padding.
+#include <rte_prefetch.h>
+
+#include <cstring>
+
+#include "dataplane/path/ways.hpp"
+
+namespace espgate::dataplane {
+
+namespace {
+
+constexpr unsigned kPrefetchAhead = 4;
+constexpr std::uint64_t kMacMask = 0xffffffffffffULL;
+
+bool is_group_mac(const std::uint8_t* frame) noexcept { return (frame[0] & 1) != 0; }
+
+// Class D, class E and 255.255.255.255: nothing that a router forwards (RFC 1812 sections 5.2.3 and 5.3.7).
+bool is_multicast4(const rte_ipv4_hdr& header) noexcept {
+  return (header.dst_addr & __builtin_bswap32(0xe0000000)) == __builtin_bswap32(0xe0000000);
+}
+
+// The groups that neighbour discovery sends to: all-nodes, all-routers and solicited-node (RFC 4861
+// section 2.3).
+bool is_discovery_group(const std::uint8_t* address) noexcept {
+  static constexpr std::uint8_t kLinkScope[13] = {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff};
+  if (std::memcmp(address, kLinkScope, sizeof kLinkScope) == 0) return true;
+  return std::memcmp(address, kLinkScope, 11) == 0 && address[11] == 0 && load16(address + 12) == 0 &&
+         address[14] == 0 && (address[15] == 1 || address[15] == 2);
+}
+
+// Where the SPI would be, from the IP header, if this is ESP, raw or in UDP (RFC 3948 section 2.2: the four
+// bytes behind the UDP header are zero in IKE). 0: it is not.
+std::uint16_t esp_offset(const std::uint8_t* ip, std::uint16_t length) noexcept {
+  const rte_ipv4_hdr& header = ipv4(ip);
+  const std::uint16_t own = ipv4_header_length(header);
+  if (header.next_proto_id == kProtocolEsp && !is_fragment(header)) return own;
+  if (header.next_proto_id != kProtocolUdp || is_fragment(header) || length < own + kUdp + kEsp) return 0;
+  const std::uint8_t* const udp = ip + own;
+  if (load16(udp + 2) != kNatTraversalPort || load<std::uint32_t>(udp + kUdp) == 0) return 0;
+  return static_cast<std::uint16_t>(own + kUdp);
+}
+
+void start(Packet& packet, rte_mbuf* mbuf, std::uint8_t* ip, std::uint16_t length, Family family,
+           std::uint8_t port, bool forwarded) noexcept {
+  packet.mbuf = mbuf;
+  packet.ip = ip;
+  packet.next_hop = NextHop{};
+  packet.tunnel = Note::kNoTunnel;
+  packet.length = length;
+  packet.family = family;
+  packet.port = port;
+  packet.forwarded = forwarded;
+  packet.handed_over = false;
+}
+
+void sort_ipv4(Worker& worker, rte_mbuf* mbuf, std::uint8_t* ip, std::uint32_t available, std::uint8_t port,
+               bool forwarded) noexcept {
+  const std::uint16_t length = checked_ipv4(ip, available);
+  if (length == 0) return worker.drop(mbuf, DropReason::malformed_ipv4);
+  if (is_multicast4(ipv4(ip))) return worker.drop(mbuf, DropReason::multicast);
+  set_data(mbuf, ip, length);
+  const std::uint16_t esp = port == Note::kNoPort ? std::uint16_t{0} : esp_offset(ip, length);
+  Packet& packet = esp != 0 ? worker.scratch->esp.add() : worker.scratch->plain.add();
+  start(packet, mbuf, ip, length, Family::v4, port, forwarded);
+  packet.esp = esp;
+}
+
+void sort_ipv6(Worker& worker, rte_mbuf* mbuf, std::uint8_t* ip, std::uint32_t available, std::uint8_t port,
+               bool forwarded) noexcept {
+  const std::uint16_t length = checked_ipv6(ip, available);
+  if (length == 0) return worker.drop(mbuf, DropReason::malformed_ipv6);
+  set_data(mbuf, ip, length);
+  Packet packet{};
+  start(packet, mbuf, ip, length, Family::v6, port, forwarded);
+  const std::uint8_t* const to = ipv6(ip).dst_addr;
+  if (to[0] == 0xff) {
+    if (port == Note::kNoPort || !is_discovery_group(to)) return worker.drop(mbuf, DropReason::multicast);
+    return leave(worker, packet, Exception::to_host, DropReason{});
+  }
+  // A link-local address means a host of that link, and nothing is forwarded to one (RFC 4291 section 2.5.6):
+  // what comes for one is for us or for nobody.
+  if (port != Note::kNoPort && to[0] == 0xfe && (to[1] & 0xc0) == 0x80)
+    return leave(worker, packet, Exception::to_host, DropReason{});
+  worker.scratch->plain.add() = packet;
+}
+
+// Multi-segment and VLAN-stripped frames are rare guests: one is made whole, the other belongs to a network
+// that this port is not on.
+bool is_plain_frame(Worker& worker, rte_mbuf* frame) noexcept {
+  if ((frame->ol_flags & (RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_QINQ_STRIPPED)) != 0) {
+    worker.drop(frame, DropReason::unknown_ethertype);
+    return false;
+  }
+  if (frame->nb_segs != 1 && rte_pktmbuf_linearize(frame) != 0) {
+    worker.drop(frame, DropReason::no_buffer);
+    return false;
+  }
+  if (frame->data_len < kEthernet) {
+    worker.drop(frame, DropReason::runt_frame);
+    return false;
+  }
+  return true;
+}
+
+void classify_frame(Worker& worker, std::uint8_t port, std::uint64_t own_mac, rte_mbuf* frame) noexcept {
+  if (!is_plain_frame(worker, frame)) return;
+  std::uint8_t* const ethernet = rte_pktmbuf_mtod(frame, std::uint8_t*);
+  const bool group = is_group_mac(ethernet);
+  if (!group && (load<std::uint64_t>(ethernet) & kMacMask) != own_mac)
+    return worker.drop(frame, DropReason::other_mac);
+  std::uint8_t* const ip = ethernet + kEthernet;
+  const std::uint32_t available = std::uint32_t{frame->data_len} - kEthernet;
+  switch (load16(ethernet + 12)) {
+    case RTE_ETHER_TYPE_IPV4:
+      // RFC 1812 section 5.3.4: an IP packet that came as a link-layer broadcast is not forwarded; nor is
+      // there any IPv4 service here that listens to one.
+      if (group) return worker.drop(frame, DropReason::multicast);
+      return sort_ipv4(worker, frame, ip, available, port, true);
+    case RTE_ETHER_TYPE_IPV6:
+      if (group && (available < kIpv6 || ip[24] != 0xff)) return worker.drop(frame, DropReason::multicast);
+      return sort_ipv6(worker, frame, ip, available, port, true);
+    case RTE_ETHER_TYPE_ARP: {
+      Packet packet{};
+      start(packet, frame, ethernet, frame->data_len, Family::none, port, false);
+      return leave(worker, packet, Exception::arp, DropReason{});
+    }
+    default:
+      return worker.drop(frame, DropReason::unknown_ethertype);
+  }
+}
+
+}  // namespace
+
+void sort_ip(Worker& worker, rte_mbuf* mbuf, std::uint8_t port, bool forwarded) noexcept {
+  if (mbuf->nb_segs != 1 && rte_pktmbuf_linearize(mbuf) != 0) return worker.drop(mbuf, DropReason::no_buffer);
+  std::uint8_t* const ip = rte_pktmbuf_mtod(mbuf, std::uint8_t*);
+  if (mbuf->data_len != 0 && ip[0] >> 4 == 6)
+    return sort_ipv6(worker, mbuf, ip, mbuf->data_len, port, forwarded);
+  sort_ipv4(worker, mbuf, ip, mbuf->data_len, port, forwarded);
+}
+
+void classify(Worker& worker, std::uint8_t port, std::span<rte_mbuf*> frames) noexcept {
+  std::uint64_t own_mac = 0;
+  std::memcpy(&own_mac, worker.tables->ports[port].mac.data(), 6);
+  std::uint64_t bytes = 0;
+  const std::size_t count = frames.size();
+  for (std::size_t i = 0; i < count && i < kPrefetchAhead; ++i)
+    rte_prefetch0(rte_pktmbuf_mtod(frames[i], const void*));
+  for (std::size_t i = 0; i < count; ++i) {
+    if (i + kPrefetchAhead < count) rte_prefetch0(rte_pktmbuf_mtod(frames[i + kPrefetchAhead], const void*));
+    bytes += frames[i]->pkt_len;
+    classify_frame(worker, port, own_mac, frames[i]);
+  }
+  channel::InterfaceCounters& counters = worker.counters->ports[port];
+  channel::add(counters.rx_packets, count);
+  channel::add(counters.rx_bytes, bytes);
+}
+
+}  // namespace espgate::dataplane

@@ -1,0 +1,289 @@
+// The decrypt way: from an ESP packet to the IP packet in it. Each stage decides first and then changes; what
+// it does not keep is dropped with a name, or has left for the main thread or another worker.
+#include <rte_prefetch.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "channel/spi.hpp"
+#include "dataplane/path/selectors.hpp"
+#include "dataplane/path/ways.hpp"
+
+namespace espgate::dataplane {
+
+namespace {
+
+void find_sa(Worker&, Burst&) noexcept;
+void hand_off_foreign(Worker&, Burst&) noexcept;
+void check_replay(Worker&, Burst&) noexcept;
+void open(Worker&, Burst&) noexcept;
+void commit_replay(Worker&, Burst&) noexcept;
+void strip_trailer(Worker&, Burst&) noexcept;
+void check_inner_source(Worker&, Burst&) noexcept;
+void decapsulate(Worker&, Burst&) noexcept;
+
+}  // namespace
+
+void decrypt(Worker& worker, Burst& burst) noexcept {
+  hand_off_foreign(worker, burst);
+  find_sa(worker, burst);
+  check_replay(worker, burst);
+  open(worker, burst);
+  commit_replay(worker, burst);
+  strip_trailer(worker, burst);
+  check_inner_source(worker, burst);
+  decapsulate(worker, burst);
+  forward(worker, burst);
+}
+
+namespace {
+
+std::uint32_t spi_of(const Packet& packet) noexcept { return load32(packet.ip + packet.esp); }
+std::uint16_t esp_length(const Packet& packet) noexcept {
+  return static_cast<std::uint16_t>(packet.length - packet.esp);
+}
+
+// The SPI says whose SA it is, so no other worker's memory is looked at.
+void hand_off_foreign(Worker& worker, Burst& burst) noexcept {
+  const std::size_t workers = worker.workers->size();
+  if (workers == 1) return;
+  bool any = false;
+  keep_if(burst, [&](Packet& packet) noexcept {
+    const std::uint32_t owner =
+        esp_length(packet) < kEsp ? worker.index : channel::spi_worker(spi_of(packet));
+    if (owner == worker.index || owner >= workers) return true;
+    set_aside(worker, owner, packet, Errand::decrypt);
+    any = true;
+    return false;
+  });
+  if (any) deliver_set_aside(worker);
+}
+
+// The SPI is the address of the SA's slot. nullptr: it can't be one of ours.
+InboundSa* slot_of(const Worker& worker, const Packet& packet) noexcept {
+  if (esp_length(packet) < kEsp) return nullptr;
+  const std::uint32_t spi = spi_of(packet);
+  const InboundTable& table = worker.tables->inbound[worker.index];
+  const std::uint32_t slot = channel::spi_slot(spi);
+  // RFC 4303 section 2.1: 0 to 255 are reserved; 0 also marks a free slot.
+  if (spi < channel::kFirstFreeSpi || channel::spi_worker(spi) != worker.index || slot >= table.count)
+    return nullptr;
+  return table.slots + slot;
+}
+
+void prefetch(const InboundSa& sa) noexcept {
+  const auto* const at = reinterpret_cast<const std::uint8_t*>(&sa);
+  rte_prefetch0(at);
+  rte_prefetch0(at + 64);
+  rte_prefetch0(&sa.window);
+}
+
+bool outer_matches(const InboundSa& sa, const Packet& packet) noexcept {
+  const rte_ipv4_hdr& outer = ipv4(packet.ip);
+  if (load<std::uint32_t>(sa.local.bytes.data()) != outer.dst_addr) return false;
+  if ((outer.next_proto_id == kProtocolUdp) != (sa.udp != 0)) return false;
+  return sa.udp != 0 || load<std::uint32_t>(sa.remote.bytes.data()) == outer.src_addr;
+}
+
+// No SA takes the packet. It may be somebody else's that only passes through here; if it is for us, say why
+// not.
+void refuse(Worker& worker, Packet& packet) noexcept {
+  NextHop hop;
+  const std::uint32_t destination = load32(packet.ip + 16);
+  worker.tables->routes.find(&destination, &hop, 1);
+  if (hop.kind != NextHopKind::host) {
+    worker.scratch->plain.add() = packet;
+    return;
+  }
+  if (esp_length(packet) < kEsp) return worker.drop(packet.mbuf, DropReason::esp_truncated);
+  const std::uint32_t spi = spi_of(packet);
+  const InboundSa* const sa = packet.inbound;
+  if (sa != nullptr && sa->spi.load(std::memory_order_acquire) == spi)
+    return worker.drop(packet.mbuf, DropReason::outer_mismatch);
+  if (sa != nullptr && sa->former_spi.load(std::memory_order_relaxed) == spi)
+    return worker.drop(packet.mbuf, DropReason::stale_spi);
+  leave(worker, packet, Exception::unknown_spi, DropReason::unknown_spi);
+}
+
+// RFC 4303 section 3.4.1 and 3.4.2.
+void find_sa(Worker& worker, Burst& burst) noexcept {
+  const InboundSa* fetched = nullptr;
+  for (Packet& packet : burst) {
+    packet.inbound = slot_of(worker, packet);
+    if (packet.inbound == fetched || packet.inbound == nullptr) continue;
+    fetched = packet.inbound;
+    prefetch(*fetched);
+  }
+  keep_if(burst, [&worker](Packet& packet) noexcept {
+    const InboundSa* const sa = packet.inbound;
+    if (sa != nullptr && sa->spi.load(std::memory_order_acquire) == spi_of(packet) &&
+        outer_matches(*sa, packet)) [[likely]]
+      return true;
+    refuse(worker, packet);
+    return false;
+  });
+}
+
+// What the packet's length leaves for the ciphertext is whole blocks, at least one (RFC 4303 section 2.4).
+bool measure(const InboundSa& sa, Packet& packet) noexcept {
+  const unsigned overhead = kEsp + sa.iv_length + sa.icv_length;
+  const unsigned length = esp_length(packet);
+  if (length < overhead + sa.alignment) return false;
+  packet.payload = static_cast<std::uint16_t>(length - overhead);
+  return (packet.payload & (sa.alignment - 1U)) == 0;  // a power of two, but the compiler can't know
+}
+
+bool drop_replayed(Worker& worker, Packet& packet, crypto::ReplayWindow::Verdict verdict) noexcept {
+  const bool duplicate = verdict == crypto::ReplayWindow::Verdict::duplicate;
+  channel::add(packet.inbound->replayed, 1);
+  worker.drop(packet.mbuf, duplicate ? DropReason::replay_duplicate : DropReason::replay_old);
+  return false;
+}
+
+// RFC 4303 section 3.4.3, before the ICV: a replay costs no cryptography.
+void check_replay(Worker& worker, Burst& burst) noexcept {
+  keep_if(burst, [&worker](Packet& packet) noexcept {
+    const InboundSa& sa = *packet.inbound;
+    if (!measure(sa, packet)) {
+      worker.drop(packet.mbuf, DropReason::esp_truncated);
+      return false;
+    }
+    if (sa.packets.load(std::memory_order_relaxed) >= sa.hard_packets ||
+        sa.bytes.load(std::memory_order_relaxed) >= sa.hard_bytes) {
+      worker.drop(packet.mbuf, DropReason::lifetime_hard);
+      return false;
+    }
+    packet.sequence = load32(packet.ip + packet.esp + 4);
+    const crypto::ReplayWindow::Verdict verdict = sa.window.check(packet.sequence);
+    return verdict == crypto::ReplayWindow::Verdict::fresh || drop_replayed(worker, packet, verdict);
+  });
+}
+
+void open(Worker& worker, Burst& burst) noexcept {
+  auto& jobs = worker.scratch->jobs;
+  for (unsigned i = 0; i < burst.count; ++i) {
+    const Packet& packet = burst[i];
+    const InboundSa& sa = *packet.inbound;
+    jobs[i] = {&sa.key, packet.ip + packet.esp, packet.sequence, packet.payload, sa.suite, false};
+  }
+  worker.engine.open({jobs.data(), burst.count});
+  const crypto::EspJob* job = jobs.data();
+  keep_if(burst, [&](Packet& packet) noexcept {
+    if ((job++)->ok) [[likely]]
+      return true;
+    channel::add(packet.inbound->failed, 1);
+    worker.drop(packet.mbuf, DropReason::integrity);
+    return false;
+  });
+}
+
+// Two packets of one burst may carry one sequence number: the first that proved authentic takes it.
+void commit_replay(Worker& worker, Burst& burst) noexcept {
+  keep_if(burst, [&worker](Packet& packet) noexcept {
+    const crypto::ReplayWindow::Verdict verdict = packet.inbound->window.commit(packet.sequence);
+    return verdict == crypto::ReplayWindow::Verdict::fresh || drop_replayed(worker, packet, verdict);
+  });
+}
+
+// RFC 4303 section 2.4: the padding is 1, 2, 3, ...
+bool padding_is_right(const std::uint8_t* padding, unsigned length) noexcept {
+  unsigned wrong = 0;
+  for (unsigned i = 0; i < length; ++i) wrong |= padding[i] ^ (i + 1);
+  return wrong == 0;
+}
+
+// RFC 4303 section 2.6: 59 is a dummy packet.
+bool drop_next_header(Worker& worker, Packet& packet, std::uint8_t next_header) noexcept {
+  worker.drop(packet.mbuf, next_header == kProtocolNone ? DropReason::dummy : DropReason::bad_next_header);
+  return false;
+}
+
+// The inner packet's true length; what is behind it is traffic flow confidentiality padding (RFC 4303
+// section 2.7).
+std::uint16_t inner_length(const std::uint8_t* inner, std::uint8_t next_header, unsigned available) noexcept {
+  return next_header == kProtocolIpv4 ? checked_ipv4(inner, available) : checked_ipv6(inner, available);
+}
+
+// From here on `ip` and `length` are the inner packet's; `esp` becomes the distance back to the outer header.
+void strip_trailer(Worker& worker, Burst& burst) noexcept {
+  keep_if(burst, [&worker](Packet& packet) noexcept {
+    const unsigned skipped = packet.esp + kEsp + packet.inbound->iv_length;
+    std::uint8_t* const inner = packet.ip + skipped;
+    const std::uint8_t* const trailer = inner + packet.payload - 2;
+    const unsigned padding = trailer[0];
+    const std::uint8_t next_header = trailer[1];
+    if (padding + 2U > packet.payload || !padding_is_right(trailer - padding, padding)) {
+      worker.drop(packet.mbuf, DropReason::bad_padding);
+      return false;
+    }
+    if (next_header != kProtocolIpv4 && next_header != kProtocolIpv6)
+      return drop_next_header(worker, packet, next_header);
+    const std::uint16_t length = inner_length(inner, next_header, packet.payload - 2U - padding);
+    if (length == 0) {
+      worker.drop(packet.mbuf, DropReason::malformed_inner);
+      return false;
+    }
+    packet.ip = inner;
+    packet.length = length;
+    packet.family = next_header == kProtocolIpv4 ? Family::v4 : Family::v6;
+    packet.esp = static_cast<std::uint16_t>(skipped);
+    return true;
+  });
+}
+
+// RFC 4301 section 5.2 step 4.
+void check_inner_source(Worker& worker, Burst& burst) noexcept {
+  keep_if(burst, [&worker](Packet& packet) noexcept {
+    if (selectors_allow(*packet.inbound->selectors, packet.ip, packet.family, packet.length, false))
+        [[likely]]
+      return true;
+    worker.drop(packet.mbuf, DropReason::outside_selectors_in);
+    return false;
+  });
+}
+
+bool is_multicast(const Packet& packet) noexcept {
+  return packet.family == Family::v4 ? packet.ip[16] >= 0xe0 : packet.ip[24] == 0xff;
+}
+
+bool decapsulate_one(Worker& worker, Packet& packet) noexcept {
+  if (is_multicast(packet)) {
+    worker.drop(packet.mbuf, DropReason::multicast);
+    return false;
+  }
+  const std::uint8_t inner_ecn = traffic_class(packet.ip, packet.family) & 3;
+  const std::uint8_t ecn = decapsulated_ecn(inner_ecn, (packet.ip - packet.esp)[1]);
+  if (ecn == kEcnDrop) {
+    worker.drop(packet.mbuf, DropReason::ecn_illegal);
+    return false;
+  }
+  if (ecn != inner_ecn) set_ecn(packet.ip, packet.family, ecn);
+  set_data(packet.mbuf, packet.ip, packet.length);
+  packet.tunnel = packet.inbound->tunnel;
+  packet.port = Note::kNoPort;
+  packet.forwarded = true;
+  return true;
+}
+
+void count_received(Worker& worker, Burst& burst) noexcept {
+  for (unsigned begin = 0; begin < burst.count;) {
+    const Run run = run_at(burst, begin, &Packet::inbound);
+    InboundSa& sa = *burst[begin].inbound;
+    channel::add(sa.packets, run.packets());
+    channel::add(sa.bytes, run.bytes);
+    sa.last_used_tsc.store(worker.scratch->now, std::memory_order_relaxed);
+    channel::InterfaceCounters& counters = worker.tunnel_counters[sa.tunnel];
+    channel::add(counters.rx_packets, run.packets());
+    channel::add(counters.rx_bytes, run.bytes);
+    begin = run.end;
+  }
+}
+
+void decapsulate(Worker& worker, Burst& burst) noexcept {
+  keep_if(burst, [&worker](Packet& packet) noexcept { return decapsulate_one(worker, packet); });
+  count_received(worker, burst);
+}
+
+}  // namespace
+
+}  // namespace espgate::dataplane

@@ -1,0 +1,114 @@
+#include "dataplane/path/headers.hpp"
+
+#include <rte_hash_crc.h>
+
+namespace espgate::dataplane {
+
+namespace {
+
+// RFC 8200 section 4; the chain of a sane packet is much shorter.
+constexpr unsigned kMaxExtensionHeaders = 8;
+constexpr std::uint8_t kHopByHop = 0;
+constexpr std::uint8_t kRouting = 43;
+constexpr std::uint8_t kFragment = 44;
+constexpr std::uint8_t kDestination = 60;
+
+bool is_extension(std::uint8_t header) noexcept {
+  return header == kHopByHop || header == kRouting || header == kFragment || header == kDestination;
+}
+
+bool has_ports(std::uint8_t protocol) noexcept {
+  return protocol == kProtocolTcp || protocol == kProtocolUdp || protocol == kProtocolSctp;
+}
+
+}  // namespace
+
+UpperLayer upper_layer6(const std::uint8_t* ip, std::uint16_t length) noexcept {
+  UpperLayer upper{kIpv6, ipv6(ip).proto, false, false};
+  for (unsigned i = 0; is_extension(upper.protocol); ++i) {
+    const std::uint8_t* const at = ip + upper.offset;
+    const bool fragment = upper.protocol == kFragment;
+    const unsigned own = length < upper.offset + 8 ? 0 : fragment ? 8U : 8U * (at[1] + 1U);
+    if (own == 0 || upper.offset + own > length || i == kMaxExtensionHeaders) {
+      upper.protocol = kProtocolNone;
+      return upper;
+    }
+    if (fragment) {
+      upper.fragment = true;
+      upper.later = (load16(at + 2) & 0xfff8) != 0;
+    }
+    upper.protocol = at[0];
+    upper.offset = static_cast<std::uint16_t>(upper.offset + own);
+    if (upper.later) return upper;  // what follows is the middle of something
+  }
+  return upper;
+}
+
+std::uint32_t flow_hash(const std::uint8_t* ip, Family family, std::uint16_t length) noexcept {
+  const UpperLayer upper = upper_layer(ip, family, length);
+  std::uint32_t hash = upper.protocol;
+  if (!upper.fragment && has_ports(upper.protocol) && upper.offset + 4 <= length)
+    hash = rte_hash_crc_4byte(load<std::uint32_t>(ip + upper.offset), hash);
+  const unsigned first = family == Family::v4 ? 12 : 8;  // of the two addresses, which lie side by side
+  const unsigned end = family == Family::v4 ? 20 : 40;
+  for (unsigned at = first; at < end; at += 8) hash = rte_hash_crc_8byte(load<std::uint64_t>(ip + at), hash);
+  // A CRC is linear: without the multiplication, neighbouring ports and addresses would cancel each other
+  // out.
+  return static_cast<std::uint32_t>((hash * 0x9e3779b97f4a7c15ULL) >> 32);
+}
+
+void set_ecn(std::uint8_t* ip, Family family, std::uint8_t ecn) noexcept {
+  if (family == Family::v6) {
+    ip[1] = static_cast<std::uint8_t>((ip[1] & 0xcf) | ecn << 4);
+    return;
+  }
+  rte_ipv4_hdr& header = ipv4(ip);
+  const std::uint16_t before = load<std::uint16_t>(ip);
+  ip[1] = static_cast<std::uint8_t>((ip[1] & 0xfc) | ecn);
+  header.hdr_checksum = adjust_checksum(header.hdr_checksum, before, load<std::uint16_t>(ip));
+}
+
+namespace {
+
+// Where the MSS value lies in `tcp`, or nullptr. RFC 9293 section 3.2: kind 2, length 4.
+std::uint8_t* find_mss(std::uint8_t* tcp, unsigned header_length) noexcept {
+  unsigned at = kTcp;
+  while (at + 1 < header_length && tcp[at] != 0) {
+    if (tcp[at] == 1) {
+      ++at;
+      continue;
+    }
+    const unsigned own = tcp[at + 1];
+    if (own < 2 || at + own > header_length) return nullptr;
+    if (tcp[at] == 2 && own == 4) return tcp + at + 2;
+    at += own;
+  }
+  return nullptr;
+}
+
+// The checksum counts 16-bit words from the TCP header on; an option at an odd offset straddles two of them,
+// so each byte is accounted for in the half of the word in which it lies.
+void replace_in_checksum(std::uint8_t* checksum, bool odd, std::uint16_t before,
+                         std::uint16_t after) noexcept {
+  if (odd) {
+    before = __builtin_bswap16(before);
+    after = __builtin_bswap16(after);
+  }
+  store16(checksum, adjust_checksum(load16(checksum), before, after));
+}
+
+}  // namespace
+
+void clamp_mss(std::uint8_t* ip, std::uint16_t length, const UpperLayer& upper, std::uint16_t mss) noexcept {
+  if (upper.protocol != kProtocolTcp || upper.later || upper.offset + kTcp > length) return;
+  std::uint8_t* const tcp = ip + upper.offset;
+  if ((tcp[13] & RTE_TCP_SYN_FLAG) == 0) return;
+  const unsigned header_length = (tcp[12] >> 4) * 4U;
+  if (header_length < kTcp || upper.offset + header_length > length) return;
+  std::uint8_t* const option = find_mss(tcp, header_length);
+  if (option == nullptr || load16(option) <= mss) return;
+  replace_in_checksum(tcp + 16, (option - tcp) % 2 != 0, load16(option), mss);
+  store16(option, mss);
+}
+
+}  // namespace espgate::dataplane

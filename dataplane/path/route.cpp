@@ -1,0 +1,111 @@
+// Where a packet goes next: one bulk lookup for the burst. What goes no further than this gateway leaves
+// here.
+#include <cstring>
+
+#include "dataplane/path/ways.hpp"
+
+namespace espgate::dataplane {
+
+namespace {
+
+void look_up(Worker& worker, Burst& burst) noexcept {
+  Worker::Scratch& scratch = *worker.scratch;
+  unsigned count4 = 0;
+  unsigned count6 = 0;
+  for (unsigned i = 0; i < burst.count; ++i) {
+    if (burst[i].family == Family::v4) {
+      scratch.owners4[count4] = static_cast<std::uint8_t>(i);
+      scratch.addresses4[count4++] = load32(burst[i].ip + 16);
+    } else {
+      scratch.owners6[count6] = static_cast<std::uint8_t>(i);
+      std::memcpy(scratch.addresses6[count6++], burst[i].ip + 24, 16);
+    }
+  }
+  if (count4 != 0) {
+    worker.tables->routes.find(scratch.addresses4.data(), scratch.next_hops.data(), count4);
+    for (unsigned i = 0; i < count4; ++i) burst[scratch.owners4[i]].next_hop = scratch.next_hops[i];
+  }
+  if (count6 != 0) {
+    worker.tables->routes.find6(scratch.addresses6, scratch.next_hops.data(), count6);
+    for (unsigned i = 0; i < count6; ++i) burst[scratch.owners6[i]].next_hop = scratch.next_hops[i];
+  }
+}
+
+void to_ike(Worker& worker, Packet& packet) noexcept {
+  note_of(packet.mbuf) = Note{0, packet.port, 0, packet.tunnel, packet.next_hop, DropReason{}};
+  if (rte_ring_mp_enqueue(worker.ike, packet.mbuf) != 0) worker.drop(packet.mbuf, DropReason::ike_ring_full);
+}
+
+// UDP to port 4500 that is not ESP: IKE behind a non-ESP marker, or a keepalive (RFC 3948 section 2.3).
+void nat_traversal(Worker& worker, Packet& packet, const std::uint8_t* udp, unsigned length) noexcept {
+  const unsigned payload = length - kUdp;
+  if (payload >= 4 && load<std::uint32_t>(udp + kUdp) == 0) return to_ike(worker, packet);
+  const bool keepalive = payload == 1 && udp[kUdp] == 0xff;
+  worker.drop(packet.mbuf, keepalive ? DropReason::nat_keepalive : DropReason::udp_encap_unknown);
+}
+
+// To one of our addresses. IKE is taken from a port only: what came through a tunnel is not from its peer's
+// IKE.
+void deliver(Worker& worker, Packet& packet) noexcept {
+  const UpperLayer upper = upper_layer(packet.ip, packet.family, packet.length);
+  const bool udp = upper.protocol == kProtocolUdp;
+  if (packet.family == Family::v4 && upper.fragment && (udp || upper.protocol == kProtocolEsp))
+    return worker.drop(packet.mbuf, DropReason::outer_fragment);
+  if (udp && packet.family == Family::v4 && packet.port != Note::kNoPort &&
+      packet.length >= upper.offset + kUdp) {
+    const std::uint8_t* const at = packet.ip + upper.offset;
+    const std::uint16_t port = load16(at + 2);
+    if (port == kIkePort) return to_ike(worker, packet);
+    if (port == kNatTraversalPort)
+      return nat_traversal(worker, packet, at, static_cast<unsigned>(packet.length - upper.offset));
+  }
+  leave(worker, packet, Exception::to_host, DropReason{});
+}
+
+// RFC 4291 section 2.5.6: what has a link-local source stays on its link.
+bool stays_on_link(const Packet& packet) noexcept {
+  return packet.family == Family::v6 && packet.forwarded && packet.ip[8] == 0xfe &&
+         (packet.ip[9] & 0xc0) == 0x80;
+}
+
+// RFC 1812 section 5.3.1: the hop limit is looked at once it is known that the packet is not for us.
+bool spend_hop(Worker& worker, Packet& packet) noexcept {
+  if (!packet.forwarded) return true;
+  if (hop_limit(packet.ip, packet.family) <= 1) {
+    leave(worker, packet, Exception::ttl_exceeded, DropReason::ttl_exceeded);
+    return false;
+  }
+  decrement_hop_limit(packet.ip, packet.family);
+  return true;
+}
+
+bool goes_on(Worker& worker, Packet& packet) noexcept {
+  switch (packet.next_hop.kind) {
+    case NextHopKind::connected:
+    case NextHopKind::gateway:
+    case NextHopKind::tunnel:
+    case NextHopKind::group:
+      if (!stays_on_link(packet)) [[likely]]
+        return spend_hop(worker, packet);
+      [[fallthrough]];
+    case NextHopKind::none:
+      leave(worker, packet, Exception::unreachable, DropReason::no_route);
+      return false;
+    case NextHopKind::host:
+      deliver(worker, packet);
+      return false;
+    case NextHopKind::blackhole:
+      break;
+  }
+  worker.drop(packet.mbuf, DropReason::blackhole);
+  return false;
+}
+
+}  // namespace
+
+void route(Worker& worker, Burst& burst) noexcept {
+  look_up(worker, burst);
+  keep_if(burst, [&worker](Packet& packet) noexcept { return goes_on(worker, packet); });
+}
+
+}  // namespace espgate::dataplane

@@ -1,0 +1,39 @@
+// A worker's working memory of one round, allocated once.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "dataplane/path/burst.hpp"
+#include "dataplane/worker.hpp"
+
+namespace espgate::dataplane {
+
+struct Worker::Scratch {
+  Burst plain;      // IP packets to be routed: received in clear, decrypted, or made here
+  Burst esp;        // ESP packets that may be ours, to be decrypted
+  Burst chosen;     // handed over by another worker, with their tunnel chosen
+  Burst oversized;  // to be cut into fragments before they are sealed
+  unsigned next_oversized{0};
+  std::uint64_t now{0};  // TSC at the burst's start
+
+  std::array<crypto::EspJob, kBurst> jobs;
+
+  // Bulk route lookup: the addresses of each family, whose packets they are, and the answers.
+  std::array<std::uint32_t, kBurst> addresses4;
+  std::uint8_t addresses6[kBurst][16];
+  std::array<std::uint8_t, kBurst> owners4;
+  std::array<std::uint8_t, kBurst> owners6;
+  std::array<NextHop, kBurst> next_hops;
+
+  // Packets of other workers' SAs, by worker.
+  struct Parcel {
+    std::array<rte_mbuf*, kBurst> packets;
+    unsigned count{0};
+  };
+  std::array<Parcel, channel::kMaxWorkers> parcels;
+
+  std::array<rte_mbuf*, kBurst> received;
+};
+
+}  // namespace espgate::dataplane

@@ -1,0 +1,20 @@
+// A child SA's traffic selectors against a packet (RFC 4301 section 4.4.1.1, RFC 7296 section 3.13.1).
+#pragma once
+
+#include "dataplane/path/headers.hpp"
+#include "dataplane/tables/sa.hpp"
+
+namespace espgate::dataplane {
+
+// `outbound`: the packet's source is matched with the local selectors and its destination with the remote
+// ones; inbound the other way round.
+[[nodiscard]] bool ranges_allow(const SelectorSet& set, const std::uint8_t* ip, Family family,
+                                std::uint16_t length, bool outbound) noexcept;
+
+[[nodiscard]] inline bool selectors_allow(const SelectorSet& set, const std::uint8_t* ip, Family family,
+                                          std::uint16_t length, bool outbound) noexcept {
+  const bool any = family == Family::v4 ? set.any4 : set.any6;
+  return any || ranges_allow(set, ip, family, length, outbound);
+}
+
+}  // namespace espgate::dataplane

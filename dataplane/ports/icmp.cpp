@@ -1,0 +1,179 @@
+#include "dataplane/ports/icmp.hpp"
+
+#include <rte_ip.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "dataplane/path/headers.hpp"
+#include "dataplane/ports/checksum.hpp"
+#include "dataplane/ports/resolver.hpp"
+
+namespace espgate::dataplane {
+
+namespace {
+
+constexpr std::uint8_t kEchoReply = 0;
+constexpr std::uint8_t kEchoReply6 = 129;
+constexpr std::uint16_t kHeader = 8;        // type, code, checksum, and 32 bits that depend on the type
+constexpr std::uint16_t kMaxError4 = 576;   // RFC 1812 section 4.3.2.3
+constexpr std::uint16_t kMaxError6 = 1280;  // RFC 4443 section 2.4 (c)
+constexpr std::uint8_t kHopLimit = 64;
+constexpr std::uint8_t kPrecedence = 0xc0;  // internetwork control, RFC 1812 section 4.3.2.5
+
+struct TypeCode {
+  std::uint8_t type;
+  std::uint8_t code;
+};
+// By IcmpError.
+constexpr std::array<TypeCode, 6> kCodes4{{{3, 0}, {3, 1}, {3, 2}, {3, 3}, {3, 4}, {11, 0}}};
+constexpr std::array<TypeCode, 6> kCodes6{{{1, 0}, {1, 3}, {4, 1}, {1, 4}, {2, 0}, {3, 0}}};
+
+bool is_error4(std::uint8_t type) noexcept {
+  return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
+}
+
+void write_ipv4(std::uint8_t* at, std::uint16_t length, std::uint16_t identification, std::uint8_t service,
+                const IpAddress& from, const IpAddress& to) noexcept {
+  rte_ipv4_hdr ip{};
+  ip.version_ihl = 0x45;
+  ip.type_of_service = service;
+  ip.total_length = __builtin_bswap16(length);
+  ip.packet_id = __builtin_bswap16(identification);
+  ip.time_to_live = kHopLimit;
+  ip.next_proto_id = kProtocolIcmp;
+  std::memcpy(&ip.src_addr, from.bytes.data(), 4);
+  std::memcpy(&ip.dst_addr, to.bytes.data(), 4);
+  ip.hdr_checksum = checksum(&ip, sizeof(ip));
+  std::memcpy(at, &ip, sizeof(ip));
+}
+
+void write_ipv6(std::uint8_t* at, std::uint16_t length, const IpAddress& from, const IpAddress& to) noexcept {
+  rte_ipv6_hdr ip{};
+  ip.vtc_flow = __builtin_bswap32(0x60000000);
+  ip.payload_len = __builtin_bswap16(static_cast<std::uint16_t>(length - kIpv6));
+  ip.proto = kProtocolIcmp6;
+  ip.hop_limits = kHopLimit;
+  std::copy(from.bytes.begin(), from.bytes.end(), ip.src_addr);
+  std::copy(to.bytes.begin(), to.bytes.end(), ip.dst_addr);
+  std::memcpy(at, &ip, sizeof(ip));
+}
+
+// Writes the ICMP checksum of the packet at `ip`, whose header is `header` bytes long.
+void finish(std::uint8_t* ip, std::uint16_t header, std::uint16_t length) noexcept {
+  std::uint8_t* icmp = ip + header;
+  const auto own = static_cast<std::uint16_t>(length - header);
+  store<std::uint16_t>(icmp + 2, 0);
+  store(icmp + 2, ip[0] >> 4 == 4 ? checksum(icmp, own) : checksum6(ipv6(ip), kProtocolIcmp6, icmp, own));
+}
+
+}  // namespace
+
+Icmp::Icmp(Forwarding& tables, const Interfaces& interfaces, Outbox& outbox, std::uint64_t seed) noexcept
+    : tables_(tables),
+      interfaces_(interfaces),
+      outbox_(outbox),
+      error_limit_(kErrorLimits, seed),
+      echo_limit_(kEchoLimits, ~seed) {}
+
+// RFC 1122 section 3.2.2, RFC 1812 section 4.3.2.7 and RFC 4443 section 2.4 (e).
+bool Icmp::may_tell(const std::uint8_t* ip, std::uint16_t length) const noexcept {
+  const Family family = ip[0] >> 4 == 4 ? Family::v4 : Family::v6;
+  const IpAddress source = source_of(ip);
+  const IpAddress destination = destination_of(ip);
+  if (!is_unicast(source) || tables_.routes.find_one(source).kind == NextHopKind::host) return false;
+  const bool broadcast = destination.is_v4() && v4_host_order(destination) == 0xffffffff;
+  if (is_multicast(destination) || broadcast) return false;
+  const UpperLayer upper = upper_layer(ip, family, length);
+  if (upper.later) return false;
+  if (upper.protocol != (family == Family::v4 ? kProtocolIcmp : kProtocolIcmp6)) return true;
+  if (upper.offset >= length) return false;  // an ICMP packet whose type can't be told
+  const std::uint8_t type = ip[upper.offset];
+  return family == Family::v4 ? !is_error4(type) : type >= 128 && type != 137;
+}
+
+// RFC 1812 section 4.3.2.4: an address of the interface by which the error goes out; the one the packet came
+// in by when that is a port. Any of ours when it has none.
+IpAddress Icmp::source_address(const std::uint8_t* ip, const Note& note) const noexcept {
+  const bool v4 = ip[0] >> 4 == 4;
+  const NextHop back = tables_.routes.find_one(source_of(ip));
+  if (back.kind == NextHopKind::tunnel && back.index < tables_.shape.max_tunnels) {
+    const Tunnel* tunnel = tables_.tunnels[back.index].tunnel.load(std::memory_order_relaxed);
+    const IpAddress none;
+    const IpAddress& own = tunnel == nullptr ? none : v4 ? tunnel->address4 : tunnel->address6;
+    if (own.is_set()) return own;
+  }
+  const std::uint8_t port = note.port < interfaces_.size() ? note.port : back.port;
+  const PortInfo& info = tables_.ports[port < interfaces_.size() ? port : 0];
+  const IpAddress& own = v4 ? info.address4 : info.address6;
+  if (own.is_set()) return own;
+  for (std::size_t p = 0; p < interfaces_.size(); p++) {
+    const IpAddress& other = v4 ? tables_.ports[p].address4 : tables_.ports[p].address6;
+    if (other.is_set()) return other;
+  }
+  return {};
+}
+
+void Icmp::error(rte_mbuf* packet, IcmpError what, std::uint32_t argument, std::uint64_t now) noexcept {
+  const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+  const bool v4 = ip[0] >> 4 == 4;
+  const IpAddress to = source_of(ip);
+  if (!may_tell(ip, packet->data_len)) return outbox_.count(DropReason::icmp_error_quiet);
+  const IpAddress from = source_address(ip, note_of(packet));
+  if (!from.is_set()) return outbox_.count(DropReason::icmp_error_quiet);
+  if (!error_limit_.take(to, now)) return outbox_.count(DropReason::icmp_rate_limited);
+
+  const std::uint16_t header = v4 ? kIpv4 : kIpv6;
+  const std::uint16_t room = static_cast<std::uint16_t>((v4 ? kMaxError4 : kMaxError6) - header - kHeader);
+  const std::uint16_t quoted = std::min(packet->data_len, room);
+  const auto length = static_cast<std::uint16_t>(header + kHeader + quoted);
+  rte_mbuf* answer = outbox_.make(length);
+  if (answer == nullptr) return;
+  auto* out = rte_pktmbuf_mtod(answer, std::uint8_t*);
+  if (v4)
+    write_ipv4(out, length, ++identification_, kPrecedence, from, to);
+  else
+    write_ipv6(out, length, from, to);
+  const TypeCode code = (v4 ? kCodes4 : kCodes6)[static_cast<std::size_t>(what)];
+  out[header] = code.type;
+  out[header + 1] = code.code;
+  store32(out + header + 4, argument);  // RFC 1191: the MTU in the low 16 bits; RFC 4443: MTU or pointer
+  std::memcpy(out + header + kHeader, ip, quoted);
+  finish(out, header, length);
+  send(to, note_of(packet).port, answer, now);
+}
+
+void Icmp::echo(rte_mbuf* packet, std::uint16_t icmp, std::uint16_t length, std::uint64_t now) noexcept {
+  const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+  const bool v4 = ip[0] >> 4 == 4;
+  const IpAddress to = source_of(ip);
+  const IpAddress from = destination_of(ip);
+  const std::uint8_t port = note_of(packet).port;
+  if (!is_unicast(to) || tables_.routes.find_one(to).kind == NextHopKind::host)
+    return outbox_.drop(packet, DropReason::icmp_error_quiet);
+  if (!echo_limit_.take(to, now)) return outbox_.drop(packet, DropReason::icmp_rate_limited);
+
+  // The header is written anew, so IP options and extension headers of the request are not repeated.
+  const std::uint8_t service = v4 ? ip[1] : 0;
+  const std::uint16_t header = v4 ? kIpv4 : kIpv6;
+  rte_pktmbuf_trim(packet, static_cast<std::uint16_t>(packet->data_len - length));
+  rte_pktmbuf_adj(packet, static_cast<std::uint16_t>(icmp - header));
+  const auto total = packet->data_len;
+  auto* out = rte_pktmbuf_mtod(packet, std::uint8_t*);
+  if (v4)
+    write_ipv4(out, total, ++identification_, service, from, to);
+  else
+    write_ipv6(out, total, from, to);
+  out[header] = v4 ? kEchoReply : kEchoReply6;
+  finish(out, header, total);
+  send(to, port, packet, now);
+}
+
+void Icmp::send(const IpAddress& to, std::uint8_t port, rte_mbuf* packet, std::uint64_t now) noexcept {
+  if (!is_link_local(to)) return outbox_.route(packet);
+  if (port >= interfaces_.size()) return outbox_.drop(packet, DropReason::no_route);
+  resolver_->send(port, to, packet, now);
+}
+
+}  // namespace espgate::dataplane

@@ -1,0 +1,60 @@
+#include "dataplane/ports/outbox.hpp"
+
+#include <rte_ether.h>
+#include <rte_ring.h>
+
+#include <algorithm>
+
+namespace espgate::dataplane {
+
+rte_mbuf* Outbox::make(std::size_t length) noexcept {
+  rte_mbuf* packet = rte_pktmbuf_alloc(pool_);
+  if (packet == nullptr) {
+    count(DropReason::no_buffer);
+    return nullptr;
+  }
+  if (length > rte_pktmbuf_tailroom(packet)) {
+    drop(packet, DropReason::no_buffer);
+    return nullptr;
+  }
+  rte_pktmbuf_append(packet, static_cast<std::uint16_t>(length));
+  return packet;
+}
+
+void Outbox::put(Worker& worker, rte_mbuf* packet, Errand errand, std::uint8_t port) noexcept {
+  Note& note = note_of(packet);
+  note = Note{};
+  note.why = static_cast<std::uint8_t>(errand);
+  note.port = port;
+  note.tunnel = Note::kNoTunnel;
+  if (rte_ring_enqueue(worker.inbox, packet) != 0) drop(packet, DropReason::inject_full);
+}
+
+void Outbox::route(rte_mbuf* packet) noexcept {
+  // The destination chooses the worker, so that packets of one conversation keep their order.
+  const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+  const std::size_t last_byte = ip[0] >> 4 == 4 ? 19 : 39;
+  const std::size_t pick = packet->data_len > last_byte ? ip[last_byte] % workers_.size() : 0;
+  put(*workers_[pick], packet, Errand::route, Note::kNoPort);
+}
+
+void Outbox::send_to(std::uint8_t port, const Mac& source, const std::uint8_t destination[6],
+                     rte_mbuf* packet) noexcept {
+  const bool v4 = *rte_pktmbuf_mtod(packet, const std::uint8_t*) >> 4 == 4;
+  auto* ethernet = reinterpret_cast<rte_ether_hdr*>(rte_pktmbuf_prepend(packet, sizeof(rte_ether_hdr)));
+  if (ethernet == nullptr) return drop(packet, DropReason::no_buffer);
+  std::copy_n(destination, 6, ethernet->dst_addr.addr_bytes);
+  std::copy_n(source.data(), 6, ethernet->src_addr.addr_bytes);
+  ethernet->ether_type = rte_cpu_to_be_16(v4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
+  frame(port, packet);
+}
+
+void Outbox::decrypt(std::uint32_t worker, rte_mbuf* packet) noexcept {
+  put(*workers_[worker], packet, Errand::decrypt, note_of(packet).port);
+}
+
+void Outbox::frame(std::uint8_t port, rte_mbuf* packet) noexcept {
+  put(*workers_[workers_[0]->transmit_queues[port].owner], packet, Errand::frame, port);
+}
+
+}  // namespace espgate::dataplane

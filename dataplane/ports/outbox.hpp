@@ -1,0 +1,53 @@
+// How the main thread sends: it owns no transmit queue, so a packet goes to a worker's inbox, as an IP packet
+// that the worker routes or as a complete frame. Also the main thread's own drop counters.
+#pragma once
+
+#include <rte_mbuf.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "channel/counters.hpp"
+#include "channel/drop_reasons.hpp"
+#include "dataplane/ports/interfaces.hpp"
+#include "dataplane/worker.hpp"
+
+namespace espgate::dataplane {
+
+class Outbox {
+ public:
+  // All must outlive this. At least one worker. Main thread only.
+  Outbox(std::vector<Worker*>& workers, rte_mempool* pool, channel::WorkerCounters& counters) noexcept
+      : workers_(workers), pool_(pool), counters_(counters) {}
+
+  // A packet with `length` bytes of data, not yet written, and room for every header in front. Null: none was
+  // free or `length` is more than a buffer holds; counted as no_buffer.
+  [[nodiscard]] rte_mbuf* make(std::size_t length) noexcept;
+
+  // `packet`'s data begin at an IP header. A worker looks its route up.
+  void route(rte_mbuf* packet) noexcept;
+  // `packet`'s data begin at an IP header: puts the Ethernet header before it.
+  void send_to(std::uint8_t port, const Mac& source, const std::uint8_t destination[6],
+               rte_mbuf* packet) noexcept;
+  // `packet`'s data begin at the outer IP header of ESP: to the worker that owns its SA.
+  void decrypt(std::uint32_t worker, rte_mbuf* packet) noexcept;
+  // `packet`'s data begin at a complete Ethernet header.
+  void frame(std::uint8_t port, rte_mbuf* packet) noexcept;
+
+  void count(DropReason reason) noexcept {
+    channel::add(counters_.drops[static_cast<std::size_t>(reason)], 1);
+  }
+  void drop(rte_mbuf* packet, DropReason reason) noexcept {
+    count(reason);
+    rte_pktmbuf_free(packet);
+  }
+
+ private:
+  void put(Worker& worker, rte_mbuf* packet, Errand errand, std::uint8_t port) noexcept;
+
+  std::vector<Worker*>& workers_;
+  rte_mempool* pool_;
+  channel::WorkerCounters& counters_;
+};
+
+}  // namespace espgate::dataplane

@@ -1,0 +1,209 @@
+#include "dataplane/ports/ports.hpp"
+
+#include <net/if.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+#include "conf/load.hpp"
+#include "dataplane/log.hpp"
+
+namespace espgate::dataplane {
+
+namespace {
+
+constexpr std::uint16_t kDescriptors = 1024;
+constexpr std::uint16_t kFrameExtra = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN + RTE_VLAN_HLEN;
+
+[[noreturn]] void fail(const std::string& port, const char* what, int error) {
+  throw std::runtime_error(
+      fmt::format("port {}: {}: {}", port, what, rte_strerror(error < 0 ? -error : error)));
+}
+
+void check(const std::string& port, const char* what, int result) {
+  if (result < 0) fail(port, what, result);
+}
+
+// Asks the kernel about the interface with this index, in this process's network namespace.
+bool ask_kernel(unsigned index, unsigned long request, ifreq& answer) noexcept {
+  if (if_indextoname(index, answer.ifr_name) == nullptr) return false;
+  const channel::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  return socket && ioctl(socket.get(), request, &answer) == 0;
+}
+
+// Ports over kernel interfaces report odd limits; what counts is the interface's own MTU.
+void check_kernel_mtu(const std::string& port, unsigned index, std::uint16_t mtu) {
+  ifreq request{};
+  if (!ask_kernel(index, SIOCGIFMTU, request) || request.ifr_mtu >= mtu) return;
+  throw std::runtime_error(
+      fmt::format("port {}: MTU {} is more than the kernel interface {} has ({}): ip link set {} mtu {}",
+                  port, mtu, request.ifr_name, request.ifr_mtu, request.ifr_name, mtu));
+}
+
+void set_mtu(const std::string& port, std::uint16_t ethdev, std::uint16_t mtu, unsigned kernel_interface) {
+  if (kernel_interface != 0) return check_kernel_mtu(port, kernel_interface, mtu);
+  std::uint16_t present = 0;
+  if (rte_eth_dev_get_mtu(ethdev, &present) == 0 && present == mtu) return;
+  const int result = rte_eth_dev_set_mtu(ethdev, mtu);
+  if (result == -ENOTSUP && present >= mtu) return;
+  check(port, "setting the MTU", result);
+}
+
+rte_eth_conf configuration_for(const rte_eth_dev_info& info, std::uint16_t queues,
+                               std::uint16_t mtu) noexcept {
+  rte_eth_conf conf{};
+  conf.rxmode.mtu = std::min(mtu, std::max<std::uint16_t>(info.max_mtu, RTE_ETHER_MIN_MTU));
+  if (info.max_mtu == 0) conf.rxmode.mtu = RTE_ETHER_MTU;
+  const std::uint64_t hash =
+      info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
+  if (queues > 1 && hash != 0) {
+    conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+    conf.rx_adv_conf.rss_conf.rss_hf = hash;
+  }
+  conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+  return conf;
+}
+
+}  // namespace
+
+std::uint16_t buffer_size(const std::vector<conf::Port>& ports) noexcept {
+  std::uint16_t largest = 0;
+  for (const conf::Port& port : ports) largest = std::max(largest, port.mtu);
+  // ESP's trailer and ICV go behind the packet.
+  const unsigned needed = largest + kFrameExtra + 128U;
+  return static_cast<std::uint16_t>(std::max(2048U, (needed + 63U) / 64U * 64U));
+}
+
+Ports::Ports(const std::vector<conf::Port>& wanted, Forwarding& tables, Interfaces& interfaces,
+             channel::CountersPage& page, rte_mempool* pool, unsigned workers)
+    : tables_(tables), page_(page) {
+  for (std::uint32_t i = 0; i < wanted.size(); i++) {
+    State port{.name = wanted[i].name,
+               .ethdev = 0,
+               .receive_queues = 0,
+               .transmit_queues = 0,
+               .kernel_interface = 0,
+               .started = false};
+    const std::string device = conf::device_args(wanted[i], i).ethdev_name;
+    check(port.name, ("no DPDK device " + device).c_str(),
+          rte_eth_dev_get_port_by_name(device.c_str(), &port.ethdev));
+    configure(port, wanted[i].mtu, pool, workers);
+    ports_.push_back(port);
+    publish(i, wanted[i], interfaces);
+  }
+}
+
+Ports::~Ports() {
+  for (const State& port : ports_) {
+    if (port.started) rte_eth_dev_stop(port.ethdev);
+    rte_eth_dev_close(port.ethdev);
+  }
+}
+
+void Ports::configure(State& port, std::uint16_t mtu, rte_mempool* pool, unsigned workers) {
+  rte_eth_dev_info info{};
+  check(port.name, "asking for its abilities", rte_eth_dev_info_get(port.ethdev, &info));
+  port.kernel_interface = info.if_index;
+  port.receive_queues = static_cast<std::uint16_t>(std::min<unsigned>(workers, info.max_rx_queues));
+  port.transmit_queues = static_cast<std::uint16_t>(std::min<unsigned>(workers, info.max_tx_queues));
+  const rte_eth_conf conf = configuration_for(info, port.receive_queues, mtu);
+  // Without a way to spread packets, further queues would stay empty.
+  if (port.receive_queues > 1 && conf.rxmode.mq_mode != RTE_ETH_MQ_RX_RSS && port.kernel_interface == 0)
+    port.receive_queues = 1;
+  check(port.name, "configuring",
+        rte_eth_dev_configure(port.ethdev, port.receive_queues, port.transmit_queues, &conf));
+  std::uint16_t receive = kDescriptors;
+  std::uint16_t transmit = kDescriptors;
+  check(port.name, "sizing its queues", rte_eth_dev_adjust_nb_rx_tx_desc(port.ethdev, &receive, &transmit));
+  const auto socket = static_cast<unsigned>(std::max(0, rte_eth_dev_socket_id(port.ethdev)));
+  for (std::uint16_t q = 0; q < port.receive_queues; q++)
+    check(port.name, "setting up a receive queue",
+          rte_eth_rx_queue_setup(port.ethdev, q, receive, socket, nullptr, pool));
+  for (std::uint16_t q = 0; q < port.transmit_queues; q++)
+    check(port.name, "setting up a transmit queue",
+          rte_eth_tx_queue_setup(port.ethdev, q, transmit, socket, nullptr));
+  set_mtu(port.name, port.ethdev, mtu, port.kernel_interface);
+}
+
+void Ports::publish(std::uint32_t index, const conf::Port& wanted, Interfaces& interfaces) {
+  Interface interface {
+    .name = wanted.name, .mac = {}, .addresses = wanted.addresses, .link_local = {}
+  };
+  rte_ether_addr mac{};
+  check(wanted.name, "asking for its MAC address", rte_eth_macaddr_get(ports_[index].ethdev, &mac));
+  std::copy_n(mac.addr_bytes, 6, interface.mac.begin());
+  interface.link_local = link_local_of(interface.mac);
+  PortInfo& info = tables_.ports[index];
+  info.mac = interface.mac;
+  info.mtu = wanted.mtu;
+  info.ethdev = ports_[index].ethdev;
+  for (const IpPrefix& own : wanted.addresses) {
+    IpAddress& first = own.address.is_v4() ? info.address4 : info.address6;
+    if (!first.is_set()) first = own.address;
+  }
+  channel::PortStatus& status = page_.port(index);
+  wanted.name.copy(status.name.data(), status.name.size() - 1);
+  std::uint64_t number = 0;
+  for (const std::uint8_t byte : interface.mac) number = number << 8 | byte;
+  status.mac.store(number, std::memory_order_relaxed);
+  status.mtu.store(wanted.mtu, std::memory_order_relaxed);
+  status.flags.store(static_cast<std::uint32_t>(channel::PortFlags::present), std::memory_order_relaxed);
+  interfaces.push_back(std::move(interface));
+}
+
+// Queue q of port p belongs to worker (q + p) modulo workers, so that ports of one queue spread over the
+// workers.
+void Ports::wire(std::vector<Worker*>& workers) const {
+  const auto count = static_cast<unsigned>(workers.size());
+  for (unsigned p = 0; p < ports_.size(); p++) {
+    const auto port = static_cast<std::uint8_t>(p);
+    for (std::uint16_t q = 0; q < ports_[p].receive_queues; q++)
+      workers[(q + p) % count]->receive.push_back({port, q});
+    for (unsigned w = 0; w < count; w++) {
+      const unsigned place = (w + count - p % count) % count;
+      const auto queue = static_cast<std::uint16_t>(place % ports_[p].transmit_queues);
+      workers[w]->transmit_queues[p] = {queue, static_cast<std::uint16_t>((queue + p) % count)};
+    }
+  }
+}
+
+void Ports::start() {
+  for (State& port : ports_) {
+    check(port.name, "starting", rte_eth_dev_start(port.ethdev));
+    port.started = true;
+    // Neighbour discovery comes by multicast; a port that can't be told so lets it through anyway.
+    (void)rte_eth_allmulticast_enable(port.ethdev);
+  }
+}
+
+bool Ports::link_up(const State& port) const noexcept {
+  ifreq request{};
+  // Ports over kernel interfaces call themselves up whatever happens to the interface.
+  if (port.kernel_interface != 0 && ask_kernel(port.kernel_interface, SIOCGIFFLAGS, request))
+    return (request.ifr_flags & IFF_UP) != 0 && (request.ifr_flags & IFF_RUNNING) != 0;
+  rte_eth_link link{};
+  return rte_eth_link_get_nowait(port.ethdev, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+}
+
+void Ports::poll(const std::function<void(std::uint32_t, bool)>& changed) {
+  for (std::uint32_t i = 0; i < ports_.size(); i++) {
+    channel::PortStatus& status = page_.port(i);
+    rte_eth_stats stats{};
+    if (rte_eth_stats_get(ports_[i].ethdev, &stats) == 0)
+      status.missed.store(stats.imissed + stats.rx_nombuf, std::memory_order_relaxed);
+    const bool up = link_up(ports_[i]);
+    if (up == tables_.ports[i].up.load(std::memory_order_relaxed)) continue;
+    tables_.ports[i].up.store(up, std::memory_order_relaxed);
+    const auto present = static_cast<std::uint32_t>(channel::PortFlags::present);
+    const auto link = static_cast<std::uint32_t>(channel::PortFlags::link_up);
+    status.flags.store(up ? present | link : present, std::memory_order_relaxed);
+    changed(i, up);
+  }
+}
+
+}  // namespace espgate::dataplane

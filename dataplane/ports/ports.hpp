@@ -1,0 +1,56 @@
+// The ports: configured, wired to workers, started, watched. No offload is taken for granted: checksums are
+// made in software. Main thread only.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "channel/region.hpp"
+#include "conf/schema.hpp"
+#include "dataplane/ports/interfaces.hpp"
+#include "dataplane/tables/forwarding.hpp"
+#include "dataplane/worker.hpp"
+
+namespace espgate::dataplane {
+
+// Bytes of a buffer behind the headroom that a frame of the largest port's MTU needs.
+[[nodiscard]] std::uint16_t buffer_size(const std::vector<conf::Port>& ports) noexcept;
+
+class Ports {
+ public:
+  // Configures every port for `workers` and fills `tables.ports` and `interfaces`. Throws std::runtime_error
+  // naming the port and what failed. `pool` feeds the receive queues.
+  Ports(const std::vector<conf::Port>& wanted, Forwarding& tables, Interfaces& interfaces,
+        channel::CountersPage& page, rte_mempool* pool, unsigned workers);
+  ~Ports();  // stops and closes them; the workers must have stopped
+  Ports(const Ports&) = delete;
+  Ports& operator=(const Ports&) = delete;
+
+  // Gives each worker its receive queues, and its transmit queue or the worker that has one.
+  void wire(std::vector<Worker*>& workers) const;
+  void start();
+
+  // Reads link state and missed packets, and calls `changed` for each port that went up or down.
+  void poll(const std::function<void(std::uint32_t port, bool up)>& changed);
+
+ private:
+  struct State {
+    std::string name;
+    std::uint16_t ethdev;
+    std::uint16_t receive_queues;
+    std::uint16_t transmit_queues;
+    unsigned kernel_interface;  // its index where a kernel interface is behind the port; 0: none
+    bool started;
+  };
+  void configure(State& port, std::uint16_t mtu, rte_mempool* pool, unsigned workers);
+  void publish(std::uint32_t index, const conf::Port& wanted, Interfaces& interfaces);
+  [[nodiscard]] bool link_up(const State& port) const noexcept;
+
+  Forwarding& tables_;
+  channel::CountersPage& page_;
+  std::vector<State> ports_;
+};
+
+}  // namespace espgate::dataplane

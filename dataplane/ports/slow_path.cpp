@@ -1,0 +1,197 @@
+#include "dataplane/ports/slow_path.hpp"
+
+#include <optional>
+
+#include "dataplane/path/headers.hpp"
+#include "dataplane/ports/arp.hpp"
+#include "dataplane/ports/checksum.hpp"
+#include "dataplane/ports/nd.hpp"
+
+namespace espgate::dataplane {
+
+namespace {
+
+constexpr std::uint8_t kEchoRequest = 8;
+constexpr std::uint8_t kEchoRequest6 = 128;
+constexpr std::uint16_t kIcmpHeader = 8;
+
+// Data at an IP header that a worker found valid; checked again, because a wrong length here would be a wrong
+// read.
+std::uint16_t checked_length(rte_mbuf* packet) noexcept {
+  const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+  if (packet->data_len == 0) return 0;
+  return ip[0] >> 4 == 4 ? checked_ipv4(ip, packet->data_len) : checked_ipv6(ip, packet->data_len);
+}
+
+DropReason malformed(rte_mbuf* packet) noexcept {
+  const bool v6 = packet->data_len > 0 && *rte_pktmbuf_mtod(packet, const std::uint8_t*) >> 4 == 6;
+  return v6 ? DropReason::malformed_ipv6 : DropReason::malformed_ipv4;
+}
+
+DropReason reason_of(const Note& note) noexcept {
+  return note.reason < DropReason::count_ ? note.reason : DropReason::no_route;
+}
+
+// Of the ESP header behind the outer one; nullopt: the packet ends before it.
+std::optional<std::uint32_t> spi_in(rte_mbuf* packet) {
+  const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+  const UpperLayer upper = *ip >> 4 == 4 ? upper_layer4(ip) : upper_layer6(ip, packet->data_len);
+  const std::uint32_t at = upper.offset + (upper.protocol == kProtocolUdp ? kUdp : 0U);
+  if (at + kEsp > packet->data_len) return std::nullopt;
+  return load32(ip + at);
+}
+
+}  // namespace
+
+SlowPath::SlowPath(Forwarding& tables, const Interfaces& interfaces, Outbox& outbox, ControlLink& control,
+                   std::uint64_t seed)
+    : tables_(tables),
+      interfaces_(interfaces),
+      outbox_(outbox),
+      control_(control),
+      seed_(seed),
+      icmp_(tables, interfaces, outbox, seed),
+      resolver_(tables, interfaces, outbox,
+                [this](rte_mbuf* packet, std::uint64_t now) { unreachable_neighbour(packet, now); }),
+      early_(tables, outbox, [this](rte_mbuf* packet, std::uint64_t now) { nobodys_spi(packet, now); }) {
+  icmp_.set_resolver(resolver_);
+}
+
+void SlowPath::announce(std::uint8_t port) noexcept {
+  const Interface& interface = interfaces_[port];
+  for (const IpPrefix& own : interface.addresses)
+    own.address.is_v4() ? announce_by_arp(outbox_, port, interface, own.address)
+                        : announce_by_nd(outbox_, port, interface, own.address);
+}
+
+void SlowPath::handle(rte_mbuf* packet, std::uint64_t now) {
+  if (packet->nb_segs > 1 && rte_pktmbuf_linearize(packet) != 0)
+    return outbox_.drop(packet, DropReason::no_buffer);
+  const Note note = note_of(packet);
+  const auto why = static_cast<Exception>(note.why);
+  if (why == Exception::arp) {
+    if (note.port >= interfaces_.size()) return outbox_.drop(packet, DropReason::arp_malformed);
+    return handle_arp(outbox_, resolver_, note.port, interfaces_[note.port], packet, now);
+  }
+  const std::uint16_t length = checked_length(packet);
+  if (length == 0) return outbox_.drop(packet, malformed(packet));
+  rte_pktmbuf_trim(packet, static_cast<std::uint16_t>(packet->data_len - length));  // the frame's padding
+  switch (why) {
+    case Exception::to_host:
+      return to_host(packet, now);
+    case Exception::ttl_exceeded:
+      return tell_and_drop(packet, IcmpError::ttl_exceeded, 0, now);
+    case Exception::too_big:
+      return tell_and_drop(packet, IcmpError::too_big, note.mtu, now);
+    case Exception::unreachable: {
+      const bool down = reason_of(note) == DropReason::tunnel_down;
+      return tell_and_drop(packet, down ? IcmpError::host_unreachable : IcmpError::no_route, 0, now);
+    }
+    case Exception::resolve:
+      return resolve(packet, now);
+    case Exception::unknown_spi:
+      return unknown_spi(packet, now);
+    case Exception::arp:
+      break;
+  }
+  outbox_.drop(packet, DropReason::host_protocol);
+}
+
+void SlowPath::tell_and_drop(rte_mbuf* packet, IcmpError what, std::uint32_t argument,
+                             std::uint64_t now) noexcept {
+  icmp_.error(packet, what, argument, now);
+  outbox_.drop(packet, reason_of(note_of(packet)));
+}
+
+void SlowPath::unreachable_neighbour(rte_mbuf* packet, std::uint64_t now) noexcept {
+  icmp_.error(packet, IcmpError::host_unreachable, 0, now);
+  outbox_.drop(packet, DropReason::neighbour_unresolved);
+}
+
+// The route is looked up again: the note's may be gone by now.
+void SlowPath::resolve(rte_mbuf* packet, std::uint64_t now) {
+  const IpAddress destination = destination_of(rte_pktmbuf_mtod(packet, const std::uint8_t*));
+  const NextHop to = tables_.routes.find_one(destination);
+  if (to.kind == NextHopKind::connected) return resolver_.send(to.port, destination, packet, now);
+  if (to.kind == NextHopKind::gateway) {
+    const Neighbour& gateway = tables_.neighbours.entry(to.index);
+    return resolver_.send(gateway.port, gateway.address, packet, now);
+  }
+  note_of(packet).reason = DropReason::no_route;
+  tell_and_drop(packet, IcmpError::no_route, 0, now);
+}
+
+void SlowPath::to_host(rte_mbuf* packet, std::uint64_t now) {
+  *rte_pktmbuf_mtod(packet, const std::uint8_t*) >> 4 == 4 ? to_host4(packet, now) : to_host6(packet, now);
+}
+
+void SlowPath::to_host4(rte_mbuf* packet, std::uint64_t now) {
+  const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+  const std::uint16_t length = packet->data_len;
+  const UpperLayer upper = upper_layer4(ip);
+  if (tables_.routes.find_one(destination_of(ip)).kind != NextHopKind::host)
+    return outbox_.drop(packet, DropReason::multicast);
+  if (upper.fragment) return outbox_.drop(packet, DropReason::outer_fragment);
+  if (upper.protocol != kProtocolIcmp) return refuse(packet, upper.protocol, 0, now);
+  const auto own = static_cast<std::uint16_t>(length - upper.offset);
+  if (own < kIcmpHeader || checksum(ip + upper.offset, own) != 0)
+    return outbox_.drop(packet, DropReason::malformed_ipv4);
+  if (ip[upper.offset] != kEchoRequest) return outbox_.drop(packet, DropReason::host_protocol);
+  icmp_.echo(packet, upper.offset, length, now);
+}
+
+void SlowPath::to_host6(rte_mbuf* packet, std::uint64_t now) {
+  const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+  const std::uint16_t length = packet->data_len;
+  const Note note = note_of(packet);
+  const UpperLayer upper = upper_layer6(ip, length);
+  if (upper.fragment) return outbox_.drop(packet, DropReason::outer_fragment);
+  const IpAddress destination = destination_of(ip);
+  const bool group = is_multicast(destination);
+  // The workers hand up whatever goes to a link-local address: it is one of this port's, or nobody's here.
+  const bool ours = note.port < interfaces_.size() && owns(interfaces_[note.port], destination);
+  if (is_link_local(destination) && !ours) return outbox_.drop(packet, DropReason::no_route);
+  if (upper.protocol != kProtocolIcmp6)
+    return group ? outbox_.drop(packet, DropReason::multicast) : refuse(packet, upper.protocol, 6, now);
+  const auto own = static_cast<std::uint16_t>(length - upper.offset);
+  if (own < kIcmpHeader || checksum6(ipv6(ip), kProtocolIcmp6, ip + upper.offset, own) != 0)
+    return outbox_.drop(packet, DropReason::malformed_ipv6);
+  const std::uint8_t type = ip[upper.offset];
+  if (is_neighbour_discovery(type)) {
+    const bool from_link = note.port < interfaces_.size() && note.tunnel == Note::kNoTunnel;
+    if (!from_link) return outbox_.drop(packet, DropReason::nd_malformed);
+    return handle_nd(outbox_, resolver_, note.port, interfaces_[note.port], packet, upper.offset, length,
+                     now);
+  }
+  if (group) return outbox_.drop(packet, DropReason::multicast);
+  if (type != kEchoRequest6) return outbox_.drop(packet, DropReason::host_protocol);
+  icmp_.echo(packet, upper.offset, length, now);
+}
+
+void SlowPath::refuse(rte_mbuf* packet, std::uint8_t protocol, std::uint32_t pointer,
+                      std::uint64_t now) noexcept {
+  const bool ports = protocol == kProtocolUdp || protocol == kProtocolTcp || protocol == kProtocolSctp;
+  icmp_.error(packet, ports ? IcmpError::port_unreachable : IcmpError::protocol_unreachable,
+              ports ? 0 : pointer, now);
+  outbox_.drop(packet, DropReason::host_protocol);
+}
+
+void SlowPath::unknown_spi(rte_mbuf* packet, std::uint64_t now) {
+  const std::optional<std::uint32_t> spi = spi_in(packet);
+  if (!spi || !early_.keep(packet, *spi, now)) nobodys_spi(packet, now);
+}
+
+void SlowPath::nobodys_spi(rte_mbuf* packet, std::uint64_t now) {
+  const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+  const IpAddress source = source_of(ip);
+  const std::optional<std::uint32_t> spi = spi_in(packet);
+  if (spi && spi_events_[source_bucket(source, seed_, kSpiSources)].take(now, 1, 1)) {
+    channel::Event event{};
+    event.kind = channel::EventKind::unknown_spi;
+    event.body.unknown_spi = {source, destination_of(ip), *spi};
+    control_.tell(event);
+  }
+  outbox_.drop(packet, reason_of(note_of(packet)));
+}
+
+}  // namespace espgate::dataplane

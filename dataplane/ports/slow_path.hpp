@@ -1,0 +1,61 @@
+// What the workers hand up: ARP, packets to this host, packets that need an ICMP error, packets without a
+// resolved neighbour. Each ends here: answered, kept for its neighbour, or dropped by name. Main thread only.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "dataplane/control_link.hpp"
+#include "dataplane/ports/early_esp.hpp"
+#include "dataplane/ports/icmp.hpp"
+#include "dataplane/ports/interfaces.hpp"
+#include "dataplane/ports/outbox.hpp"
+#include "dataplane/ports/resolver.hpp"
+#include "dataplane/tables/forwarding.hpp"
+
+namespace espgate::dataplane {
+
+class SlowPath {
+ public:
+  SlowPath(Forwarding& tables, const Interfaces& interfaces, Outbox& outbox, ControlLink& control,
+           std::uint64_t seed);
+
+  // A packet from the workers' exceptions ring; its note says why. Takes it. `now`: CLOCK_MONOTONIC
+  // nanoseconds.
+  void handle(rte_mbuf* packet, std::uint64_t now);
+
+  // What is due: neighbours to ask again, ESP whose SA came meanwhile.
+  void advance(std::uint64_t now) {
+    resolver_.advance(now);
+    early_.advance(now);
+  }
+
+  // Tells the link of the port's addresses; after the port came up.
+  void announce(std::uint8_t port) noexcept;
+
+  [[nodiscard]] Resolver& resolver() noexcept { return resolver_; }
+
+ private:
+  void to_host(rte_mbuf* packet, std::uint64_t now);
+  void to_host4(rte_mbuf* packet, std::uint64_t now);
+  void to_host6(rte_mbuf* packet, std::uint64_t now);
+  void refuse(rte_mbuf* packet, std::uint8_t protocol, std::uint32_t pointer, std::uint64_t now) noexcept;
+  void resolve(rte_mbuf* packet, std::uint64_t now);
+  void unreachable_neighbour(rte_mbuf* packet, std::uint64_t now) noexcept;
+  void tell_and_drop(rte_mbuf* packet, IcmpError what, std::uint32_t argument, std::uint64_t now) noexcept;
+  void unknown_spi(rte_mbuf* packet, std::uint64_t now);
+  void nobodys_spi(rte_mbuf* packet, std::uint64_t now);
+
+  static constexpr std::size_t kSpiSources = 256;
+  Forwarding& tables_;
+  const Interfaces& interfaces_;
+  Outbox& outbox_;
+  ControlLink& control_;
+  std::uint64_t seed_;
+  Icmp icmp_;
+  Resolver resolver_;
+  EarlyEsp early_;
+  std::array<TokenBucket, kSpiSources> spi_events_{};
+};
+
+}  // namespace espgate::dataplane

@@ -1,0 +1,57 @@
+// Everything the workers read and the main thread changes, in one place. Commands.cpp fills it; the tests and
+// the benchmarks fill it the same way.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "channel/messages.hpp"
+#include "dataplane/tables/neighbours.hpp"
+#include "dataplane/tables/rcu.hpp"
+#include "dataplane/tables/routes.hpp"
+#include "dataplane/tables/sa.hpp"
+#include "dataplane/tables/tunnel.hpp"
+
+namespace espgate::dataplane {
+
+// A port as the ways see it.
+struct PortInfo {
+  std::array<std::uint8_t, 6> mac{};
+  std::uint16_t mtu{1500};
+  std::uint16_t ethdev{0};  // DPDK's port id
+  std::atomic<bool> up{false};
+  IpAddress address4;  // first of each family, source of ICMP errors; may be unset
+  IpAddress address6;
+};
+
+// The inbound SAs of one worker: the SPI is the address.
+struct InboundTable {
+  InboundSa* slots{nullptr};
+  std::uint32_t count{0};
+};
+
+struct Forwarding {
+  // Throws std::bad_alloc or std::runtime_error when DPDK's memory does not suffice.
+  Forwarding(const channel::Hello& shape, std::uint32_t max_routes);
+  ~Forwarding();
+  Forwarding(const Forwarding&) = delete;
+  Forwarding& operator=(const Forwarding&) = delete;
+
+  channel::Hello shape;
+  Rcu rcu;
+  Routes routes;
+  Neighbours neighbours;
+  std::array<PortInfo, channel::kMaxPorts> ports;
+  TunnelSlot* tunnels{nullptr};                // [shape.max_tunnels]
+  std::atomic<const Group*>* groups{nullptr};  // [shape.max_groups]
+  std::vector<InboundTable> inbound;           // [worker]
+  std::vector<OutboundSa*> outbound;           // [worker] -> [outbound_slots]
+
+ private:
+  void free_arrays() noexcept;
+};
+
+}  // namespace espgate::dataplane

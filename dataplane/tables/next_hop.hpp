@@ -1,0 +1,31 @@
+// Where a packet goes next: what a route lookup answers. 8 bytes, so that it can be swapped atomically.
+#pragma once
+
+#include <cstdint>
+
+namespace espgate::dataplane {
+
+using NeighbourId = std::uint32_t;
+inline constexpr NeighbourId kNoNeighbour = 0xffffffff;
+
+enum class NextHopKind : std::uint8_t {
+  none = 0,   // no route
+  host,       // one of this gateway's own addresses
+  connected,  // on `port`'s own network: the destination itself is the neighbour
+  gateway,    // neighbour `index` on `port`
+  tunnel,     // tunnel `index`
+  group,      // group `index`
+  blackhole,
+};
+
+// Aligned so that every compiler loads and stores an atomic one as a word.
+struct alignas(8) NextHop {
+  NextHopKind kind{NextHopKind::none};
+  std::uint8_t port{0};
+  std::uint16_t reserved{0};
+  std::uint32_t index{0};
+  bool operator==(const NextHop&) const = default;
+};
+static_assert(sizeof(NextHop) == 8);
+
+}  // namespace espgate::dataplane

@@ -1,0 +1,112 @@
+// Security associations as the workers use them. One writer each: the owning worker, for the first line; the
+// main thread builds the rest before it publishes the SA and touches it no more (but for the outer next hop,
+// one atomic). Cold data (names, endpoints, soft limits) is the main thread's, in commands.cpp.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "channel/counters.hpp"
+#include "channel/messages.hpp"
+#include "crypto/bulk.hpp"
+#include "crypto/replay_window.hpp"
+#include "dataplane/tables/next_hop.hpp"
+
+namespace espgate::dataplane {
+
+using channel::Counter;
+
+inline constexpr std::uint64_t kLastSequence = 0xffffffff;  // RFC 4303 section 3.3.3, without ESN
+inline constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
+
+// The child SA's traffic selectors in the form the check needs. `any`: all of IPv4 and IPv6, nothing to
+// check.
+struct SelectorSet {
+  channel::Selectors ranges;
+  bool any4;
+  bool any6;
+};
+
+struct alignas(64) OutboundSa {
+  // What the owner writes. Counters are read by the main thread, so they are relaxed atomics.
+  Counter sequence;  // last one used; the first packet carries 1
+  Counter packets;
+  Counter bytes;  // of inner packets
+  Counter last_used_tsc;
+  std::uint64_t hard_bytes;     // kNoLimit: none
+  std::uint64_t last_sequence;  // beyond it the SA sends nothing: hard packet limit or kLastSequence
+  std::uint32_t reserved[4];
+
+  // Read only: the outer header, ready to copy.
+  alignas(64) std::array<std::uint8_t, 56> header;  // IPv4 (or IPv6) | UDP when encapsulated | SPI | sequence
+  std::uint8_t header_length;                       // bytes of the above in use
+  std::uint8_t esp_offset;                          // of the SPI in it
+  std::uint8_t iv_length;
+  std::uint8_t icv_length;
+  std::uint8_t alignment;
+  std::uint8_t udp;  // 1: ESP in UDP
+  crypto::EspSuite suite;
+
+  alignas(
+      64) std::atomic<NextHop> outer;  // resolved to connected+neighbour by the main thread: gateway or none
+  std::atomic<std::uint32_t> spi;      // host order; 0: the slot is free
+  std::uint32_t tunnel;
+  std::uint32_t worker;
+  const SelectorSet* selectors;  // never null
+  crypto::SaKey key;
+};
+static_assert(offsetof(OutboundSa, header) == 64);
+static_assert(offsetof(OutboundSa, outer) == 128);
+static_assert(offsetof(OutboundSa, key) % 64 == 0);
+
+struct alignas(64) InboundSa {
+  std::atomic<std::uint32_t> spi;         // host order; 0: the slot is free. Published last, cleared first
+  std::atomic<std::uint32_t> former_spi;  // what the slot held before: a packet for it is stale, not unknown
+  // What the owner writes.
+  Counter packets;
+  Counter bytes;  // of inner packets
+  Counter last_used_tsc;
+  Counter replayed;
+  Counter failed;
+  std::uint64_t hard_bytes;  // kNoLimit: none
+
+  // Read only.
+  alignas(64) std::uint64_t hard_packets;  // kNoLimit: none
+  std::uint32_t tunnel;
+  crypto::EspSuite suite;
+  std::uint8_t iv_length;
+  std::uint8_t icv_length;
+  std::uint8_t alignment;
+  std::uint8_t udp;  // 1: must come in UDP, 0: must come as protocol 50
+  std::uint16_t worker;
+  IpAddress local;   // outer
+  IpAddress remote;  // outer source; with UDP only informative (the peer's port and address may move)
+  const SelectorSet* selectors;  // never null
+
+  alignas(64) crypto::SaKey key;
+  crypto::ReplayWindow window;  // the owner writes
+};
+static_assert(offsetof(InboundSa, hard_packets) == 64);
+
+// Main thread. Fill a free slot from a validated command (IPv4 outer): header template, lengths, limits, key;
+// the sequence, counters and window start anew. `selectors` must outlive the SA. Left to the caller: `outer`,
+// and publishing (`spi`, which stays 0). False: unknown suite, a bad window, or an outer address that is not
+// IPv4; then the slot is erased again.
+[[nodiscard]] bool prepare(OutboundSa& sa, const channel::InstallSa& install, const SelectorSet& selectors,
+                           const crypto::BulkEngine& engine) noexcept;
+[[nodiscard]] bool prepare(InboundSa& sa, const channel::InstallSa& install, const SelectorSet& selectors,
+                           const crypto::BulkEngine& engine) noexcept;
+// Main thread, after the grace period that follows clearing `spi`: erases key and state. Inbound keeps
+// `former_spi`.
+void erase(OutboundSa& sa) noexcept;
+void erase(InboundSa& sa) noexcept;
+
+// The selectors of a command in the form the workers check.
+[[nodiscard]] SelectorSet make_selector_set(const channel::Selectors& selectors) noexcept;
+
+// The largest inner packet (IPv4 or IPv6) that one of this SA's ESP packets carries within `outer_mtu` bytes.
+[[nodiscard]] std::uint16_t inner_mtu(std::uint16_t outer_mtu, crypto::EspSuite suite, bool udp) noexcept;
+
+}  // namespace espgate::dataplane

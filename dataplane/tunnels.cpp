@@ -1,0 +1,167 @@
+// The commands about tunnels and groups: what a valid one is, and what follows from it.
+#include <algorithm>
+
+#include "dataplane/commands.hpp"
+#include "dataplane/tables/publish.hpp"
+
+namespace espgate::dataplane {
+
+using channel::CommandStatus;
+
+namespace {
+
+constexpr std::uint16_t kMinMtu = 576;
+constexpr std::uint16_t kMaxMtu = 9000;
+constexpr std::uint32_t kTunnelOwners = 1U << 16;  // host routes: ports have the owners below
+
+// Printable, closed by a zero, not empty: it is shown to the operator.
+bool is_name(const channel::Name& name) noexcept {
+  const auto end = std::find(name.begin(), name.end(), '\0');
+  return end != name.begin() && end != name.end() &&
+         std::all_of(name.begin(), end, [](char c) { return c > ' ' && c < '\x7f'; });
+}
+
+IpPrefix host_route(const IpAddress& address) noexcept {
+  return {address, static_cast<std::uint8_t>(address.is_v4() ? 32 : 128)};
+}
+
+bool is_interface_address(const IpPrefix& prefix) noexcept {
+  return is_valid(prefix) && is_unicast(prefix.address);
+}
+
+bool same_tunnel(const channel::SetTunnel& a, const channel::SetTunnel& b) noexcept {
+  return a.name == b.name && a.local == b.local && a.remote == b.remote;
+}
+
+}  // namespace
+
+bool add_port_routes(Rib& rib, const Interfaces& interfaces) {
+  for (std::uint32_t p = 0; p < interfaces.size(); p++) {
+    const NextHop host{NextHopKind::host, static_cast<std::uint8_t>(p), 0, 0};
+    const NextHop connected{NextHopKind::connected, static_cast<std::uint8_t>(p), 0, 0};
+    for (const IpPrefix& own : interfaces[p].addresses) {
+      const IpPrefix alone = host_route(own.address);
+      if (!rib.set(alone, {RouteSource::host, p}, host)) return false;
+      if (own == alone) continue;
+      if (!rib.set(own, {RouteSource::connected, p}, connected)) return false;
+      if (!own.address.is_v4() || own.length > 30) continue;
+      const std::uint32_t first = v4_host_order(network_of(own).address);
+      for (const std::uint32_t a : {first, first | (0xffffffffU >> own.length)})
+        if (!rib.set({v4_from_host_order(a), 32}, {RouteSource::connected, p},
+                     {NextHopKind::blackhole, 0, 0, 0}))
+          return false;
+    }
+  }
+  return true;
+}
+
+CommandStatus Commands::check_tunnel(const channel::SetTunnel& wanted) const noexcept {
+  if (wanted.index >= tunnels_.size()) return CommandStatus::bad_index;
+  if (!is_name(wanted.name) || !is_name(wanted.interface_name)) return CommandStatus::bad_name;
+  if (wanted.address_count > channel::kMaxTunnelAddresses) return CommandStatus::bad_count;
+  for (std::uint32_t i = 0; i < wanted.address_count; i++)
+    if (!is_interface_address(wanted.addresses[i])) return CommandStatus::bad_prefix;
+  if (wanted.mtu != 0 && (wanted.mtu < kMinMtu || wanted.mtu > kMaxMtu)) return CommandStatus::bad_mtu;
+  const bool ends = is_valid(wanted.local) && is_valid(wanted.remote) && wanted.local.is_v4() &&
+                    wanted.remote.is_v4() && is_unicast(wanted.local) && is_unicast(wanted.remote);
+  return ends ? CommandStatus::ok : CommandStatus::bad_address;
+}
+
+CommandStatus Commands::check_group(const channel::SetGroup& wanted) const noexcept {
+  if (wanted.index >= groups_.size()) return CommandStatus::bad_index;
+  if (!is_name(wanted.name)) return CommandStatus::bad_name;
+  if (wanted.member_count == 0 || wanted.member_count > channel::kMaxGroupMembers)
+    return CommandStatus::bad_count;
+  for (std::uint32_t i = 0; i < wanted.member_count; i++) {
+    if (!is_tunnel(wanted.tunnels[i])) return CommandStatus::bad_index;
+    const auto seen = wanted.tunnels.begin() + i;
+    if (std::find(wanted.tunnels.begin(), seen, wanted.tunnels[i]) != seen) return CommandStatus::bad_index;
+  }
+  return CommandStatus::ok;
+}
+
+CommandStatus Commands::set_tunnel(const channel::SetTunnel& wanted, std::uint64_t now) {
+  if (const CommandStatus status = check_tunnel(wanted); status != CommandStatus::ok) return status;
+  TunnelState& tunnel = tunnels_[wanted.index];
+  // Another tunnel in the same place: the former one's SAs and routes must not become this one's.
+  if (tunnel.set && !same_tunnel(tunnel.wanted, wanted)) (void)remove_tunnel(wanted.index, now);
+  if (tunnel.set) {
+    remove_tunnel_routes(tunnel.wanted);
+    peers_.remove(tunnel.wanted.remote);
+  }
+  tunnel.set = true;
+  tunnel.mark = mark_;
+  tunnel.wanted = wanted;
+  peers_.add(wanted.remote);
+  publish_tunnel(tunnel);
+  if (add_tunnel_routes(wanted)) return CommandStatus::ok;
+  (void)remove_tunnel(wanted.index, now);
+  return CommandStatus::table_full;
+}
+
+CommandStatus Commands::remove_tunnel(std::uint32_t index, std::uint64_t now) {
+  if (!is_tunnel(index)) return CommandStatus::bad_index;
+  TunnelState& tunnel = tunnels_[index];
+  remove_routes_to({NextHopKind::tunnel, 0, 0, index}, now);
+  remove_tunnel_routes(tunnel.wanted);
+  associations_.remove_all_of(index, now);
+  peers_.remove(tunnel.wanted.remote);
+  tunnel = TunnelState{};
+  publish(tables_.rcu, tables_.tunnels[index].tunnel, {});
+  // A group that still names it must not take whoever comes to this index next for it.
+  for (GroupState& group : groups_) {
+    auto& members = group.wanted.tunnels;
+    const auto last = members.begin() + group.wanted.member_count;
+    group.wanted.member_count =
+        static_cast<std::uint32_t>(std::remove(members.begin(), last, index) - members.begin());
+  }
+  groups_changed_ = true;
+  return CommandStatus::ok;
+}
+
+bool Commands::add_tunnel_routes(const channel::SetTunnel& tunnel) {
+  const NextHop into{NextHopKind::tunnel, 0, 0, tunnel.index};
+  for (std::uint32_t i = 0; i < tunnel.address_count; i++) {
+    const IpPrefix& own = tunnel.addresses[i];
+    const IpPrefix alone = host_route(own.address);
+    if (!rib_.set(alone, {RouteSource::host, kTunnelOwners + tunnel.index}, {NextHopKind::host, 0, 0, 0}))
+      return false;
+    if (own != alone && !rib_.set(own, {RouteSource::tunnel, tunnel.index}, into)) return false;
+  }
+  return true;
+}
+
+void Commands::remove_tunnel_routes(const channel::SetTunnel& tunnel) {
+  for (std::uint32_t i = 0; i < tunnel.address_count; i++) {
+    rib_.remove(host_route(tunnel.addresses[i].address), {RouteSource::host, kTunnelOwners + tunnel.index});
+    rib_.remove(tunnel.addresses[i], {RouteSource::tunnel, tunnel.index});
+  }
+}
+
+// What is left of the outer port's MTU under the largest suite, in UDP. While the peer has no route: of the
+// smallest port.
+std::uint16_t Commands::derived_mtu(const IpAddress& remote) const noexcept {
+  const NextHop to = tables_.routes.find_one(remote);
+  std::uint16_t outer = kMaxMtu;
+  if (to.kind == NextHopKind::connected || to.kind == NextHopKind::gateway)
+    outer = tables_.ports[to.port].mtu;
+  else
+    for (std::size_t p = 0; p < interfaces_.size(); p++) outer = std::min(outer, tables_.ports[p].mtu);
+  std::uint16_t least = kMaxMtu;
+  for (const crypto::SuiteRow& row : crypto::kSuites)
+    least = std::min(least, inner_mtu(outer, row.suite, true));
+  return std::max(least, std::uint16_t{68});  // RFC 791: every link carries 68
+}
+
+void Commands::publish_tunnel(TunnelState& tunnel) {
+  const channel::SetTunnel& wanted = tunnel.wanted;
+  tunnel.mtu = wanted.mtu != 0 ? wanted.mtu : derived_mtu(wanted.remote);
+  Tunnel next{.mtu = tunnel.mtu, .clamp_mss = wanted.clamp_mss != 0, .address4 = {}, .address6 = {}};
+  for (std::uint32_t i = wanted.address_count; i > 0; i--) {
+    const IpAddress& own = wanted.addresses[i - 1].address;
+    (own.is_v4() ? next.address4 : next.address6) = own;
+  }
+  publish<Tunnel>(tables_.rcu, tables_.tunnels[wanted.index].tunnel, std::make_unique<const Tunnel>(next));
+}
+
+}  // namespace espgate::dataplane

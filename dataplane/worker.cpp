@@ -1,0 +1,152 @@
+#include "dataplane/worker.hpp"
+
+#include <rte_cycles.h>
+#include <rte_ethdev.h>
+#include <rte_pause.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include <algorithm>
+
+#include "dataplane/path/ways.hpp"
+
+namespace espgate::dataplane {
+
+Worker::Worker() : scratch(std::make_unique<Scratch>()) {}
+Worker::~Worker() = default;
+
+void process_received(Worker& worker, std::uint8_t port, std::span<rte_mbuf*> packets) noexcept {
+  Worker::Scratch& scratch = *worker.scratch;
+  scratch.now = rte_rdtsc();
+  scratch.plain.count = scratch.esp.count = 0;
+  classify(worker, port, packets);
+  decrypt(worker, scratch.esp);
+  forward(worker, scratch.plain);
+}
+
+namespace {
+
+// Another worker chose the tunnel; which SA that has may have changed meanwhile.
+void accept_chosen(Worker& worker, rte_mbuf* mbuf, const Note& note) noexcept {
+  Worker::Scratch& scratch = *worker.scratch;
+  const unsigned before = scratch.plain.count;
+  sort_ip(worker, mbuf, Note::kNoPort, false);
+  if (scratch.plain.count == before) return;
+  Packet& packet = scratch.chosen.add() = scratch.plain[--scratch.plain.count];
+  packet.tunnel = note.tunnel;
+  packet.port = note.port;
+  packet.handed_over = true;
+}
+
+void run_errand(Worker& worker, rte_mbuf* mbuf) noexcept {
+  const Note note = note_of(mbuf);
+  switch (static_cast<Errand>(note.why)) {
+    case Errand::frame:
+      return send_frame(worker, note.port, mbuf);
+    case Errand::route:
+      return sort_ip(worker, mbuf, Note::kNoPort, false);
+    case Errand::decrypt:
+      return sort_ip(worker, mbuf, note.port, true);
+    case Errand::encrypt:
+      return accept_chosen(worker, mbuf, note);
+  }
+}
+
+}  // namespace
+
+void process_inbox(Worker& worker, std::span<rte_mbuf*> packets) noexcept {
+  Worker::Scratch& scratch = *worker.scratch;
+  scratch.now = rte_rdtsc();
+  scratch.plain.count = scratch.esp.count = scratch.chosen.count = 0;
+  for (rte_mbuf* const mbuf : packets) run_errand(worker, mbuf);
+  decrypt(worker, scratch.esp);
+  encrypt(worker, scratch.chosen);
+  forward(worker, scratch.plain);
+}
+
+unsigned poll_once(Worker& worker) noexcept {
+  auto& received = worker.scratch->received;
+  unsigned total = 0;
+  for (const PortQueue& queue : worker.receive) {
+    const std::uint16_t ethdev = worker.tables->ports[queue.port].ethdev;
+    const std::uint16_t count = rte_eth_rx_burst(ethdev, queue.queue, received.data(), kBurst);
+    if (count == 0) continue;
+    process_received(worker, queue.port, {received.data(), count});
+    total += count;
+  }
+  const unsigned count =
+      rte_ring_sc_dequeue_burst(worker.inbox, reinterpret_cast<void**>(received.data()), kBurst, nullptr);
+  if (count != 0) process_inbox(worker, {received.data(), count});
+  flush_transmit(worker);
+  return total + count;
+}
+
+namespace {
+
+// An idle worker spins for a while, because traffic comes in trains, then sleeps for a small part of the time
+// that it has been idle: what was idle for long may wait a little. While it sleeps it holds nothing that the
+// main thread might want to reclaim.
+class Idle {
+ public:
+  Idle(Rcu& rcu, std::uint32_t worker) noexcept : rcu_(rcu), worker_(worker) {}
+
+  void found_work() noexcept {
+    rounds_ = 0;
+    slept_ = 0;
+  }
+  void found_nothing() noexcept {
+    if (rounds_ < kSpin) {
+      ++rounds_;
+      return rte_pause();
+    }
+    sleep(std::clamp(slept_ / kPart, kShortest, kLongest));
+  }
+
+ private:
+  static constexpr unsigned kSpin = 2000;
+  static constexpr long kPart = 128;
+  static constexpr long kShortest = 2'000;     // ns
+  static constexpr long kLongest = 1'000'000;  // ns
+
+  void sleep(long nanoseconds) noexcept {
+    rcu_.offline(worker_);
+    const timespec time{0, nanoseconds};
+    nanosleep(&time, nullptr);
+    rcu_.online(worker_);
+    slept_ += nanoseconds;
+  }
+
+  Rcu& rcu_;
+  std::uint32_t worker_;
+  unsigned rounds_{0};
+  long slept_{0};  // ns since there was work
+};
+
+void count_round(Worker& worker, unsigned packets, std::uint64_t began) noexcept {
+  channel::add(worker.counters->loops, 1);
+  if (packets == 0) return;
+  channel::add(worker.counters->busy_loops, 1);
+  channel::add(worker.counters->busy_cycles, rte_rdtsc() - began);
+}
+
+}  // namespace
+
+void run(Worker& worker, const std::atomic<bool>& stop) noexcept {
+  Rcu& rcu = worker.tables->rcu;
+  prctl(PR_SET_TIMERSLACK, 1UL);  // the default, 50 us, is much of the longest sleep
+  rcu.online(worker.index);
+  Idle idle(rcu, worker.index);
+  while (!stop.load(std::memory_order_relaxed)) {
+    const std::uint64_t began = rte_rdtsc();
+    const unsigned packets = poll_once(worker);
+    count_round(worker, packets, began);
+    rcu.quiet(worker.index);
+    if (packets != 0 || !worker.adaptive)
+      idle.found_work();
+    else
+      idle.found_nothing();
+  }
+  rcu.offline(worker.index);
+}
+
+}  // namespace espgate::dataplane

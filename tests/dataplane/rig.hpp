@@ -1,0 +1,122 @@
+// One gateway without ports: its tables as commands.cpp fills them, its workers, and ways to put a frame in
+// and to see all that came out. Every mbuf must be back in its pool when a rig is destroyed.
+//
+//   inside (port 1, 10.<n>.0.1, 2001:db8:<n>::1)  |gateway n|  outside (port 0, 192.0.2.<n>)
+//   neighbours: .2 on either side, resolved.
+#pragma once
+
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "channel/region.hpp"
+#include "dataplane/tables/forwarding.hpp"
+#include "dataplane/worker.hpp"
+#include "tests/dataplane/frames.hpp"
+
+namespace espgate::test {
+
+using channel::DropReason;
+using dataplane::Errand;
+using dataplane::Exception;
+using dataplane::NextHop;
+using dataplane::NextHopKind;
+
+inline constexpr std::uint8_t kOutside = 0;
+inline constexpr std::uint8_t kInside = 1;
+
+// DPDK without huge pages, once for the process.
+void start_eal();
+
+struct Raised {
+  Exception why;
+  dataplane::Note note;
+  Octets data;
+};
+
+struct Output {
+  std::vector<Octets> frames[2];  // by port
+  std::vector<Raised> raised;
+  std::vector<Octets> ike;
+};
+
+class Rig {
+ public:
+  explicit Rig(unsigned number = 1, unsigned workers = 1);
+  ~Rig();
+  Rig(const Rig&) = delete;
+  Rig& operator=(const Rig&) = delete;
+
+  dataplane::Forwarding& tables() { return *tables_; }
+  dataplane::Worker& worker(unsigned index = 0) { return *workers_[index]; }
+  [[nodiscard]] Mac mac(std::uint8_t port) const { return tables_->ports[port].mac; }
+  [[nodiscard]] IpAddress outside() const { return tables_->ports[kOutside].address4; }
+
+  void route(std::string_view prefix, NextHop hop);
+  void set_tunnel(std::uint32_t index, std::uint16_t mtu = 1400, bool clamp_mss = false);
+  NextHop outside_gateway() const { return {NextHopKind::gateway, kOutside, 0, outside_neighbour_}; }
+  // An SA pair's command between this gateway and 192.0.2.<peer>, keys made from `seed`.
+  [[nodiscard]] channel::InstallSa command(crypto::EspSuite suite, unsigned peer, bool udp, std::uint32_t spi,
+                                           unsigned seed = 1) const;
+  dataplane::OutboundSa& install_outbound(const channel::InstallSa& install, std::uint32_t slot = 0);
+  dataplane::InboundSa& install_inbound(const channel::InstallSa& install);
+  void remove_inbound(std::uint32_t spi);
+
+  // A frame whose buffer is a heap block of its own: `headroom` bytes, the frame, `tailroom` bytes, and not
+  // one more.
+  rte_mbuf* make(const Octets& bytes, std::uint16_t headroom = dataplane::kHeadroom,
+                 std::uint16_t tailroom = 64);
+  Output receive(std::uint8_t port, const std::vector<Octets>& frames, unsigned worker = 0);
+  Output receive(std::uint8_t port, std::vector<rte_mbuf*> frames, unsigned worker = 0);
+  // An IP packet to this gateway's MAC address on `port`.
+  Output receive_ip(std::uint8_t port, const Octets& ip, unsigned worker = 0);
+  [[nodiscard]] Octets frame_to(std::uint8_t port, const Octets& ip) const;
+  Output errand(Errand why, const Octets& data, std::uint32_t tunnel, std::uint8_t port, unsigned worker = 0);
+  Output collect(unsigned worker = 0);
+
+  [[nodiscard]] std::uint64_t drops(DropReason reason) const;  // of all workers
+  [[nodiscard]] std::uint64_t all_drops() const;
+  [[nodiscard]] unsigned buffers_out() const;  // mbufs that are not in the pool
+
+ private:
+  void add_port(std::uint8_t port, unsigned number);
+  void add_worker(unsigned index);
+  [[nodiscard]] Octets take(rte_mbuf* mbuf) const;
+
+  rte_mempool* pool_;
+  std::unique_ptr<channel::CountersPage> page_;
+  std::unique_ptr<dataplane::Forwarding> tables_;
+  std::vector<std::unique_ptr<dataplane::Worker>> workers_;
+  std::vector<dataplane::Worker*> worker_list_;
+  std::vector<rte_ring*> rings_;
+  std::vector<std::unique_ptr<dataplane::SelectorSet>> selectors_;
+  std::vector<std::unique_ptr<dataplane::Tunnel>> tunnels_;
+  std::uint32_t outside_neighbour_{0};
+  crypto::BulkEngine engine_;
+};
+
+// Selectors of all of IPv4 and IPv6 to all of both.
+[[nodiscard]] channel::Selectors any_to_any();
+[[nodiscard]] channel::Selector selector(std::string_view first, std::string_view last,
+                                         std::uint8_t protocol = 0, std::uint16_t first_port = 0,
+                                         std::uint16_t last_port = 0xffff);
+
+// Two gateways, 1 and 2, with one tunnel between them: inside networks are reached through it.
+struct Pair {
+  explicit Pair(crypto::EspSuite suite, bool udp = false);
+  Rig left{1};
+  Rig right{2};
+  // What `from` gives out on its outside is received by `to`; returns that one's output.
+  static Output carry(const Output& from, Rig& to);
+};
+
+// Seals any plaintext (with its trailer) as the next hop 192.0.2.<peer> of `rig` would: an outer IP packet.
+[[nodiscard]] Octets sealed(const channel::InstallSa& install, std::uint32_t sequence,
+                            const Octets& plaintext, unsigned tos = 0);
+// Inner packet, padding of 1, 2, 3..., pad length and next header.
+[[nodiscard]] Octets with_trailer(const Octets& inner, crypto::EspSuite suite, unsigned next_header);
+
+}  // namespace espgate::test

@@ -1,0 +1,133 @@
+// The control process without its sockets: joins the IKE daemon, the tunnel manager and the dataplane's
+// channel. Time comes in with every call and nothing waits, so that tests can run it against a dataplane in
+// the same process. One thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "conf/schema.hpp"
+#include "control/ike/daemon.hpp"
+#include "control/tunnels/dataplane_link.hpp"
+#include "control/tunnels/log.hpp"
+#include "control/tunnels/manager.hpp"
+#include "control/tunnels/sa_book.hpp"
+#include "control/tunnels/spi_allocator.hpp"
+#include "control/tunnels/wanted.hpp"
+
+namespace espgate::control {
+
+class Gateway final : public ike::Host, public DataplaneLink::Listener, public Initiator {
+ public:
+  // How long adopted inbound SAs stay after the new ones came up. A peer that answers may go on sending on
+  // the old one until it knows that we have its answer: half a minute with espgate.
+  static constexpr std::chrono::seconds kGrace{40};
+
+  // `configuration`, `link` and `log` must outlive the gateway.
+  Gateway(const conf::Configuration& configuration, DataplaneLink& link, Log& log, ike::Settings settings,
+          Time now);
+
+  // The link was attached: asks what SAs are held, then states all that is wanted, then begins.
+  void attached(Time now);
+  void detached(const std::string& why, Time now);
+
+  // Takes in what the dataplane sent. Call when the link's wake_fd is readable.
+  void poll(Time now);
+  // Does what is due, and hands to the dataplane what earlier calls produced.
+  void advance(Time now);
+  [[nodiscard]] std::optional<Time> next_deadline() const;
+
+  // Deletes all SAs, here and at the peers. `quiet`: the dataplane has done it.
+  void shut_down(Time now);
+  [[nodiscard]] bool quiet() const;
+
+  // The operator.
+  void reset(TunnelId tunnel, Time now);
+  unsigned rekey(TunnelId tunnel, Time now);  // how many child SAs it began to rekey
+
+  // For the shell.
+  [[nodiscard]] bool ready() const noexcept { return phase_ == Phase::ready; }
+  [[nodiscard]] const std::string& away_because() const noexcept { return away_because_; }
+  [[nodiscard]] const conf::Configuration& configuration() const noexcept { return configuration_; }
+  [[nodiscard]] const DataplaneLink& link() const noexcept { return link_; }
+  [[nodiscard]] const Manager& manager() const noexcept { return manager_; }
+  [[nodiscard]] const SaBook& book() const noexcept { return book_; }
+  [[nodiscard]] const Log& log_lines() const noexcept { return log_; }
+  [[nodiscard]] std::vector<ike::IkeInfo> ike_sas() const { return daemon_.list(); }
+  // Why the dataplane refused a route; nullptr: it did not.
+  [[nodiscard]] const std::string* route_refusal(const IpPrefix& destination) const;
+
+  // ike::Host
+  void send(const ike::Endpoint& local, const ike::Endpoint& remote, ike::Bytes datagram) override;
+  std::uint32_t allocate_spi(TunnelId tunnel) override;
+  void release_spi(std::uint32_t spi) override;
+  void install_inbound(const ike::ChildInstall& child) override;
+  void install_outbound(const ike::ChildInstall& child) override;
+  void remove_inbound(TunnelId tunnel, std::uint32_t spi) override;
+  void remove_outbound(TunnelId tunnel, std::uint32_t spi) override;
+  std::optional<Time> last_inbound(TunnelId tunnel) override;
+  void tunnel_up(TunnelId tunnel) override;
+  void tunnel_down(TunnelId tunnel, const ike::Reason& reason) override;
+  void attempt_failed(TunnelId tunnel, const ike::Reason& reason) override;
+  void log(std::optional<TunnelId> tunnel, const std::string& line) override;
+
+  // DataplaneLink::Listener
+  void command_done(const CommandSubject& subject, channel::CommandStatus status) override;
+  void event(const channel::Event& event) override;
+
+  // Initiator
+  void initiate(TunnelId tunnel) override;
+  void terminate(TunnelId tunnel, const ike::Reason& reason) override;
+
+ private:
+  enum class Phase : std::uint8_t { away, listing, syncing, ready };
+
+  void compare_held();
+  void confirm_own(std::vector<channel::SaHeld>& held);
+  void adopt(const std::vector<channel::SaHeld>& foreign);
+  void feed_sync();
+  void begin();
+  void receive_ike();
+  void remove_due();
+  void drop_inbound(TunnelId tunnel, std::uint32_t spi);
+  void drop_outbound(TunnelId tunnel, std::uint32_t spi);
+  void drop_adopted(TunnelId tunnel);
+  void replace_adopted(TunnelId tunnel);
+  void lifetime_event(const channel::SaLifetime& lifetime, bool hard);
+  void refused(const CommandSubject& subject, const std::string& words);
+  void submit_sa(channel::CommandKind kind, const ike::ChildInstall& child);
+  void note_child(const ike::ChildInstall& child, bool outbound);
+  [[nodiscard]] std::string name_of_tunnel(std::uint32_t index) const;
+  [[nodiscard]] std::string describe(const CommandSubject& subject) const;
+  // Some answers to the daemon must not be given from within its own call: they are kept until the next
+  // advance().
+  void later(std::function<void()> action) { deferred_.push_back(std::move(action)); }
+  void run_deferred();
+
+  const conf::Configuration& configuration_;
+  DataplaneLink& link_;
+  Log& log_;
+  Wanted wanted_;
+  Manager manager_;
+  ike::Daemon daemon_;
+  SaBook book_;
+  std::optional<SpiAllocator> allocator_;
+  LineLimit stranger_lines_{5, 50};
+  LineLimit tunnel_lines_{50, 500};
+  LineLimit unknown_spi_lines_{1, 10};
+  std::vector<channel::SaHeld> held_;
+  std::map<IpPrefix, std::string> refused_routes_;
+  std::vector<std::function<void()>> deferred_;
+  std::string away_because_{"not connected yet"};
+  std::size_t sync_position_{0};
+  Time now_;
+  Phase phase_{Phase::away};
+  bool more_ike_{false};
+};
+
+}  // namespace espgate::control

@@ -1,0 +1,145 @@
+// Child SAs that the peer asks for, in IKE_AUTH and CREATE_CHILD_SA (RFC 7296
+// sections 1.3, 2.8, 2.9, 2.17, 2.25.1).
+#include <algorithm>
+
+#include "control/ike/exchange.hpp"
+#include "control/ike/sa.hpp"
+
+namespace espgate::ike {
+namespace {
+
+constexpr std::size_t kMaxChildren = 16;  // of one IKE SA
+
+std::uint32_t read_spi(const ByteVector& bytes) {
+  std::uint32_t out = 0;
+  for (const std::uint8_t byte : bytes) out = out << 8 | byte;
+  return out;
+}
+
+}  // namespace
+
+IkeSa::ChildAnswer IkeSa::refused(NotifyType type, Failure failure, std::string line, ByteVector data) {
+  return {{plain_notify(type, std::move(data))}, nullptr, Reason{failure, std::move(line)}};
+}
+
+// What the peer's proposals and selectors come to with ours.
+std::variant<IkeSa::ChildTerms, IkeSa::ChildAnswer> IkeSa::agree_on_child(const ChildRequest& request) const {
+  const std::string who = to_string(remote_.address);
+  const auto& wanted = config().esp_proposals;
+  const auto choice = choose_esp(*request.sa, wanted, 0, request.with_groups);
+  if (!choice || crypto::find_suite(choice->suite) == nullptr) {
+    const SaPayload ours = offer_esp(wanted, 0, request.with_groups);
+    return refused(NotifyType::no_proposal_chosen, Failure::no_esp_proposal,
+                   who + " offered ESP " + describe(*request.sa) + "; we accept " + describe(ours) + ": " +
+                       mismatch_words(*request.sa, ours));
+  }
+  const Selectors our_remote = selectors_of(config().remote_selectors);
+  const Selectors our_local = selectors_of(config().local_selectors);
+  ChildTerms terms{choice->group,
+                   narrow(request.tsr->selectors, our_local),
+                   narrow(request.tsi->selectors, our_remote),
+                   {},
+                   nullptr};
+  keep_common_families(terms.local, terms.remote);
+  if (terms.local.empty() || terms.remote.empty())
+    return refused(NotifyType::ts_unacceptable, Failure::ts_unacceptable,
+                   "the traffic selectors do not overlap: " + who + " offers " +
+                       words(request.tsi->selectors) + " === " + words(request.tsr->selectors) +
+                       "; we accept " + words(our_remote) + " === " + words(our_local));
+  return terms;
+}
+
+// The key exchange of a child with PFS; nothing to do without.
+std::optional<IkeSa::ChildAnswer> IkeSa::exchange_keys(const ChildRequest& request, ChildTerms& terms) {
+  if (terms.group == crypto::DhGroup::none) return std::nullopt;
+  if (request.ke == nullptr || request.ke->group != static_cast<std::uint16_t>(terms.group))  // section 1.3
+    return refused(NotifyType::invalid_ke_payload, Failure::invalid_ke, "another DH group is asked for",
+                   group_data(terms.group));
+  terms.dh = crypto::DhKey::generate(terms.group);
+  auto shared = terms.dh->shared_secret(request.ke->data);
+  if (!shared)
+    return refused(NotifyType::invalid_syntax, Failure::invalid_ke, "the peer's DH value is not valid");
+  terms.secret = std::move(*shared);
+  return std::nullopt;
+}
+
+// Chooses, narrows, derives and installs inbound. In IKE_AUTH the nonces are those of IKE_SA_INIT.
+IkeSa::ChildAnswer IkeSa::answer_child(const ChildRequest& request, Bytes our_nonce) {
+  auto agreed = agree_on_child(request);
+  if (auto* refusal = std::get_if<ChildAnswer>(&agreed)) return std::move(*refusal);
+  ChildTerms& terms = std::get<ChildTerms>(agreed);
+  if (auto refusal = exchange_keys(request, terms)) return std::move(*refusal);
+  const std::uint32_t spi = core_.host.allocate_spi(*tunnel_);
+  if (spi == 0)
+    return refused(NotifyType::no_additional_sas, Failure::dataplane_refused,
+                   "the dataplane has no room for another SA");
+  const EspChoice choice = *choose_esp(*request.sa, config().esp_proposals, spi, request.with_groups);
+  ChildKeys keys = derive_child_keys(algorithms_.prf, keys_.sk_d.view(), terms.secret.view(), request.nonces,
+                                     *crypto::find_suite(choice.suite));
+  ChildInstall install = make_install(choice, spi, std::move(keys), false);
+  install.local_selectors = terms.local;
+  install.remote_selectors = terms.remote;
+  ChildAnswer out;
+  out.child = &core_.install_child(*this, std::move(install), terms.group);
+  out.payloads.emplace_back(choice.answer);
+  if (!our_nonce.empty()) out.payloads.emplace_back(NoncePayload{{our_nonce.begin(), our_nonce.end()}});
+  if (terms.dh) out.payloads.emplace_back(ke_payload(*terms.dh));
+  out.payloads.emplace_back(TsPayload{true, terms.remote});
+  out.payloads.emplace_back(TsPayload{false, terms.local});
+  return out;
+}
+
+Payloads IkeSa::answer_create_child(const Payloads& payloads) {
+  const auto* sa = find<SaPayload>(payloads);
+  const auto* nonce = find<NoncePayload>(payloads);
+  if (sa == nullptr || sa->proposals.empty() || nonce == nullptr)
+    return {plain_notify(NotifyType::invalid_syntax)};
+  if (state_ != State::established) return {plain_notify(NotifyType::temporary_failure)};  // section 2.25
+  if (sa->proposals.front().protocol == Protocol::ike) return answer_ike_rekey(payloads, *sa, nonce->data);
+  if (ike_offer_) return {plain_notify(NotifyType::temporary_failure)};  // section 2.25.2
+  return answer_child_exchange(payloads, nonce->data);
+}
+
+Payloads IkeSa::answer_child_exchange(const Payloads& payloads, const Bytes& peer_nonce) {
+  const TsPayload* tsi = find_ts(payloads, true);
+  const TsPayload* tsr = find_ts(payloads, false);
+  if (tsi == nullptr || tsr == nullptr) return {plain_notify(NotifyType::invalid_syntax)};
+  const NotifyPayload* rekey = find_notify(payloads, NotifyType::rekey_sa);
+  ChildSa* old = nullptr;
+  if (rekey != nullptr) {  // section 2.25.1
+    old = child_by_outbound(read_spi(rekey->spi));
+    if (old == nullptr) return {NotifyPayload{Protocol::esp, rekey->spi, NotifyType::child_sa_not_found, {}}};
+    const bool going = old->state == ChildSa::State::deleting || old->state == ChildSa::State::replaced;
+    if (going) return {plain_notify(NotifyType::temporary_failure)};
+  }
+  if (children.size() >= kMaxChildren) return {plain_notify(NotifyType::no_additional_sas)};
+  const ByteVector our_nonce = fresh_nonce();
+  ChildAnswer answer = answer_child(
+      {find<SaPayload>(payloads), tsi, tsr, {peer_nonce, our_nonce}, find<KePayload>(payloads), true},
+      our_nonce);
+  if (answer.refused) {
+    log("a child SA is refused: " + answer.refused->summary);
+    if (old == nullptr && answer.refused->failure != Failure::invalid_ke &&
+        core_.tunnel(*tunnel_).sending == nullptr)
+      core_.host.attempt_failed(*tunnel_, *answer.refused);
+    return std::move(answer.payloads);
+  }
+  begin_sending(*answer.child, old, lower_nonce(peer_nonce, our_nonce));
+  return std::move(answer.payloads);
+}
+
+// When to send on a child that the peer asked for.
+void IkeSa::begin_sending(ChildSa& child, ChildSa* old, Bytes lower) {
+  if (core_.tunnel(*tunnel_).sending == nullptr) return core_.start_sending(child);
+  core_.send_later(child);
+  if (old == nullptr) return;
+  if (child_offer_ && child_offer_->replaces == old->spi()) {
+    child_offer_->rival_nonce.assign(lower.begin(), lower.end());
+    child_offer_->rival_spi = child.spi();
+    return;  // old stays "rekeying" until our own request is answered
+  }
+  old->state = ChildSa::State::replaced;
+  old->rekey.cancel();
+}
+
+}  // namespace espgate::ike

@@ -1,0 +1,217 @@
+#include "control/ike/core.hpp"
+
+#include <algorithm>
+
+#include "control/ike/sa.hpp"
+
+namespace espgate::ike {
+namespace {
+
+using std::chrono::milliseconds;
+
+// After this long the peer either has our answer or has given up asking: its SAs are gone then, or will be.
+constexpr auto kSendLater = std::chrono::seconds(30);
+
+std::string address_key(const IpAddress& local, const IpAddress& remote) {
+  std::string key(local.bytes.begin(), local.bytes.end());
+  key.append(remote.bytes.begin(), remote.bytes.end());
+  key += static_cast<char>(local.family);
+  key += static_cast<char>(remote.family);
+  return key;
+}
+
+std::string identity_key(const conf::Tunnel& tunnel) {
+  std::string key;
+  for (const conf::Identity* id : {&tunnel.local_id, &tunnel.remote_id}) {
+    key += static_cast<char>(id->type);
+    key += std::to_string(id->data.size()) + ":";
+    key.append(id->data.begin(), id->data.end());
+  }
+  return key;
+}
+
+}  // namespace
+
+Core::Core(const std::vector<conf::Tunnel>& tunnels, Host& the_host, const Settings& the_settings, Time start)
+    : settings(the_settings), host(the_host), now(start), tunnels_(tunnels.size()) {
+  jitter_.seed(settings.random_seed != 0 ? settings.random_seed : std::random_device{}());
+  std::unordered_map<std::string, std::vector<TunnelId>> by_identities;
+  for (TunnelId id = 0; id < tunnels.size(); ++id) {
+    tunnels_[id].config = &tunnels[id];
+    by_addresses_[address_key(tunnels[id].local, tunnels[id].remote)].push_back(id);
+    by_identities[identity_key(tunnels[id])].push_back(id);
+  }
+  for (const auto& [key, ids] : by_identities) {
+    for (const TunnelId id : ids)
+      std::copy_if(ids.begin(), ids.end(), std::back_inserter(tunnels_[id].same_identities),
+                   [id](TunnelId other) { return other != id; });
+  }
+}
+
+Core::~Core() = default;
+
+std::vector<TunnelId> Core::candidates(const IpAddress& local, const IpAddress& remote) const {
+  const auto found = by_addresses_.find(address_key(local, remote));
+  return found == by_addresses_.end() ? std::vector<TunnelId>{} : found->second;
+}
+
+std::uint64_t Core::fresh_ike_spi() const {
+  for (;;) {
+    std::array<std::uint8_t, 8> bytes{};
+    crypto::random_bytes(bytes);
+    std::uint64_t spi = 0;
+    for (const std::uint8_t byte : bytes) spi = spi << 8 | byte;
+    if (spi != 0 && !sas_.contains(spi)) return spi;  // zero means "none yet" (RFC 7296 section 3.1)
+  }
+}
+
+IkeSa& Core::adopt(std::unique_ptr<IkeSa> sa) {
+  IkeSa& out = *sa;
+  sas_.emplace(out.our_spi(), std::move(sa));
+  return out;
+}
+
+IkeSa* Core::find_sa(std::uint64_t our_spi) const {
+  const auto found = sas_.find(our_spi);
+  return found == sas_.end() ? nullptr : found->second.get();
+}
+
+void Core::join_tunnel(IkeSa& sa, TunnelId id) { tunnels_[id].sas.push_back(&sa); }
+
+void Core::leave_tunnel(IkeSa& sa) {
+  if (sa.tunnel()) std::erase(tunnels_[*sa.tunnel()].sas, &sa);
+}
+
+void Core::bury(IkeSa& sa) {
+  leave_tunnel(sa);
+  auto node = sas_.extract(sa.our_spi());
+  if (!node.empty()) graveyard_.push_back(std::move(node.mapped()));
+}
+
+void Core::empty_graveyard() {
+  graveyard_.clear();
+  child_graveyard_.clear();
+}
+
+ChildSa& Core::install_child(IkeSa& owner, ChildInstall install, crypto::DhGroup group) {
+  auto made = std::make_unique<ChildSa>(timers, std::move(install), group);
+  ChildSa& child = *made;
+  child.owner = &owner;
+  child.established = now;
+  children_.emplace(child.spi(), std::move(made));
+  owner.children.push_back(&child);
+  TunnelState& state = tunnels_[child.install.tunnel];
+  state.children.push_back(&child);
+  host.install_inbound(child.install);
+  const auto lifetime = state.config->child_lifetime;
+  if (lifetime.count() > 0) {
+    child.rekey_at = now + rekey_after(lifetime);
+    child.expires_at = now + lifetime;
+    child.rekey.set(child.rekey_at, [&child] { child.owner->rekey_child(child); });
+    child.expire.set(child.expires_at, [&child] {
+      child.owner->delete_child(
+          child, {Failure::lifetime, "the child SA's lifetime ended before it could be rekeyed"});
+    });
+  }
+  return child;
+}
+
+ChildSa* Core::find_child(std::uint32_t inbound_spi) const {
+  const auto found = children_.find(inbound_spi);
+  return found == children_.end() ? nullptr : found->second.get();
+}
+
+void Core::start_sending(ChildSa& child) {
+  if (child.sending) return;
+  TunnelState& state = tunnels_[child.install.tunnel];
+  host.install_outbound(child.install);
+  child.install.inbound_keys = crypto::SecretBytes{};
+  child.install.outbound_keys = crypto::SecretBytes{};
+  child.sending = true;
+  child.later.cancel();
+  const bool first = state.sending == nullptr;
+  state.sending = &child;
+  if (first) host.tunnel_up(child.install.tunnel);
+}
+
+void Core::send_later(ChildSa& child) {
+  child.later.set(now + kSendLater, [this, &child] { start_sending(child); });
+}
+
+void Core::drain(TunnelId id, std::uint32_t spi) {
+  auto& draining = tunnels_[id].draining;
+  draining.try_emplace(spi, timers).first->second.set(now + kDrain, [this, id, spi] {
+    host.remove_inbound(id, spi);
+    tunnels_[id].draining.erase(spi);
+  });
+}
+
+void Core::flush_drains(TunnelId id) {
+  for (const auto& [spi, timer] : tunnels_[id].draining) host.remove_inbound(id, spi);
+  tunnels_[id].draining.clear();
+}
+
+// The tunnel goes on over another child when there is one: one that waits to be sent on, or else one that was
+// sent on before. The dataplane has forgotten how to send on the latter, so it is rekeyed.
+void Core::hand_over(ChildSa& leaving) {
+  TunnelState& state = tunnels_[leaving.install.tunnel];
+  if (state.sending != &leaving) return;
+  ChildSa* former = nullptr;
+  for (auto at = state.children.rbegin(); at != state.children.rend(); ++at) {
+    ChildSa& other = **at;
+    if (&other == &leaving || other.state == ChildSa::State::deleting) continue;
+    if (!other.sending && other.state != ChildSa::State::replaced) return start_sending(other);
+    if (other.sending && former == nullptr) former = &other;
+  }
+  state.sending = former;
+  if (former != nullptr && former->state == ChildSa::State::installed) former->owner->rekey_child(*former);
+}
+
+void Core::forget_child(ChildSa& child) {
+  child.rekey.cancel();
+  child.expire.cancel();
+  child.later.cancel();
+  std::erase(child.owner->children, &child);
+  std::erase(tunnels_[child.install.tunnel].children, &child);
+  auto node = children_.extract(child.spi());
+  if (!node.empty()) child_graveyard_.push_back(std::move(node.mapped()));
+}
+
+void Core::remove_child(ChildSa& child, Inbound inbound, const Reason& reason) {
+  const TunnelId id = child.install.tunnel;
+  const bool was_up = tunnels_[id].sending != nullptr;
+  hand_over(child);
+  if (child.sending) host.remove_outbound(id, child.install.outbound_spi);
+  if (inbound == Inbound::drain) {
+    drain(id, child.spi());
+  } else {
+    host.remove_inbound(id, child.spi());
+  }
+  forget_child(child);
+  if (was_up && tunnels_[id].sending == nullptr) host.tunnel_down(id, reason);
+}
+
+void Core::move_children(IkeSa& from, IkeSa& to) {
+  for (ChildSa* child : from.children) child->owner = &to;
+  to.children.insert(to.children.end(), from.children.begin(), from.children.end());
+  from.children.clear();
+}
+
+void Core::log_stranger(const std::string& line) {
+  if (stranger_log.allows(now)) host.log(std::nullopt, line);
+}
+
+milliseconds Core::jitter(milliseconds base, milliseconds spread) {
+  if (spread.count() <= 0) return base;
+  return base +
+         milliseconds(static_cast<std::int64_t>(jitter_() % static_cast<std::uint64_t>(spread.count())));
+}
+
+milliseconds Core::rekey_after(std::chrono::seconds lifetime) {
+  const milliseconds whole = lifetime;
+  milliseconds margin = settings.rekey_margin.count() > 0 ? milliseconds(settings.rekey_margin) : whole / 10;
+  margin = std::min(margin, whole / 2);
+  return whole - jitter(margin, margin);
+}
+
+}  // namespace espgate::ike

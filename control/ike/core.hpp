@@ -1,0 +1,104 @@
+// What all IKE SAs share: the tables that find them, the tunnels' state, and the children in the dataplane.
+// Everything is found by a hash, never by a walk over all tunnels.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "control/ike/child.hpp"
+#include "control/ike/daemon.hpp"
+#include "control/ike/guards.hpp"
+#include "control/ike/timers.hpp"
+
+namespace espgate::ike {
+
+class IkeSa;
+
+// How long after an SA's end packets may still come that the peer sent before it.
+inline constexpr auto kDrain = std::chrono::seconds(5);
+inline constexpr auto kHalfOpenLife = std::chrono::seconds(30);
+
+struct TunnelState {
+  const conf::Tunnel* config{nullptr};
+  std::vector<IkeSa*> sas;         // attempts of ours, and the authenticated
+  std::vector<ChildSa*> children;  // of all its IKE SAs
+  ChildSa* sending{nullptr};       // the child whose outbound SA was installed last
+  bool initial_contact{true};      // false: SAs that this daemon does not know carry traffic
+  std::unordered_map<std::uint32_t, Timer> draining;  // inbound SPIs that go soon
+  std::vector<TunnelId> same_identities;              // the other tunnels between the same two identities
+};
+
+class Core {
+ public:
+  Core(const std::vector<conf::Tunnel>& tunnels, Host& host, const Settings& settings, Time start);
+  ~Core();
+
+  const Settings settings;
+  Host& host;
+  Timers timers;
+  Time now;
+  CookieJar cookies;
+  RateLimit stranger_replies{10, 20};
+  RateLimit stranger_log{1, 10};
+  std::size_t half_open{0};
+
+  [[nodiscard]] TunnelState& tunnel(TunnelId id) { return tunnels_[id]; }
+  [[nodiscard]] bool exists(TunnelId id) const { return id < tunnels_.size(); }
+  // The tunnels between these addresses, in the order configured.
+  [[nodiscard]] std::vector<TunnelId> candidates(const IpAddress& local, const IpAddress& remote) const;
+
+  // IKE SAs, by the SPI that we chose.
+  [[nodiscard]] std::uint64_t fresh_ike_spi() const;
+  IkeSa& adopt(std::unique_ptr<IkeSa> sa);
+  [[nodiscard]] IkeSa* find_sa(std::uint64_t our_spi) const;
+  void join_tunnel(IkeSa& sa, TunnelId tunnel);
+  void leave_tunnel(IkeSa& sa);
+  void bury(IkeSa& sa);  // destroyed when the present call into the daemon ends
+  void empty_graveyard();
+  template <class F>
+  void for_each_sa(F&& f) const {
+    for (const auto& [spi, sa] : sas_) f(*sa);
+  }
+
+  // Half-open IKE SAs by what made them: a repeated IKE_SA_INIT request is no new one (RFC 7296 section 2.1).
+  std::unordered_map<std::string, std::uint64_t> init_requests;
+
+  // Children. `install_child` puts the inbound SA into the dataplane.
+  ChildSa& install_child(IkeSa& owner, ChildInstall install, crypto::DhGroup group);
+  [[nodiscard]] ChildSa* find_child(std::uint32_t inbound_spi) const;
+  void start_sending(ChildSa& child);  // outbound, at once
+  // Outbound when the peer surely has our answer: it deletes the old SA, sends another request, or time
+  // passes.
+  void send_later(ChildSa& child);
+  enum class Inbound : std::uint8_t { drain, at_once };
+  void remove_child(ChildSa& child, Inbound inbound, const Reason& reason);
+  void move_children(IkeSa& from, IkeSa& to);
+  void flush_drains(TunnelId tunnel);
+
+  void log(std::optional<TunnelId> tunnel, const std::string& line) { host.log(tunnel, line); }
+  void log_stranger(const std::string& line);
+  // A time in [base, base + spread).
+  [[nodiscard]] std::chrono::milliseconds jitter(std::chrono::milliseconds base,
+                                                 std::chrono::milliseconds spread);
+  // When to begin a rekey, so long after now.
+  [[nodiscard]] std::chrono::milliseconds rekey_after(std::chrono::seconds lifetime);
+
+ private:
+  void drain(TunnelId tunnel, std::uint32_t spi);
+  void forget_child(ChildSa& child);
+  void hand_over(ChildSa& leaving);
+
+  std::vector<TunnelState> tunnels_;
+  std::unordered_map<std::string, std::vector<TunnelId>> by_addresses_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<IkeSa>> sas_;
+  std::unordered_map<std::uint32_t, std::unique_ptr<ChildSa>> children_;
+  std::vector<std::unique_ptr<IkeSa>> graveyard_;
+  std::vector<std::unique_ptr<ChildSa>> child_graveyard_;
+  std::mt19937_64 jitter_;
+};
+
+}  // namespace espgate::ike

@@ -1,0 +1,207 @@
+#include "control/ike/daemon.hpp"
+
+#include <exception>
+
+#include "control/ike/core.hpp"
+#include "control/ike/message.hpp"
+#include "control/ike/responder.hpp"
+#include "control/ike/sa.hpp"
+
+namespace espgate::ike {
+namespace {
+
+constexpr std::uint8_t kFlagInitiator = 0x08;
+constexpr std::uint8_t kFlagResponse = 0x20;
+
+std::uint64_t read_number(Bytes bytes) {
+  std::uint64_t out = 0;
+  for (const std::uint8_t byte : bytes) out = out << 8 | byte;
+  return out;
+}
+
+// RFC 7296 section 2.5: a request of a later major version is told which one we speak.
+void answer_other_version(Core& core, Bytes datagram, const Refusal& refusal, const Endpoint& local,
+                          const Endpoint& remote) {
+  if (datagram.size() < Header::kLength || (datagram[19] & kFlagResponse) != 0) return;
+  Header head;
+  head.spi_initiator = read_number(datagram.subspan(0, 8));
+  head.spi_responder = read_number(datagram.subspan(8, 8));
+  head.exchange = static_cast<Exchange>(datagram[18]);
+  head.from_initiator = (datagram[19] & kFlagInitiator) != 0;
+  head.message_id = static_cast<std::uint32_t>(read_number(datagram.subspan(20, 4)));
+  reply_unprotected(core, head, {Protocol::none, {}, *refusal.notify, refusal.notify_data}, local, remote);
+}
+
+bool is_protected(const Header& header) {
+  return header.next_payload == PayloadType::encrypted ||
+         header.next_payload == PayloadType::encrypted_fragment;
+}
+
+bool says_unknown_spi(const Header& header, Bytes datagram) {
+  if (!header.response) return false;
+  const auto parsed = parse_plain(header, datagram);
+  const auto* payloads = std::get_if<std::vector<Payload>>(&parsed);
+  return payloads != nullptr && find_notify(*payloads, NotifyType::invalid_ike_spi) != nullptr;
+}
+
+void dispatch(Core& core, const Header& header, Bytes datagram, const Endpoint& local,
+              const Endpoint& remote) {
+  if (header.exchange == Exchange::ike_sa_init) {
+    if (!header.response) return receive_init_request(core, header, datagram, local, remote);
+    if (IkeSa* sa = core.find_sa(header.spi_initiator)) sa->init_response(header, datagram);
+    return;
+  }
+  const std::uint64_t ours = header.from_initiator ? header.spi_responder : header.spi_initiator;
+  const std::uint64_t theirs = header.from_initiator ? header.spi_initiator : header.spi_responder;
+  IkeSa* sa = core.find_sa(ours);
+  if (sa == nullptr || sa->peer_spi() != theirs) {  // section 2.21.4: only a request is answered
+    if (!header.response && is_protected(header))
+      reply_unprotected(core, header, {Protocol::none, {}, NotifyType::invalid_ike_spi, {}}, local, remote);
+    return;
+  }
+  if (is_protected(header)) return sa->received(header, datagram, local, remote);
+  if (says_unknown_spi(header, datagram)) sa->unprotected_hint();
+}
+
+}  // namespace
+
+struct Daemon::Impl {
+  Impl(const std::vector<conf::Tunnel>& tunnels, Host& host, const Settings& settings, Time now)
+      : core(tunnels, host, settings, now) {}
+
+  // Runs `work` at `now`. What fails for want of memory or in OpenSSL costs one message, not the process.
+  template <class F>
+  void at(Time now, F&& work) {
+    core.now = std::max(core.now, now);
+    try {
+      work();
+    } catch (const std::exception& error) {
+      core.log(std::nullopt, std::string("IKE: ") + error.what());
+    }
+    core.empty_graveyard();
+  }
+
+  // The IKE SAs of a tunnel, which may change under the caller.
+  std::vector<IkeSa*> sas(TunnelId tunnel) {
+    return core.exists(tunnel) ? core.tunnel(tunnel).sas : std::vector<IkeSa*>{};
+  }
+
+  Core core;
+};
+
+Daemon::Daemon(const std::vector<conf::Tunnel>& tunnels, Host& host, Settings settings, Time now)
+    : impl_(std::make_unique<Impl>(tunnels, host, settings, now)) {}
+
+Daemon::~Daemon() = default;
+
+void Daemon::received(const Endpoint& local, const Endpoint& remote, Bytes datagram, Time now) {
+  Core& core = impl_->core;
+  impl_->at(now, [&] {
+    const Result<Header> parsed = parse_header(datagram);
+    if (const auto* header = std::get_if<Header>(&parsed))
+      return dispatch(core, *header, datagram, local, remote);
+    const Refusal& refusal = std::get<Refusal>(parsed);
+    core.log_stranger("not an IKE message, from " + to_string(remote.address) + ": " + refusal.words);
+    if (refusal.notify) answer_other_version(core, datagram, refusal, local, remote);
+  });
+}
+
+void Daemon::initiate(TunnelId tunnel, Time now) {
+  if (!impl_->core.exists(tunnel)) return;
+  impl_->at(now, [&] {
+    Core& core = impl_->core;
+    IkeSa* childless = nullptr;
+    for (IkeSa* sa : impl_->sas(tunnel)) {
+      if (sa->is_attempt()) return;
+      if (sa->state() != IkeSa::State::established) continue;
+      if (!sa->children.empty()) return;
+      childless = sa;
+    }
+    if (childless != nullptr) return childless->create_child();
+    const conf::Tunnel& wanted = *core.tunnel(tunnel).config;
+    constexpr std::uint16_t kIkePort = 500;
+    IkeSa& fresh = core.adopt(std::make_unique<IkeSa>(core, IkeSa::Role::initiator, core.fresh_ike_spi(),
+                                                      Endpoint{wanted.local, kIkePort},
+                                                      Endpoint{wanted.remote, kIkePort}));
+    fresh.begin(tunnel);
+  });
+}
+
+void Daemon::terminate(TunnelId tunnel, const Reason& reason, Time now) {
+  impl_->at(now, [&] {
+    for (IkeSa* sa : impl_->sas(tunnel)) {
+      if (sa->is_attempt()) {
+        sa->abandon();
+      } else {
+        sa->delete_ike(reason);
+      }
+    }
+    if (impl_->core.exists(tunnel)) impl_->core.flush_drains(tunnel);
+  });
+}
+
+void Daemon::rekey_child(std::uint32_t inbound_spi, Time now) {
+  impl_->at(now, [&] {
+    if (ChildSa* child = impl_->core.find_child(inbound_spi)) child->owner->rekey_child(*child);
+  });
+}
+
+void Daemon::rekey_ike(TunnelId tunnel, Time now) {
+  impl_->at(now, [&] {
+    for (IkeSa* sa : impl_->sas(tunnel))
+      if (!sa->children.empty()) sa->rekey_ike();
+  });
+}
+
+void Daemon::dataplane_refused(TunnelId tunnel, std::uint32_t spi, const std::string& words, Time now) {
+  if (!impl_->core.exists(tunnel)) return;
+  impl_->at(now, [&] {
+    TunnelState& state = impl_->core.tunnel(tunnel);
+    const Reason reason{Failure::dataplane_refused, "the dataplane refused the child SA: " + words};
+    for (ChildSa* child : state.children) {
+      if (child->install.inbound_spi != spi && child->install.outbound_spi != spi) continue;
+      const bool was_up = state.sending != nullptr;
+      child->owner->delete_child(*child, reason);
+      if (!was_up) impl_->core.host.attempt_failed(tunnel, reason);
+      return;
+    }
+  });
+}
+
+void Daemon::child_expired(std::uint32_t inbound_spi, Time now) {
+  impl_->at(now, [&] {
+    ChildSa* child = impl_->core.find_child(inbound_spi);
+    if (child == nullptr) return;
+    child->owner->delete_child(
+        *child, {Failure::lifetime,
+                 "the child SA's limit of bytes or packets was reached before it could be rekeyed"});
+  });
+}
+
+void Daemon::terminate_all(Time now) {
+  impl_->at(now, [&] {
+    std::vector<IkeSa*> all;
+    impl_->core.for_each_sa([&all](IkeSa& sa) { all.push_back(&sa); });
+    for (IkeSa* sa : all) sa->delete_ike_once();
+  });
+}
+
+std::optional<Time> Daemon::next_deadline() const { return impl_->core.timers.next(); }
+
+void Daemon::advance(Time now) {
+  while (auto action = impl_->core.timers.take_due(now)) impl_->at(now, *action);
+}
+
+void Daemon::set_initial_contact(TunnelId tunnel, bool send) {
+  if (impl_->core.exists(tunnel)) impl_->core.tunnel(tunnel).initial_contact = send;
+}
+
+std::vector<IkeInfo> Daemon::list() const {
+  std::vector<IkeInfo> out;
+  impl_->core.for_each_sa([&out](const IkeSa& sa) {
+    if (sa.state() != IkeSa::State::gone) out.push_back(sa.info());
+  });
+  return out;
+}
+
+}  // namespace espgate::ike

@@ -1,0 +1,166 @@
+// The IKEv2 daemon: every IKE SA, driven by datagrams and by the clock. No sockets, no threads, no waiting:
+// the same code runs over the dataplane's rings and, in tests, against itself over a lossy wire in virtual
+// time. All calls from one thread.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "conf/schema.hpp"
+#include "control/ike/payloads.hpp"
+#include "crypto/suite.hpp"
+
+namespace espgate::ike {
+
+using Time = std::chrono::steady_clock::time_point;
+
+struct Endpoint {
+  IpAddress address;
+  std::uint16_t port{0};
+  bool operator==(const Endpoint&) const = default;
+};
+
+using TunnelId = std::uint32_t;  // the tunnel's index in the configuration and in the channel
+
+// A child SA to put into the dataplane: both directions. Keys are erased with it.
+struct ChildInstall {
+  TunnelId tunnel{0};
+  std::uint32_t inbound_spi{0};
+  std::uint32_t outbound_spi{0};
+  crypto::EspSuite suite{};
+  crypto::SecretBytes inbound_keys;
+  crypto::SecretBytes outbound_keys;
+  Endpoint local;  // outer; the ports count only with udp_encapsulation
+  Endpoint remote;
+  bool udp_encapsulation{false};
+  std::vector<TrafficSelector> local_selectors;
+  std::vector<TrafficSelector> remote_selectors;
+};
+
+// Why something did not come about or ended. `summary` is one line in words, whole in itself:
+// "the peer has no IKE proposal in common: we offered ..., it answered NO_PROPOSAL_CHOSEN".
+enum class Failure : std::uint8_t {
+  none,
+  no_answer,
+  no_ike_proposal,
+  no_esp_proposal,
+  authentication_failed,
+  peer_identity,
+  ts_unacceptable,
+  invalid_ke,
+  peer_deleted,
+  dpd_timeout,
+  lifetime,
+  protocol_error,
+  operator_request,
+  dataplane_refused,
+  replaced
+};
+struct Reason {
+  Failure failure{Failure::none};
+  std::string summary;
+};
+
+// What the daemon needs of the world, and what it tells it. None of these may call the daemon back: it is at
+// work.
+class Host {
+ public:
+  virtual ~Host() = default;
+  // One IKE message as UDP payload without the non-ESP marker; port 4500 at either end implies the marker.
+  virtual void send(const Endpoint& local, const Endpoint& remote, Bytes datagram) = 0;
+  // A free inbound SPI for `tunnel`, or 0 when the dataplane has no slot left.
+  virtual std::uint32_t allocate_spi(TunnelId tunnel) = 0;
+  // Gives back an SPI whose SA was never installed.
+  virtual void release_spi(std::uint32_t spi) = 0;
+  // In this order on a rekey: inbound first, outbound when the peer can receive on it, the old ones when
+  // traffic moved.
+  virtual void install_inbound(const ChildInstall& child) = 0;
+  virtual void install_outbound(const ChildInstall& child) = 0;
+  virtual void remove_inbound(TunnelId tunnel, std::uint32_t spi) = 0;
+  virtual void remove_outbound(TunnelId tunnel, std::uint32_t spi) = 0;
+  // When the dataplane last received an authentic packet on any of the tunnel's SAs (for DPD); nullopt:
+  // never.
+  virtual std::optional<Time> last_inbound(TunnelId tunnel) = 0;
+  // Told when the tunnel's first child SA is up, when its last one is gone, and when an attempt failed.
+  virtual void tunnel_up(TunnelId tunnel) = 0;
+  virtual void tunnel_down(TunnelId tunnel, const Reason& reason) = 0;
+  virtual void attempt_failed(TunnelId tunnel, const Reason& reason) = 0;
+  // One line for the log; `tunnel` is absent for strangers.
+  virtual void log(std::optional<TunnelId> tunnel, const std::string& line) = 0;
+};
+
+struct Settings {
+  std::chrono::milliseconds retransmit_first{500};  // then doubled with each try
+  unsigned retransmit_tries{6};                     // about 31 s in all
+  std::size_t cookie_threshold{64};  // half-open IKE SAs as responder, beyond which cookies are asked for
+  std::size_t max_half_open{4096};
+  std::size_t fragment_size{1280};       // bytes of UDP payload of a protected message; 0: never fragment
+  std::chrono::seconds rekey_margin{0};  // 0: a tenth of the lifetime, with up to another tenth of jitter
+  std::uint64_t random_seed{0};          // 0: from the system; jitter only, never keys
+};
+
+// Snapshots for the shell.
+struct ChildInfo {
+  std::uint32_t inbound_spi{0}, outbound_spi{0};
+  crypto::EspSuite suite{};
+  crypto::DhGroup pfs_group{};
+  bool udp_encapsulation{false};
+  std::vector<TrafficSelector> local_selectors, remote_selectors;
+  Time established, rekey_at, expires_at;
+};
+struct IkeInfo {
+  TunnelId tunnel{0};
+  bool tunnel_known{false};  // false: half-open, the peer has not told who it is
+  std::uint64_t spi_initiator{0}, spi_responder{0};
+  bool initiator{false};
+  std::string state;  // "INIT sent", "AUTH sent", "established", "rekeying", "deleting"
+  std::string algorithms;
+  Endpoint local, remote;
+  std::string local_id, remote_id;
+  bool nat_local{false}, nat_remote{false};
+  Time established, rekey_at, expires_at;
+  std::vector<ChildInfo> children;
+};
+
+class IkeSa;
+
+class Daemon {
+ public:
+  // `tunnels` and `host` must outlive the daemon; a TunnelId is an index into `tunnels`.
+  Daemon(const std::vector<conf::Tunnel>& tunnels, Host& host, Settings settings, Time now);
+  ~Daemon();
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+
+  // Every call carries the present time; none of them waits.
+  void received(const Endpoint& local, const Endpoint& remote, Bytes datagram, Time now);
+  void initiate(TunnelId tunnel, Time now);  // no effect while an attempt or an SA exists
+  void terminate(TunnelId tunnel, const Reason& reason, Time now);  // deletes, tells the peer
+  void rekey_child(std::uint32_t inbound_spi, Time now);  // the dataplane's soft lifetime, or the operator
+  void rekey_ike(TunnelId tunnel, Time now);
+  void dataplane_refused(TunnelId tunnel, std::uint32_t spi, const std::string& words, Time now);
+  void child_expired(std::uint32_t inbound_spi, Time now);  // the dataplane's hard lifetime
+  void terminate_all(Time now);                             // shutdown: sends deletes for all, once
+
+  // When `advance` wants to be called next; nullopt: nothing is waiting.
+  [[nodiscard]] std::optional<Time> next_deadline() const;
+  void advance(Time now);
+
+  // Tells the peer to forget older SAs of this identity (INITIAL_CONTACT) in the next attempt. Set unless SAs
+  // of a former control process are still carrying this tunnel's traffic.
+  void set_initial_contact(TunnelId tunnel, bool send);
+
+  [[nodiscard]] std::vector<IkeInfo> list() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace espgate::ike

@@ -1,0 +1,236 @@
+// IKE_AUTH with pre-shared keys, both sides (RFC 7296 sections 1.2, 2.15, 2.21.2, 3.5).
+#include <algorithm>
+
+#include "control/ike/exchange.hpp"
+#include "control/ike/identity.hpp"
+#include "control/ike/sa.hpp"
+
+namespace espgate::ike {
+namespace {
+
+// What IKE_SA_INIT chose when the peer was only an address must also be allowed by its own tunnel.
+bool allows(const std::vector<conf::IkeProposal>& wanted, const IkeAlgorithms& chosen) {
+  const auto has = [](const auto& list, const auto& value) {
+    return std::find(list.begin(), list.end(), value) != list.end();
+  };
+  return std::any_of(wanted.begin(), wanted.end(), [&](const conf::IkeProposal& p) {
+    const bool cipher = std::any_of(p.ciphers.begin(), p.ciphers.end(), [&](const conf::IkeCipherChoice& c) {
+      return c.id == chosen.cipher && c.key_bits == chosen.key_bits;
+    });
+    const bool integrity =
+        chosen.integrity == crypto::IkeIntegrity::none || has(p.integrity, chosen.integrity);
+    return cipher && integrity && has(p.prfs, chosen.prf) && has(p.groups, chosen.group);
+  });
+}
+
+}  // namespace
+
+// AUTH signs the message that its sender sent first, the other's nonce, and its own identity (section 2.15).
+AuthPayload IkeSa::make_auth(const IdPayload& id) const {
+  const Bytes sk_p = (role_ == Role::initiator ? keys_.sk_pi : keys_.sk_pr).view();
+  const crypto::SecretBytes auth =
+      psk_auth(algorithms_.prf, config().psk.view(), init_sent_, peer_nonce_, sk_p, encode_body(id));
+  return {static_cast<std::uint8_t>(AuthMethod::shared_key), {auth.view().begin(), auth.view().end()}};
+}
+
+std::optional<Reason> IkeSa::check_peer_auth(const AuthPayload* auth, const IdPayload& id) const {
+  if (auth == nullptr)
+    return Reason{Failure::authentication_failed,
+                  words(id) + " wants to authenticate by EAP; we accept a pre-shared key"};
+  if (auth->method != static_cast<std::uint8_t>(AuthMethod::shared_key))
+    return Reason{Failure::authentication_failed, words(id) + " authenticates by method " +
+                                                      std::to_string(auth->method) +
+                                                      "; we accept a pre-shared key"};
+  const Bytes sk_p = (role_ == Role::initiator ? keys_.sk_pr : keys_.sk_pi).view();
+  const crypto::SecretBytes expected =
+      psk_auth(algorithms_.prf, config().psk.view(), init_received_, nonce_, sk_p, encode_body(id));
+  if (crypto::equal_in_constant_time(expected.view(), auth->data)) return std::nullopt;
+  return Reason{Failure::authentication_failed,
+                "the pre-shared key of " + words(id) + " is not the one that we have for it"};
+}
+
+// ---- initiator
+
+// Section 2.4: only when nothing else of ours is up between the two identities.
+bool IkeSa::first_contact() const {
+  const TunnelState& mine = core_.tunnel(*tunnel_);
+  const auto alone = [this](const TunnelState& state) {
+    return state.initial_contact && std::none_of(state.sas.begin(), state.sas.end(), [this](const IkeSa* sa) {
+             return sa != this && sa->state() == State::established;
+           });
+  };
+  return alone(mine) && std::all_of(mine.same_identities.begin(), mine.same_identities.end(),
+                                    [&](TunnelId id) { return alone(core_.tunnel(id)); });
+}
+
+void IkeSa::send_auth() {
+  const IdPayload us = id_payload(config().local_id, true);
+  Payloads payloads{us};
+  if (first_contact()) payloads.emplace_back(plain_notify(NotifyType::initial_contact));
+  payloads.emplace_back(id_payload(config().remote_id, false));
+  payloads.emplace_back(make_auth(us));
+  const std::uint32_t spi = core_.host.allocate_spi(*tunnel_);
+  if (spi == 0) return attempt_over({Failure::dataplane_refused, "the dataplane has no room for another SA"});
+  child_offer_ = std::make_unique<ChildOffer>();
+  child_offer_->spi = spi;
+  child_offer_->offer = offer_esp(config().esp_proposals, spi, false);
+  child_offer_->local = selectors_of(config().local_selectors);
+  child_offer_->remote = selectors_of(config().remote_selectors);
+  payloads.emplace_back(child_offer_->offer);
+  payloads.emplace_back(TsPayload{true, child_offer_->local});
+  payloads.emplace_back(TsPayload{false, child_offer_->remote});
+  const Task task{Task::Kind::auth, 0, {}, {}, 0};
+  send_request(task, Exchange::ike_auth, payloads);
+}
+
+void IkeSa::auth_response(const Payloads& payloads) {
+  const IdPayload* id = find_id(payloads, false);
+  const AuthPayload* auth = find<AuthPayload>(payloads);
+  const NotifyPayload* error = find_error(payloads);
+  if (id == nullptr || auth == nullptr) {
+    if (error == nullptr)
+      return attempt_over({Failure::protocol_error, "the peer's answer to IKE_AUTH lacks a payload"});
+    if (error->type == NotifyType::authentication_failed)
+      return attempt_over(
+          {Failure::authentication_failed,
+           "the peer refused us (AUTHENTICATION_FAILED): it does not have our pre-shared key for " +
+               words(config().local_id) + ", or is not " + words(config().remote_id)});
+    return attempt_over({Failure::protocol_error, "the peer refused IKE_AUTH with " + name_of(error->type)});
+  }
+  std::optional<Reason> refusal = check_peer_auth(auth, *id);
+  if (!is_identity(*id, config().remote_id))
+    refusal = Reason{Failure::peer_identity,
+                     "the peer says it is " + words(*id) + "; we expect " + words(config().remote_id)};
+  if (refusal) {
+    // Section 2.21.2: the peer believes the SA to be up, so it is told.
+    const Reason reason = *refusal;
+    core_.host.attempt_failed(*tunnel_, reason);
+    abandon_offers();
+    enqueue({Task::Kind::notify, 0, NotifyType::authentication_failed, {}, 0});
+    return delete_ike(reason);
+  }
+  become_established();
+  auth_first_child(payloads);
+}
+
+void IkeSa::auth_first_child(const Payloads& payloads) {
+  const std::unique_ptr<ChildOffer> offer = std::move(child_offer_);
+  const auto outcome = install_answer(payloads, {nonce_, peer_nonce_}, *offer);
+  nonce_.clear();
+  peer_nonce_.clear();
+  if (const auto* reason = std::get_if<Reason>(&outcome)) {
+    core_.host.release_spi(offer->spi);
+    log("the IKE SA is up, without a child SA");
+    return core_.host.attempt_failed(*tunnel_, *reason);
+  }
+  settle(*std::get<ChildSa*>(outcome));
+}
+
+// An attempt came to nothing. The peer may still want our last answer.
+void IkeSa::attempt_over(const Reason& reason) {
+  const std::optional<TunnelId> id = tunnel_                   ? tunnel_
+                                     : candidates_.size() == 1 ? std::optional(candidates_[0])
+                                                               : std::nullopt;
+  finish_request();
+  tasks_.clear();
+  abandon_offers();
+  linger();
+  if (id) {
+    core_.host.attempt_failed(*id, reason);
+  } else {
+    core_.log_stranger(reason.summary);
+  }
+}
+
+// ---- responder
+
+std::optional<TunnelId> IkeSa::match_tunnel(const IdPayload& peer_id, const IdPayload* us) {
+  for (const TunnelId id : candidates_) {
+    const conf::Tunnel& tunnel = *core_.tunnel(id).config;
+    const bool identities =
+        is_identity(peer_id, tunnel.remote_id) && (us == nullptr || is_identity(*us, tunnel.local_id));
+    if (identities && allows(tunnel.ike_proposals, algorithms_)) return id;
+  }
+  return std::nullopt;
+}
+
+Payloads IkeSa::refuse_auth(const Reason& reason) {
+  end_after_answer_ = reason;
+  return {plain_notify(NotifyType::authentication_failed)};
+}
+
+Payloads IkeSa::identity_refusal(const IdPayload& peer_id, const IdPayload* us) {
+  std::string line = to_string(remote_.address) + " says it is " + words(peer_id);
+  if (us != nullptr) line += " and wants " + words(*us);
+  if (candidates_.size() == 1) {
+    const conf::Tunnel& tunnel = *core_.tunnel(candidates_.front()).config;
+    line += "; we are " + words(tunnel.local_id) + " and expect " + words(tunnel.remote_id);
+  } else {
+    line += "; no tunnel with this address has such identities";
+  }
+  return refuse_auth({Failure::peer_identity, line});
+}
+
+Payloads IkeSa::answer_auth(const Payloads& payloads) {
+  const IdPayload* peer_id = find_id(payloads, true);
+  const IdPayload* us = find_id(payloads, false);
+  const auto* sa = find<SaPayload>(payloads);
+  const TsPayload* tsi = find_ts(payloads, true);
+  const TsPayload* tsr = find_ts(payloads, false);
+  if (peer_id == nullptr || sa == nullptr || tsi == nullptr || tsr == nullptr) {
+    end_after_answer_ = Reason{Failure::protocol_error, "the peer's IKE_AUTH request lacks a payload"};
+    return {plain_notify(NotifyType::invalid_syntax)};
+  }
+  const auto matched = match_tunnel(*peer_id, us);
+  if (!matched) return identity_refusal(*peer_id, us);
+  tunnel_ = matched;
+  if (const auto refused = check_peer_auth(find<AuthPayload>(payloads), *peer_id))
+    return refuse_auth(*refused);
+
+  core_.join_tunnel(*this, *tunnel_);
+  if (find_notify(payloads, NotifyType::initial_contact) != nullptr) drop_older();
+  const IdPayload our_id = id_payload(config().local_id, false);
+  Payloads answer{our_id, make_auth(our_id)};
+  become_established();
+  ChildAnswer child = answer_child({sa, tsi, tsr, {peer_nonce_, nonce_}, nullptr, false}, {});
+  answer.insert(answer.end(), child.payloads.begin(), child.payloads.end());
+  nonce_.clear();
+  peer_nonce_.clear();
+  if (child.refused) {
+    log("the IKE SA is up, without a child SA");
+    core_.host.attempt_failed(*tunnel_, *child.refused);
+  } else {
+    settle(*child.child);
+  }
+  return answer;
+}
+
+// INITIAL_CONTACT (section 2.4). What was established after this IKE SA was begun is no leftover: both sides
+// began at the same time.
+void IkeSa::drop_older() {
+  const std::vector<IkeSa*> sas = core_.tunnel(*tunnel_).sas;
+  for (IkeSa* other : sas) {
+    const bool older = other != this && !other->is_attempt() && other->established_ < created_;
+    if (!older) continue;
+    other->log("the peer has forgotten the IKE SA from before");
+    other->close({Failure::replaced, "the peer began anew and has forgotten the SAs from before"});
+  }
+}
+
+void IkeSa::become_established() {
+  state_ = State::established;
+  established_ = core_.now;
+  life_.cancel();
+  if (counted_half_open_) --core_.half_open;
+  counted_half_open_ = false;
+  candidates_.clear();
+  for (ByteVector* done : {&init_sent_, &init_received_, &cookie_}) *done = {};
+  offer_ = {};
+  keys_.sk_pi = crypto::SecretBytes{};
+  keys_.sk_pr = crypto::SecretBytes{};
+  log("IKE SA established with " + peer() + ": " + describe(algorithms_));
+  arm_lifetime();
+  arm_dpd();
+}
+
+}  // namespace espgate::ike

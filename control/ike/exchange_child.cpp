@@ -1,0 +1,244 @@
+// Child SAs that we ask for, in IKE_AUTH and CREATE_CHILD_SA, and rekey (RFC 7296
+// sections 1.3, 2.8, 2.9, 2.17, 2.25.1). A rekey is make-before-break on both sides: who began it uses the
+// new pair at once and deletes the old one; who answered goes on sending on the old pair until it knows that
+// its answer arrived.
+#include <algorithm>
+
+#include "control/ike/exchange.hpp"
+#include "control/ike/sa.hpp"
+
+namespace espgate::ike {
+namespace {
+
+constexpr auto kRetry = std::chrono::milliseconds(10000);
+constexpr auto kTemporaryRetry = std::chrono::milliseconds(2000);
+constexpr auto kRedundantLife = std::chrono::seconds(60);
+
+ByteVector spi_data(std::uint32_t spi) {
+  return {static_cast<std::uint8_t>(spi >> 24), static_cast<std::uint8_t>(spi >> 16),
+          static_cast<std::uint8_t>(spi >> 8), static_cast<std::uint8_t>(spi)};
+}
+
+crypto::DhGroup first_group(const std::vector<conf::EspProposal>& proposals) {
+  const auto& groups = proposals.front().groups;
+  return groups.empty() ? crypto::DhGroup::none : groups.front();
+}
+
+}  // namespace
+
+ChildSa* IkeSa::child_by_outbound(std::uint32_t spi) const {
+  const auto found = std::find_if(children.begin(), children.end(),
+                                  [spi](const ChildSa* c) { return c->install.outbound_spi == spi; });
+  return found == children.end() ? nullptr : *found;
+}
+
+ChildInstall IkeSa::make_install(const EspChoice& choice, std::uint32_t inbound_spi, ChildKeys keys,
+                                 bool we_began) const {
+  ChildInstall out;
+  out.tunnel = *tunnel_;
+  out.inbound_spi = inbound_spi;
+  out.outbound_spi = choice.peer_spi;
+  out.suite = choice.suite;
+  out.outbound_keys = std::move(we_began ? keys.to_responder : keys.to_initiator);
+  out.inbound_keys = std::move(we_began ? keys.to_initiator : keys.to_responder);
+  out.local = local_;
+  out.remote = remote_;
+  const bool wanted = nat_.local || nat_.remote || config().encapsulation == conf::Encapsulation::udp;
+  out.udp_encapsulation = wanted && nat_.supported && (local_.port == 4500 || remote_.port == 4500);
+  return out;
+}
+
+// ---- our requests
+
+void IkeSa::create_child() {
+  if (child_under_way()) return;
+  enqueue({Task::Kind::create_child, 0, {}, {}, 0});
+  next_task();
+}
+
+void IkeSa::rekey_child(ChildSa& child) {
+  if (child.state != ChildSa::State::installed || state_ != State::established) return;
+  child.state = ChildSa::State::rekeying;
+  enqueue({Task::Kind::rekey_child, child.spi(), {}, {}, 0});
+  next_task();
+}
+
+void IkeSa::retry_rekey(ChildSa& child, std::chrono::milliseconds after) {
+  child.state = ChildSa::State::installed;
+  child.rekey.set(core_.now + core_.jitter(after, after), [&child] { child.owner->rekey_child(child); });
+}
+
+// False: what was to be rekeyed is gone.
+bool IkeSa::begin_child(const Task& task) {
+  const ChildSa* old = core_.find_child(task.spi);
+  const bool rekey = task.kind == Task::Kind::rekey_child;
+  if (rekey && (old == nullptr || old->owner != this || old->state != ChildSa::State::rekeying)) return false;
+  const std::uint32_t spi = core_.host.allocate_spi(*tunnel_);
+  if (spi == 0) {
+    child_rejected(task.spi, {Failure::dataplane_refused, "the dataplane has no room for another SA"});
+    return false;
+  }
+  child_offer_ = std::make_unique<ChildOffer>();
+  ChildOffer& offer = *child_offer_;
+  offer.spi = spi;
+  offer.replaces = rekey ? task.spi : 0;
+  offer.nonce = fresh_nonce();
+  offer.offer = offer_esp(config().esp_proposals, spi, true);
+  offer.local = selectors_of(config().local_selectors);
+  offer.remote = selectors_of(config().remote_selectors);
+  const crypto::DhGroup group =
+      task.group != crypto::DhGroup::none ? task.group : first_group(config().esp_proposals);
+
+  Payloads payloads;
+  if (rekey)
+    payloads.emplace_back(NotifyPayload{Protocol::esp, spi_data(task.spi), NotifyType::rekey_sa, {}});
+  payloads.emplace_back(offer.offer);
+  payloads.emplace_back(NoncePayload{offer.nonce});
+  if (group != crypto::DhGroup::none) {
+    offer.dh = crypto::DhKey::generate(group);
+    payloads.emplace_back(ke_payload(*offer.dh));
+  }
+  payloads.emplace_back(TsPayload{true, offer.local});
+  payloads.emplace_back(TsPayload{false, offer.remote});
+  send_request(task, Exchange::create_child_sa, payloads);
+  return true;
+}
+
+void IkeSa::child_response(const Request& request, const Payloads& payloads) {
+  if (const NotifyPayload* error = find_error(payloads)) return child_error(request, *error);
+  child_accept(payloads);
+}
+
+void IkeSa::child_error(const Request& request, const NotifyPayload& error) {
+  const std::unique_ptr<ChildOffer> offer = std::move(child_offer_);
+  core_.host.release_spi(offer->spi);
+  ChildSa* old = core_.find_child(offer->replaces);
+  if (!offer->rival_nonce.empty()) {  // section 2.8.1: the peer's own rekey was done before it saw ours
+    if (old != nullptr && old->state == ChildSa::State::rekeying) old->state = ChildSa::State::replaced;
+    return;
+  }
+  if (offer->replaces != 0 && (old == nullptr || old->state != ChildSa::State::rekeying)) return;
+  const crypto::DhGroup group = asked_group(error);
+  if (error.type == NotifyType::invalid_ke_payload && request.task.attempts < kMaxGroupAnswers &&
+      offers(config().esp_proposals, group))
+    return tasks_.push_front({request.task.kind, request.task.spi, {}, group, request.task.attempts + 1});
+  if (error.type == NotifyType::temporary_failure) {
+    temporary_failure();
+    if (state_ != State::established) return;
+    if (old != nullptr) return retry_rekey(*old, kTemporaryRetry);
+  }
+  if (error.type == NotifyType::child_sa_not_found && old != nullptr) {  // section 2.25: from scratch
+    log("the peer does not have the child SA that was to be rekeyed; a new one is made");
+    core_.remove_child(*old, Core::Inbound::at_once,
+                       {Failure::peer_deleted, "the peer has lost the child SA"});
+    return enqueue({Task::Kind::create_child, 0, {}, {}, 0});
+  }
+  child_rejected(offer->replaces, refusal(error, *offer));
+}
+
+Reason IkeSa::refusal(const NotifyPayload& error, const ChildOffer& offer) {
+  if (error.type == NotifyType::no_proposal_chosen)
+    return {Failure::no_esp_proposal, "the peer has no ESP proposal in common: we offered " +
+                                          describe(offer.offer) + ", it answered NO_PROPOSAL_CHOSEN"};
+  if (error.type == NotifyType::ts_unacceptable)
+    return {Failure::ts_unacceptable,
+            "the peer accepts none of our traffic selectors (TS_UNACCEPTABLE): we offered " +
+                words(offer.local) + " === " + words(offer.remote)};
+  return {Failure::protocol_error, "the peer refused the child SA with " + name_of(error.type)};
+}
+
+void IkeSa::child_rejected(std::uint32_t replaces, const Reason& reason) {
+  if (replaces == 0) return core_.host.attempt_failed(*tunnel_, reason);
+  log("the child SA could not be rekeyed: " + reason.summary);
+  if (ChildSa* old = core_.find_child(replaces)) retry_rekey(*old, kRetry);
+}
+
+// An answer to our offer, in IKE_AUTH or CREATE_CHILD_SA: checked against it, and the inbound SA installed.
+std::variant<ChildSa*, Reason> IkeSa::install_answer(const Payloads& payloads, const NoncePair& nonces,
+                                                     const ChildOffer& offer) {
+  if (const NotifyPayload* error = find_error(payloads)) return refusal(*error, offer);
+  const auto* sa = find<SaPayload>(payloads);
+  const TsPayload* tsi = find_ts(payloads, true);
+  const TsPayload* tsr = find_ts(payloads, false);
+  if (sa == nullptr || tsi == nullptr || tsr == nullptr)
+    return Reason{Failure::protocol_error, "the peer's answer lacks a payload for the child SA"};
+  const auto choice = accept_esp(*sa, offer.offer);
+  const crypto::SuiteRow* row = choice ? crypto::find_suite(choice->suite) : nullptr;
+  if (row == nullptr)
+    return Reason{Failure::protocol_error, "the peer chose what we did not offer: " + describe(*sa)};
+  if (!is_subset(tsi->selectors, offer.local) || !is_subset(tsr->selectors, offer.remote))  // section 2.9
+    return Reason{Failure::ts_unacceptable, "the peer's traffic selectors are not within ours: it answered " +
+                                                words(tsi->selectors) + " === " + words(tsr->selectors)};
+  crypto::SecretBytes secret;
+  if (choice->group != crypto::DhGroup::none) {
+    const auto* ke = find<KePayload>(payloads);
+    const bool fits = ke != nullptr && offer.dh != nullptr && offer.dh->group() == choice->group &&
+                      ke->group == static_cast<std::uint16_t>(choice->group);
+    auto shared = fits ? offer.dh->shared_secret(ke->data) : std::nullopt;
+    if (!shared)
+      return Reason{Failure::protocol_error, "the peer's Diffie-Hellman value does not fit its choice"};
+    secret = std::move(*shared);
+  }
+  ChildKeys keys = derive_child_keys(algorithms_.prf, keys_.sk_d.view(), secret.view(), nonces, *row);
+  ChildInstall install = make_install(*choice, offer.spi, std::move(keys), true);
+  install.local_selectors = tsi->selectors;
+  install.remote_selectors = tsr->selectors;
+  return &core_.install_child(*this, std::move(install), choice->group);
+}
+
+void IkeSa::child_accept(const Payloads& payloads) {
+  const std::unique_ptr<ChildOffer> offer = std::move(child_offer_);
+  const auto* nonce = find<NoncePayload>(payloads);
+  std::variant<ChildSa*, Reason> outcome = Reason{Failure::protocol_error, "the peer's answer has no nonce"};
+  if (nonce != nullptr) outcome = install_answer(payloads, {offer->nonce, nonce->data}, *offer);
+  if (const auto* reason = std::get_if<Reason>(&outcome)) {
+    core_.host.release_spi(offer->spi);
+    // The peer believes in a child SA that we do not have: it has to hear of it.
+    if (const auto* sa = find<SaPayload>(payloads); sa != nullptr)
+      enqueue({Task::Kind::delete_child, offer->spi, {}, {}, 0});
+    return child_rejected(offer->replaces, *reason);
+  }
+  temporary_since_.reset();
+  took_over(*std::get<ChildSa*>(outcome), *offer, lower_nonce(offer->nonce, nonce->data));
+}
+
+// Our rekey was answered. When the peer rekeyed the same SA at the same time, whoever made the pair with the
+// lowest of the four nonces deletes that pair, and the other the old one (section 2.8.1).
+void IkeSa::took_over(ChildSa& fresh, ChildOffer& offer, Bytes lower) {
+  ChildSa* old = core_.find_child(offer.replaces);
+  ChildSa* rival = core_.find_child(offer.rival_spi);
+  const Bytes theirs = offer.rival_nonce;
+  const bool lost = !theirs.empty() &&
+                    std::lexicographical_compare(lower.begin(), lower.end(), theirs.begin(), theirs.end());
+  if (lost) {
+    log("both sides rekeyed the child SA; the peer's new one stays");
+    fresh.state = ChildSa::State::deleting;
+    if (old != nullptr) old->state = ChildSa::State::replaced;
+    return enqueue({Task::Kind::delete_child, fresh.spi(), {}, {}, 0});
+  }
+  core_.start_sending(fresh);
+  if (old != nullptr) {
+    old->state = ChildSa::State::deleting;
+    old->rekey.cancel();
+    enqueue({Task::Kind::delete_child, old->spi(), {}, {}, 0});
+  }
+  if (rival != nullptr) {
+    log("both sides rekeyed the child SA; ours stays");
+    rival->state = ChildSa::State::replaced;
+    rival->rekey.cancel();
+    rival->later.set(core_.now + kRedundantLife, [rival] {
+      rival->owner->delete_child(*rival, {Failure::replaced, "redundant after both sides rekeyed"});
+    });
+  }
+}
+
+// Out of the dataplane now; the peer is told.
+void IkeSa::delete_child(ChildSa& child, const Reason& reason) {
+  const std::uint32_t spi = child.spi();
+  const bool told = child.state == ChildSa::State::deleting;
+  core_.remove_child(child, Core::Inbound::drain, reason);
+  if (!told) enqueue({Task::Kind::delete_child, spi, {}, {}, 0});
+  next_task();
+}
+
+}  // namespace espgate::ike

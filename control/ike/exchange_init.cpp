@@ -1,0 +1,185 @@
+// IKE_SA_INIT, both sides (RFC 7296 sections 1.2, 2.6, 2.6.1, 2.23). Nothing here is authenticated: an error
+// is noted and told only when no proper answer comes.
+#include <algorithm>
+
+#include "control/ike/exchange.hpp"
+#include "control/ike/sa.hpp"
+
+namespace espgate::ike {
+namespace {
+
+constexpr unsigned kMaxInitRetries = 4;  // cookies and groups in all
+constexpr std::size_t kMaxCookie = 64;   // RFC 7296 section 2.6
+constexpr std::uint16_t kNattPort = 4500;
+// An attacker can send NO_PROPOSAL_CHOSEN faster than the peer its answer (section 2.21.1).
+constexpr auto kPatience = std::chrono::seconds(2);
+
+}  // namespace
+
+// ---- initiator
+
+void IkeSa::begin(TunnelId id) {
+  tunnel_ = id;
+  core_.join_tunnel(*this, id);
+  nonce_ = fresh_nonce();
+  offer_ = offer_ike(config().ike_proposals, {});
+  dh_ = crypto::DhKey::generate(config().ike_proposals.front().groups.front());
+  send_init();
+}
+
+void IkeSa::send_init() {
+  const Header head = header(Exchange::ike_sa_init, false, 0);
+  Payloads payloads;
+  if (!cookie_.empty())
+    payloads.emplace_back(plain_notify(NotifyType::cookie, cookie_));  // first (section 2.6)
+  payloads.emplace_back(offer_);
+  payloads.emplace_back(ke_payload(*dh_));
+  payloads.emplace_back(NoncePayload{nonce_});
+  const bool pretend = config().encapsulation == conf::Encapsulation::udp;
+  add_nat_notifies(payloads, head, local_, remote_, pretend);
+  payloads.emplace_back(plain_notify(NotifyType::fragmentation_supported));
+  init_sent_ = encode_plain(head, payloads);
+  transmit({init_sent_}, {Task::Kind::init, 0, {}, {}, 0}, Exchange::ike_sa_init, 0);
+}
+
+void IkeSa::init_response(const Header& head, Bytes datagram) {
+  if (state_ != State::init_sent || !request_ || head.message_id != 0 || head.from_initiator) return;
+  const Result<Payloads> parsed = parse_plain(head, datagram);
+  if (const auto* refusal = std::get_if<Refusal>(&parsed))
+    return init_refused(
+        {Failure::protocol_error, "the peer's answer to IKE_SA_INIT is malformed: " + refusal->words});
+  const Payloads& payloads = std::get<Payloads>(parsed);
+  const NotifyPayload* cookie = find_notify(payloads, NotifyType::cookie);
+  if (const NotifyPayload* error = find_error(payloads)) return init_error(*error);
+  if (cookie != nullptr && find<SaPayload>(payloads) == nullptr) {
+    if (cookie->data.empty() || cookie->data.size() > kMaxCookie || cookie->data == cookie_) return;
+    if (++init_retries_ > kMaxInitRetries) return;
+    cookie_ = cookie->data;
+    finish_request();
+    return send_init();
+  }
+  init_accept(head, datagram, payloads);
+}
+
+void IkeSa::init_error(const NotifyPayload& error) {
+  switch (error.type) {
+    case NotifyType::invalid_ke_payload:
+      return retry_group(error);
+    case NotifyType::no_proposal_chosen:
+      return init_refused({Failure::no_ike_proposal, "the peer has no IKE proposal in common: we offered " +
+                                                         describe(offer_) +
+                                                         ", it answered NO_PROPOSAL_CHOSEN"});
+    default:
+      return init_refused(
+          {Failure::protocol_error, "the peer refused IKE_SA_INIT with " + name_of(error.type)});
+  }
+}
+
+void IkeSa::init_refused(Reason reason) {
+  if (init_problem_) return;
+  log("from " + peer() + ", not authenticated: " + reason.summary);
+  init_problem_ = std::move(reason);
+  life_.set(core_.now + kPatience, [this] { attempt_over(*init_problem_); });
+}
+
+// Section 1.2: the peer wants another group of those we offered.
+void IkeSa::retry_group(const NotifyPayload& notify) {
+  const crypto::DhGroup group = asked_group(notify);
+  const std::string number = std::to_string(static_cast<unsigned>(group));
+  if (group == dh_->group()) return;  // the answer to a request from before came twice
+  if (!offers(config().ike_proposals, group) || ++init_retries_ > kMaxInitRetries)
+    return init_refused({Failure::invalid_ke, "the peer asks for DH group " + number +
+                                                  ", which we did not offer: we offered " +
+                                                  describe(offer_)});
+  log("the peer prefers DH group " + number);
+  dh_ = crypto::DhKey::generate(group);
+  finish_request();
+  send_init();  // with the cookie, if there was one (section 2.6.1)
+}
+
+void IkeSa::init_accept(const Header& head, Bytes datagram, const Payloads& payloads) {
+  const auto* sa = find<SaPayload>(payloads);
+  const auto* ke = find<KePayload>(payloads);
+  const auto* nonce = find<NoncePayload>(payloads);
+  if (sa == nullptr || ke == nullptr || nonce == nullptr || head.spi_responder == 0)
+    return init_refused({Failure::protocol_error, "the peer's answer to IKE_SA_INIT lacks a payload"});
+  const auto choice = accept_ike(*sa, offer_);
+  if (!choice)
+    return init_refused({Failure::protocol_error, "the peer chose what we did not offer: " + describe(*sa)});
+  const bool same_group =
+      choice->algorithms.group == dh_->group() && ke->group == static_cast<std::uint16_t>(dh_->group());
+  const auto secret = same_group ? dh_->shared_secret(ke->data) : std::nullopt;
+  if (!secret) return init_refused({Failure::protocol_error, "the peer's Diffie-Hellman value is not valid"});
+
+  finish_request();
+  life_.cancel();
+  init_problem_.reset();
+  spi_responder_ = head.spi_responder;
+  peer_nonce_ = nonce->data;
+  init_received_.assign(datagram.begin(), datagram.end());
+  note_extensions(payloads, head);
+  set_keys(choice->algorithms, derive_ike_keys(choice->algorithms, secret->view(), {nonce_, peer_nonce_},
+                                               {spi_initiator_, spi_responder_}));
+  dh_.reset();
+  next_id_ = 1;
+  const bool pretend = config().encapsulation == conf::Encapsulation::udp;
+  if (nat_.supported && (nat_.local || nat_.remote || pretend)) {  // section 2.23: all moves to port 4500
+    local_.port = kNattPort;
+    remote_.port = kNattPort;
+  }
+  state_ = State::auth_sent;
+  send_auth();
+}
+
+void IkeSa::note_extensions(const Payloads& payloads, const Header& head) {
+  nat_ = detect_nat(payloads, head, local_, remote_);
+  peer_fragments_ = find_notify(payloads, NotifyType::fragmentation_supported) != nullptr;
+}
+
+// ---- responder
+
+void IkeSa::answer_init(const InitRequest& request, const IkeChoice& choice,
+                        std::vector<TunnelId> candidates) {
+  const auto& ke = *find<KePayload>(request.payloads);
+  candidates_ = std::move(candidates);
+  spi_initiator_ = request.header.spi_initiator;
+  peer_nonce_ = find<NoncePayload>(request.payloads)->data;
+  init_received_.assign(request.datagram.begin(), request.datagram.end());
+  note_extensions(request.payloads, request.header);
+  nonce_ = fresh_nonce();
+  dh_ = crypto::DhKey::generate(choice.algorithms.group);
+  const auto secret = dh_->shared_secret(ke.data);
+  if (!secret) {
+    core_.log_stranger(peer() + " sent a Diffie-Hellman value that is not valid");
+    return core_.bury(*this);
+  }
+  const Header head = header(Exchange::ike_sa_init, true, 0);
+  Payloads answer{choice.answer};
+  answer.emplace_back(ke_payload(*dh_));
+  answer.emplace_back(NoncePayload{nonce_});
+  const bool pretend = std::any_of(candidates_.begin(), candidates_.end(), [this](TunnelId id) {
+    return core_.tunnel(id).config->encapsulation == conf::Encapsulation::udp;
+  });
+  if (nat_.supported) add_nat_notifies(answer, head, local_, remote_, pretend);
+  if (peer_fragments_) answer.emplace_back(plain_notify(NotifyType::fragmentation_supported));
+  init_sent_ = encode_plain(head, answer);
+  set_keys(choice.algorithms, derive_ike_keys(choice.algorithms, secret->view(), {peer_nonce_, nonce_},
+                                              {spi_initiator_, spi_responder_}));
+  dh_.reset();
+  expected_id_ = 1;
+  ++core_.half_open;
+  counted_half_open_ = true;
+  init_key_ = request.key;
+  core_.init_requests.emplace(init_key_, our_spi());
+  life_.set(core_.now + kHalfOpenLife, [this] {
+    core_.log_stranger(peer() + " began an IKE SA and did not go on to IKE_AUTH");
+    core_.bury(*this);
+  });
+  core_.host.send(local_, remote_, init_sent_);
+}
+
+void IkeSa::init_again() {
+  if (state_ == State::init_answered) core_.host.send(local_, remote_, init_sent_);
+}
+
+}  // namespace espgate::ike

@@ -1,0 +1,58 @@
+#include "control/ike/identity.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace espgate::ike {
+namespace {
+
+constexpr std::size_t kLongestShown = 128;
+
+std::string hex(const ByteVector& data) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string out = "0x";
+  for (std::size_t i = 0; i < std::min(data.size(), kLongestShown); ++i) {
+    out += kDigits[data[i] >> 4];
+    out += kDigits[data[i] & 15];
+  }
+  return out;
+}
+
+bool printable(const ByteVector& data) {
+  return !data.empty() && data.size() <= kLongestShown &&
+         std::all_of(data.begin(), data.end(),
+                     [](std::uint8_t c) { return c > 0x20 && c < 0x7f && c != '"'; });
+}
+
+std::optional<std::string> address(const ByteVector& data, Family family) {
+  IpAddress out;
+  out.family = family;
+  if (data.size() != (family == Family::v4 ? 4U : 16U)) return std::nullopt;
+  std::copy(data.begin(), data.end(), out.bytes.begin());
+  return to_string(out);
+}
+
+}  // namespace
+
+IdPayload id_payload(const conf::Identity& identity, bool initiator) {
+  return {initiator, static_cast<std::uint8_t>(identity.type), identity.data};
+}
+
+bool is_identity(const IdPayload& id, const conf::Identity& identity) noexcept {
+  return id.type == static_cast<std::uint8_t>(identity.type) && id.data == identity.data;
+}
+
+std::string words(const IdPayload& id) {
+  std::optional<std::string> text;
+  if (id.type == static_cast<std::uint8_t>(conf::IdentityType::ipv4)) text = address(id.data, Family::v4);
+  if (id.type == static_cast<std::uint8_t>(conf::IdentityType::ipv6)) text = address(id.data, Family::v6);
+  const bool name = id.type == static_cast<std::uint8_t>(conf::IdentityType::fqdn) ||
+                    id.type == static_cast<std::uint8_t>(conf::IdentityType::email);
+  if (name && printable(id.data)) text = std::string(id.data.begin(), id.data.end());
+  return fmt::format("\"{}\"", text ? *text : hex(id.data));
+}
+
+std::string words(const conf::Identity& identity) { return words(id_payload(identity, true)); }
+
+}  // namespace espgate::ike

@@ -1,0 +1,17 @@
+// Identities as they travel (RFC 7296 section 3.5) and as people read them.
+#pragma once
+
+#include <string>
+
+#include "conf/schema.hpp"
+#include "control/ike/payloads.hpp"
+
+namespace espgate::ike {
+
+[[nodiscard]] IdPayload id_payload(const conf::Identity& identity, bool initiator);
+[[nodiscard]] bool is_identity(const IdPayload& id, const conf::Identity& identity) noexcept;
+// The identity in quotes, with anything unprintable as hex: it comes from a peer not yet authenticated.
+[[nodiscard]] std::string words(const IdPayload& id);
+[[nodiscard]] std::string words(const conf::Identity& identity);
+
+}  // namespace espgate::ike

@@ -1,0 +1,94 @@
+#include "control/ike/payloads.hpp"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "control/ike/payload_codec.hpp"
+
+namespace espgate::ike {
+namespace {
+
+// As IANA writes them.
+constexpr auto kNotifyNames = std::to_array<std::pair<NotifyType, std::string_view>>({
+    {NotifyType::unsupported_critical_payload, "UNSUPPORTED_CRITICAL_PAYLOAD"},
+    {NotifyType::invalid_ike_spi, "INVALID_IKE_SPI"},
+    {NotifyType::invalid_major_version, "INVALID_MAJOR_VERSION"},
+    {NotifyType::invalid_syntax, "INVALID_SYNTAX"},
+    {NotifyType::invalid_message_id, "INVALID_MESSAGE_ID"},
+    {NotifyType::invalid_spi, "INVALID_SPI"},
+    {NotifyType::no_proposal_chosen, "NO_PROPOSAL_CHOSEN"},
+    {NotifyType::invalid_ke_payload, "INVALID_KE_PAYLOAD"},
+    {NotifyType::authentication_failed, "AUTHENTICATION_FAILED"},
+    {NotifyType::single_pair_required, "SINGLE_PAIR_REQUIRED"},
+    {NotifyType::no_additional_sas, "NO_ADDITIONAL_SAS"},
+    {NotifyType::internal_address_failure, "INTERNAL_ADDRESS_FAILURE"},
+    {NotifyType::failed_cp_required, "FAILED_CP_REQUIRED"},
+    {NotifyType::ts_unacceptable, "TS_UNACCEPTABLE"},
+    {NotifyType::invalid_selectors, "INVALID_SELECTORS"},
+    {NotifyType::temporary_failure, "TEMPORARY_FAILURE"},
+    {NotifyType::child_sa_not_found, "CHILD_SA_NOT_FOUND"},
+    {NotifyType::initial_contact, "INITIAL_CONTACT"},
+    {NotifyType::set_window_size, "SET_WINDOW_SIZE"},
+    {NotifyType::additional_ts_possible, "ADDITIONAL_TS_POSSIBLE"},
+    {NotifyType::ipcomp_supported, "IPCOMP_SUPPORTED"},
+    {NotifyType::nat_detection_source_ip, "NAT_DETECTION_SOURCE_IP"},
+    {NotifyType::nat_detection_destination_ip, "NAT_DETECTION_DESTINATION_IP"},
+    {NotifyType::cookie, "COOKIE"},
+    {NotifyType::use_transport_mode, "USE_TRANSPORT_MODE"},
+    {NotifyType::http_cert_lookup_supported, "HTTP_CERT_LOOKUP_SUPPORTED"},
+    {NotifyType::rekey_sa, "REKEY_SA"},
+    {NotifyType::esp_tfc_padding_not_supported, "ESP_TFC_PADDING_NOT_SUPPORTED"},
+    {NotifyType::mobike_supported, "MOBIKE_SUPPORTED"},
+    {NotifyType::fragmentation_supported, "IKEV2_FRAGMENTATION_SUPPORTED"},
+    {NotifyType::signature_hash_algorithms, "SIGNATURE_HASH_ALGORITHMS"},
+});
+
+// RFC 7296 section 3.2, from 33 on.
+constexpr std::array<std::string_view, 16> kPayloadNames{
+    "SA",     "KE",     "IDi",       "IDr", "CERT", "CERTREQ",   "AUTH",          "Nonce",
+    "Notify", "Delete", "Vendor ID", "TSi", "TSr",  "Encrypted", "Configuration", "EAP"};
+
+template <class T, class Condition>
+const T* find_if(const std::vector<Payload>& payloads, Condition condition) noexcept {
+  for (const Payload& payload : payloads) {
+    const T* found = std::get_if<T>(&payload);
+    if (found != nullptr && condition(*found)) return found;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::string name_of(NotifyType type) {
+  const auto* row = std::ranges::find(kNotifyNames, type, [](const auto& pair) { return pair.first; });
+  if (row != kNotifyNames.end()) return std::string(row->second);
+  return "notify " + std::to_string(static_cast<unsigned>(type));
+}
+
+std::string name_of(PayloadType type) {
+  const auto number = static_cast<unsigned>(type);
+  if (is_known(type)) return std::string(kPayloadNames.at(number - 33));
+  if (type == PayloadType::encrypted_fragment) return "Encrypted Fragment";
+  return "type " + std::to_string(number);
+}
+
+const NotifyPayload* find_notify(const std::vector<Payload>& payloads, NotifyType type) noexcept {
+  return find_if<NotifyPayload>(payloads,
+                                [type](const NotifyPayload& notify) { return notify.type == type; });
+}
+
+const IdPayload* find_id(const std::vector<Payload>& payloads, bool initiator) noexcept {
+  return find_if<IdPayload>(payloads, [initiator](const IdPayload& id) { return id.initiator == initiator; });
+}
+
+const TsPayload* find_ts(const std::vector<Payload>& payloads, bool initiator) noexcept {
+  return find_if<TsPayload>(payloads, [initiator](const TsPayload& ts) { return ts.initiator == initiator; });
+}
+
+const NotifyPayload* find_error(const std::vector<Payload>& payloads) noexcept {
+  return find_if<NotifyPayload>(payloads, [](const NotifyPayload& notify) { return is_error(notify.type); });
+}
+
+}  // namespace espgate::ike

@@ -1,0 +1,313 @@
+// One IKE SA: its keys, its message windows, and the exchanges on it. Each exchange has its own file; what
+// they share (sequence, retransmission, protection) is in sa.cpp.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control/ike/core.hpp"
+#include "control/ike/keys.hpp"
+#include "control/ike/message.hpp"
+#include "control/ike/proposal_choice.hpp"
+#include "control/ike/selectors.hpp"
+#include "control/ike/timers.hpp"
+
+namespace espgate::ike {
+
+using Payloads = std::vector<Payload>;
+
+class IkeSa {
+ public:
+  enum class State : std::uint8_t {
+    init_sent,
+    init_answered,
+    auth_sent,
+    established,
+    rekeyed,   // a successor has its children; waits for its delete
+    deleting,  // our delete is under way, the children are gone
+    gone,      // remembered only to answer retransmitted requests
+  };
+  enum class Role : std::uint8_t { initiator, responder };
+
+  IkeSa(Core& core, Role role, std::uint64_t our_spi, const Endpoint& local, const Endpoint& remote);
+  ~IkeSa();
+  IkeSa(const IkeSa&) = delete;
+  IkeSa& operator=(const IkeSa&) = delete;
+
+  // IKE_SA_INIT (exchange_init.cpp)
+  void begin(TunnelId tunnel);
+  void init_response(const Header& header, Bytes datagram);
+  struct InitRequest {
+    const Header& header;
+    Bytes datagram;
+    const Payloads& payloads;
+    std::string key;  // of Core::init_requests
+  };
+  void answer_init(const InitRequest& request, const IkeChoice& choice, std::vector<TunnelId> candidates);
+  void init_again();  // the request came again: so does the answer
+
+  // Everything after it. Checks who, what and in which order before anything changes.
+  void received(const Header& header, Bytes datagram, const Endpoint& local, const Endpoint& remote);
+  void unprotected_hint();  // somebody says that the peer does not know this SA: ask the peer
+
+  // What the daemon asks for.
+  void create_child();
+  void rekey_child(ChildSa& child);
+  void rekey_ike();
+  void delete_child(ChildSa& child, const Reason& reason);  // out of the dataplane now, the peer is told
+  void delete_ike(const Reason& reason);                    // likewise, all
+  void delete_ike_once();                                   // shutdown: one message, no waiting
+  void close(const Reason& reason);                         // without telling the peer
+  void abandon();                                           // an attempt, without a word
+
+  [[nodiscard]] std::uint64_t our_spi() const {
+    return role_ == Role::initiator ? spi_initiator_ : spi_responder_;
+  }
+  [[nodiscard]] std::uint64_t peer_spi() const {
+    return role_ == Role::initiator ? spi_responder_ : spi_initiator_;
+  }
+  [[nodiscard]] std::uint64_t spi_initiator() const { return spi_initiator_; }
+  [[nodiscard]] Role role() const { return role_; }
+  [[nodiscard]] State state() const { return state_; }
+  [[nodiscard]] bool is_attempt() const { return state_ == State::init_sent || state_ == State::auth_sent; }
+  [[nodiscard]] bool child_under_way() const;
+  [[nodiscard]] Time established_at() const { return established_; }
+  [[nodiscard]] std::optional<TunnelId> tunnel() const { return tunnel_; }
+  [[nodiscard]] IkeInfo info() const;
+
+  std::vector<ChildSa*> children;  // kept by Core
+
+ private:
+  friend class Core;
+
+  // One thing to do in an exchange of ours. The window is one: they wait in line.
+  struct Task {
+    enum class Kind : std::uint8_t {
+      init,
+      auth,
+      dpd,
+      notify,
+      create_child,
+      rekey_child,
+      delete_child,
+      rekey_ike,
+      delete_ike
+    };
+    Kind kind{};
+    std::uint32_t spi{0};  // inbound SPI of the child concerned
+    NotifyType notify{};
+    crypto::DhGroup group{};  // the group that the peer asked for; none: ours
+    unsigned attempts{0};     // INVALID_KE_PAYLOAD answers so far
+  };
+  struct Request {
+    Task task;
+    Exchange exchange{};
+    std::uint32_t id{0};
+    std::vector<ByteVector> datagrams;
+    unsigned sent{0};
+    Time first_sent{};
+  };
+  // What we offered in a CREATE_CHILD_SA request under way (a child's, or in IKE_AUTH).
+  struct ChildOffer {
+    SaPayload offer;
+    std::uint32_t spi{0};
+    std::uint32_t replaces{0};
+    ByteVector nonce;
+    std::unique_ptr<crypto::DhKey> dh;
+    Selectors local, remote;
+    ByteVector rival_nonce;  // the lower nonce of the peer's rekey of the same child; empty: none
+    std::uint32_t rival_spi{0};
+  };
+  struct IkeOffer {
+    SaPayload offer;
+    std::uint64_t spi{0};
+    ByteVector nonce;
+    std::unique_ptr<crypto::DhKey> dh;
+    ByteVector rival_nonce;
+    std::uint64_t rival_spi{0};  // our SPI of the IKE SA that the peer's rekey made
+  };
+
+  // sa.cpp
+  [[nodiscard]] const conf::Tunnel& config() const { return *core_.tunnel(*tunnel_).config; }
+  [[nodiscard]] Header header(Exchange exchange, bool response, std::uint32_t id) const;
+  void set_keys(const IkeAlgorithms& algorithms, IkeKeys keys);
+  void enqueue(Task task);
+  void next_task();
+  bool begin_task(const Task& task);
+  void send_request(const Task& task, Exchange exchange, const Payloads& payloads);
+  void transmit(std::vector<ByteVector> datagrams, const Task& task, Exchange exchange, std::uint32_t id);
+  void arm_retransmission();
+  void retransmit();
+  void give_up();
+  void finish_request();
+  void received_request(const Header& header, Bytes datagram, const Endpoint& local, const Endpoint& remote);
+  void repeated_request(const Header& header, Bytes datagram, const Endpoint& local, const Endpoint& remote);
+  void received_response(const Header& header, Bytes datagram);
+  [[nodiscard]] std::optional<Result<Payloads>> open(const Header& header, Bytes datagram,
+                                                     Reassembly& reassembly);
+  void handle_request(const Header& header, const Result<Payloads>& content, const Endpoint& local,
+                      const Endpoint& remote);
+  [[nodiscard]] Payloads dispatch_request(const Header& header, const Payloads& payloads);
+  void dispatch_response(const Request& request, const Payloads& payloads);
+  void malformed_response(const Request& request, const Refusal& refusal);
+  void respond(const Header& request, const Payloads& payloads, const Endpoint& local,
+               const Endpoint& remote);
+  void send_response(const Endpoint& local, const Endpoint& remote);
+  void follow(const Endpoint& local, const Endpoint& remote);
+  void linger();
+  void abandon_offers();
+  void after_answer();
+  [[nodiscard]] std::size_t datagram_limit() const {
+    return peer_fragments_ ? core_.settings.fragment_size : 0;
+  }
+  void log(const std::string& line) const { core_.log(tunnel_, line); }
+  [[nodiscard]] std::string peer() const;  // "192.0.2.2:500", for the log
+
+  // exchange_init.cpp
+  void send_init();
+  void init_error(const NotifyPayload& error);
+  void init_refused(Reason reason);
+  void retry_group(const NotifyPayload& notify);
+  void init_accept(const Header& header, Bytes datagram, const Payloads& payloads);
+  void note_extensions(const Payloads& payloads, const Header& header);
+
+  // exchange_auth.cpp
+  void send_auth();
+  void auth_response(const Payloads& payloads);
+  void auth_first_child(const Payloads& payloads);
+  void attempt_over(const Reason& reason);
+  [[nodiscard]] Payloads answer_auth(const Payloads& payloads);
+  [[nodiscard]] Payloads refuse_auth(const Reason& reason);
+  [[nodiscard]] std::optional<TunnelId> match_tunnel(const IdPayload& peer, const IdPayload* us);
+  [[nodiscard]] Payloads identity_refusal(const IdPayload& peer, const IdPayload* us);
+  [[nodiscard]] std::optional<Reason> check_peer_auth(const AuthPayload* auth, const IdPayload& id) const;
+  [[nodiscard]] AuthPayload make_auth(const IdPayload& id) const;
+  void become_established();
+  void drop_older();  // INITIAL_CONTACT
+  [[nodiscard]] bool first_contact() const;
+
+  // duplicates.cpp
+  void settle(ChildSa& first);
+  [[nodiscard]] bool yields_to(const IkeSa& other) const;
+  void close_if_redundant(std::uint64_t survivor_spi);
+
+  // exchange_child.cpp
+  struct ChildAnswer {
+    Payloads payloads;
+    ChildSa* child{nullptr};
+    std::optional<Reason> refused;
+  };
+  struct ChildRequest {
+    const SaPayload* sa;
+    const TsPayload* tsi;
+    const TsPayload* tsr;
+    NoncePair nonces;
+    const KePayload* ke;  // CREATE_CHILD_SA
+    bool with_groups;
+  };
+  struct ChildTerms {
+    crypto::DhGroup group{};
+    Selectors local, remote;
+    crypto::SecretBytes secret;  // empty without PFS
+    std::unique_ptr<crypto::DhKey> dh;
+  };
+  [[nodiscard]] bool begin_child(const Task& task);
+  void child_response(const Request& request, const Payloads& payloads);
+  void child_error(const Request& request, const NotifyPayload& error);
+  void child_accept(const Payloads& payloads);
+  [[nodiscard]] static Reason refusal(const NotifyPayload& error, const ChildOffer& offer);
+  void child_rejected(std::uint32_t replaces, const Reason& reason);
+  [[nodiscard]] std::variant<ChildSa*, Reason> install_answer(const Payloads& payloads,
+                                                              const NoncePair& nonces,
+                                                              const ChildOffer& offer);
+  void took_over(ChildSa& fresh, ChildOffer& offer, Bytes lower_nonce);
+  [[nodiscard]] ChildInstall make_install(const EspChoice& choice, std::uint32_t inbound_spi, ChildKeys keys,
+                                          bool to_responder_is_outbound) const;
+  [[nodiscard]] ChildSa* child_by_outbound(std::uint32_t spi) const;
+  void retry_rekey(ChildSa& child, std::chrono::milliseconds after);
+
+  // answer_child.cpp
+  [[nodiscard]] static ChildAnswer refused(NotifyType type, Failure failure, std::string line,
+                                           ByteVector data = {});
+  [[nodiscard]] std::variant<ChildTerms, ChildAnswer> agree_on_child(const ChildRequest& request) const;
+  [[nodiscard]] static std::optional<ChildAnswer> exchange_keys(const ChildRequest& request,
+                                                                ChildTerms& terms);
+  [[nodiscard]] ChildAnswer answer_child(const ChildRequest& request, Bytes our_nonce);
+  [[nodiscard]] Payloads answer_create_child(const Payloads& payloads);
+  [[nodiscard]] Payloads answer_child_exchange(const Payloads& payloads, const Bytes& peer_nonce);
+  void begin_sending(ChildSa& child, ChildSa* old, Bytes lower_nonce);
+
+  // exchange_rekey.cpp
+  [[nodiscard]] bool begin_ike_rekey(const Task& task);
+  [[nodiscard]] Payloads answer_ike_rekey(const Payloads& payloads, const SaPayload& offered, Bytes nonce);
+  void ike_rekey_response(const Request& request, const Payloads& payloads);
+  void ike_rekey_error(const Request& request, const NotifyPayload& error, const IkeOffer& offer);
+  IkeSa& successor(Role role, SpiPair spis, const IkeChoice& choice, IkeKeys keys);
+  void hand_over_to(IkeSa& heir);
+  void retry_ike_rekey(std::chrono::milliseconds after);
+  void arm_lifetime();
+
+  // exchange_info.cpp
+  [[nodiscard]] Payloads answer_informational(const Payloads& payloads);
+  void peer_deletes_children(const DeletePayload& request, Payloads& answer);
+  void peer_deletes_ike();
+  void informational_response(const Request& request);
+  void arm_dpd();
+  void check_peer();
+  void temporary_failure();
+  void retire();
+  void begin_delete();
+  [[nodiscard]] Core::Inbound end_of_inbound() const;
+
+  Core& core_;
+  Role role_;
+  std::uint64_t spi_initiator_{0}, spi_responder_{0};
+  Endpoint local_, remote_;
+  State state_;
+  std::optional<TunnelId> tunnel_;
+  std::vector<TunnelId> candidates_;  // responder: who it may be, before IKE_AUTH tells
+  IkeAlgorithms algorithms_;
+  IkeKeys keys_;
+  std::unique_ptr<crypto::IkeCipher> in_, out_;
+  NatFinding nat_;
+  bool peer_fragments_{false};
+  bool counted_half_open_{false};
+  std::string init_key_;
+
+  // IKE_SA_INIT's leftovers, until authenticated.
+  ByteVector nonce_, peer_nonce_;
+  std::unique_ptr<crypto::DhKey> dh_;
+  SaPayload offer_;
+  ByteVector cookie_;
+  ByteVector init_sent_, init_received_;  // the two messages whole: AUTH signs them
+  unsigned init_retries_{0};
+  std::optional<Reason> init_problem_;  // an unauthenticated error: told when nothing better comes
+
+  // Our requests.
+  std::uint32_t next_id_{0};
+  std::optional<Request> request_;
+  std::deque<Task> tasks_;
+  std::unique_ptr<ChildOffer> child_offer_;
+  std::unique_ptr<IkeOffer> ike_offer_;
+  Timer retransmission_;
+  Reassembly responses_;
+
+  // The peer's requests.
+  std::uint32_t expected_id_{0};
+  std::vector<ByteVector> last_response_;
+  std::optional<std::uint32_t> responded_id_;
+  Reassembly requests_;
+  std::optional<Reason> end_after_answer_;
+  std::optional<std::uint64_t> wake_after_answer_;
+
+  Timer life_;  // half-open or lingering: the end
+  Timer rekey_, expire_, dpd_, redundant_;
+  Time created_, established_{}, rekey_at_{}, expires_at_{};
+  Time last_heard_{};
+  std::optional<Time> temporary_since_;
+};
+
+}  // namespace espgate::ike

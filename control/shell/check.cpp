@@ -1,0 +1,57 @@
+#include "control/shell/check.hpp"
+
+#include <fmt/format.h>
+
+#include "conf/load.hpp"
+
+namespace espgate::control {
+
+namespace {
+
+std::string count_of(std::size_t count, std::string_view thing) {
+  return fmt::format("{} {}{}", count, thing, count == 1 ? "" : "s");
+}
+
+std::string addresses_of(const std::vector<IpPrefix>& addresses) {
+  std::string text;
+  for (const IpPrefix& address : addresses) text += fmt::format(" {}", to_string(address));
+  return text.empty() ? " no address" : text;
+}
+
+}  // namespace
+
+std::string summary(const conf::Configuration& configuration) {
+  std::string text = fmt::format(
+      "gateway {}: {}, {}, {}, {}, {}\n", configuration.name, count_of(configuration.ports.size(), "port"),
+      count_of(configuration.dataplane.workers.size(), "worker"),
+      count_of(configuration.tunnels.size(), "tunnel"), count_of(configuration.groups.size(), "group"),
+      count_of(configuration.routes.size(), "route"));
+  for (const conf::Port& port : configuration.ports)
+    text += fmt::format("  port {}: {}, mtu {},{}\n", port.name, port.device, port.mtu,
+                        addresses_of(port.addresses));
+  for (const conf::Tunnel& tunnel : configuration.tunnels)
+    text += fmt::format("  tunnel {}: {} ({}) > {} ({}), interface {},{}\n", tunnel.name,
+                        to_string(tunnel.local), tunnel.local_id.text, to_string(tunnel.remote),
+                        tunnel.remote_id.text, tunnel.interface, addresses_of(tunnel.addresses));
+  for (const conf::Group& group : configuration.groups) {
+    text += fmt::format("  group {}:", group.name);
+    for (const std::string& member : group.tunnels) text += fmt::format(" {}", member);
+    text += "\n";
+  }
+  return text;
+}
+
+int check_file(const std::string& path) {
+  try {
+    const conf::Configuration configuration = conf::load_file(path);
+    for (unsigned index = 0; index < configuration.ports.size(); ++index)
+      static_cast<void>(conf::device_args(configuration.ports[index], index));
+    fmt::print("{}: no errors\n{}", path, summary(configuration));
+    return 0;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return 1;
+  }
+}
+
+}  // namespace espgate::control

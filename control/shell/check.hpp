@@ -1,0 +1,15 @@
+// `espgate check FILE.yaml`: what the gateway would make of a configuration, without starting anything.
+#pragma once
+
+#include <string>
+
+#include "conf/schema.hpp"
+
+namespace espgate::control {
+
+// Prints a summary to standard output, or the errors to standard error. The exit status: 0 or 1.
+int check_file(const std::string& path);
+
+[[nodiscard]] std::string summary(const conf::Configuration& configuration);
+
+}  // namespace espgate::control

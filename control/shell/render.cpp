@@ -1,0 +1,261 @@
+#include "control/shell/render.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "control/shell/text.hpp"
+
+namespace espgate::control {
+
+namespace {
+
+std::string text_of(const json& row, const char* key) { return row.value(key, std::string()); }
+std::uint64_t count_of(const json& row, const char* key) { return row.value(key, std::uint64_t{0}); }
+std::string number_of(const json& row, const char* key) { return short_number(count_of(row, key)); }
+
+std::string time_of(const json& row, const char* key) {
+  if (!row.contains(key)) return "-";
+  return short_duration(std::chrono::seconds(row.at(key).get<std::int64_t>()));
+}
+
+std::string joined(const json& list) {
+  std::string text;
+  for (const json& item : list) text += (text.empty() ? "" : ", ") + item.get<std::string>();
+  return text;
+}
+
+std::string tunnel_notes(const json& row) {
+  std::string text = wrapped(fmt::format("{} > {}", text_of(row, "local"), text_of(row, "remote")), 4);
+  if (row.value("adopted", false))
+    text += wrapped("carried by SAs of a former control process until new ones are negotiated", 4);
+  const std::string error = text_of(row, "last_error");
+  if (!error.empty())
+    text += wrapped(fmt::format("last error ({} ago): {}", time_of(row, "last_error_seconds_ago"), error), 4);
+  if (row.contains("retry_in_seconds"))
+    text += wrapped(fmt::format("attempts: {}, the next in {}", count_of(row, "attempts"),
+                                time_of(row, "retry_in_seconds")),
+                    4);
+  return text;
+}
+
+}  // namespace
+
+std::string render_tunnels(const json& data) {
+  if (data.empty()) return "no tunnels are configured\n";
+  std::string text =
+      line(fmt::format("{} {} {} {} {} {}", left("TUNNEL", 24), left("STATE", 10), left("INTERFACE", 16),
+                       left("SINCE", 8), right("RX PKTS", 8), right("TX PKTS", 8)));
+  for (const json& row : data) {
+    text +=
+        line(fmt::format("{} {} {} {} {} {}", left(text_of(row, "name"), 24), left(text_of(row, "state"), 10),
+                         left(text_of(row, "interface"), 16), left(time_of(row, "since_seconds"), 8),
+                         right(number_of(row, "rx_packets"), 8), right(number_of(row, "tx_packets"), 8)));
+    text += tunnel_notes(row);
+  }
+  return text;
+}
+
+std::string render_ike_sa(const json& data) {
+  if (data.empty()) return "no IKE SAs\n";
+  std::string text =
+      line(fmt::format("{} {} {} {} {} {}", left("TUNNEL", 24), left("STATE", 12), left("ROLE", 10),
+                       left("AGE", 8), left("REKEY IN", 9), right("CHILDREN", 8)));
+  for (const json& row : data) {
+    const std::string tunnel = text_of(row, "tunnel");
+    text +=
+        line(fmt::format("{} {} {} {} {} {}", left(tunnel.empty() ? "(not known yet)" : tunnel, 24),
+                         left(text_of(row, "state"), 12), left(text_of(row, "role"), 10),
+                         left(time_of(row, "established_seconds"), 8),
+                         left(time_of(row, "rekey_in_seconds"), 9), right(number_of(row, "children"), 8)));
+    text += wrapped(fmt::format("{} [{}] > {} [{}]", text_of(row, "local"), text_of(row, "local_id"),
+                                text_of(row, "remote"), text_of(row, "remote_id")),
+                    4);
+    text += wrapped(
+        fmt::format("SPIs {} {}  {}{}{}", text_of(row, "initiator_spi"), text_of(row, "responder_spi"),
+                    text_of(row, "algorithms"), row.value("nat_local", false) ? ", NAT here" : "",
+                    row.value("nat_remote", false) ? ", NAT at the peer" : ""),
+        4);
+  }
+  return text;
+}
+
+namespace {
+
+std::string child_notes(const json& row) {
+  std::string text = wrapped(fmt::format("in   {} packets, {} bytes, sequence {}; replayed {}, bad ICV {}",
+                                         number_of(row, "inbound_packets"), number_of(row, "inbound_bytes"),
+                                         count_of(row, "inbound_sequence"), number_of(row, "replayed"),
+                                         number_of(row, "integrity_failed")),
+                             4);
+  text += wrapped(fmt::format("out  {} packets, {} bytes, sequence {}", number_of(row, "outbound_packets"),
+                              number_of(row, "outbound_bytes"), count_of(row, "outbound_sequence")),
+                  4);
+  text += wrapped(fmt::format("{} > {}, {}", text_of(row, "local"), text_of(row, "remote"),
+                              row.value("udp_encapsulation", false) ? "in UDP" : "raw ESP"),
+                  4);
+  if (row.value("adopted", false))
+    text += wrapped("of a former control process; until a new one is negotiated", 4);
+  if (row.contains("local_selectors"))
+    text += wrapped(fmt::format("selectors {} > {}", joined(row.at("local_selectors")),
+                                joined(row.at("remote_selectors"))),
+                    4);
+  return text;
+}
+
+std::string spi_or_dash(const json& row, const char* spi, const char* installed) {
+  return row.value(installed, false) ? text_of(row, spi) : "-";
+}
+
+}  // namespace
+
+std::string render_ipsec_sa(const json& data) {
+  if (data.empty()) return "no child SAs\n";
+  std::string text =
+      line(fmt::format("{} {} {} {} {} {} {}", left("TUNNEL", 19), left("SPI IN", 8), left("SPI OUT", 8),
+                       left("SUITE", 14), left("AGE", 7), left("REKEY IN", 8), left("EXPIRES", 8)));
+  for (const json& row : data) {
+    text += line(fmt::format("{} {} {} {} {} {} {}", left(text_of(row, "tunnel"), 19),
+                             left(spi_or_dash(row, "inbound_spi", "inbound_installed"), 8),
+                             left(spi_or_dash(row, "outbound_spi", "outbound_installed"), 8),
+                             left(text_of(row, "suite"), 14), left(time_of(row, "age_seconds"), 7),
+                             left(time_of(row, "rekey_in_seconds"), 8),
+                             left(time_of(row, "expires_in_seconds"), 8)));
+    text += child_notes(row);
+  }
+  return text;
+}
+
+std::string render_interfaces(const json& data) {
+  std::string text = line(fmt::format("{} {} {} {} {}", left("INTERFACE", 24), left("KIND", 7),
+                                      left("STATE", 8), right("MTU", 5), "MAC"));
+  for (const json& row : data) {
+    const std::string mtu = row.contains("mtu") ? std::to_string(count_of(row, "mtu")) : "auto";
+    text += line(fmt::format("{} {} {} {} {}", left(text_of(row, "name"), 24), left(text_of(row, "kind"), 7),
+                             left(text_of(row, "state"), 8), right(mtu, 5), text_of(row, "mac")));
+    if (!row.at("addresses").empty()) text += wrapped(joined(row.at("addresses")), 4);
+    text += wrapped(
+        fmt::format("rx {} packets, {} bytes{}", number_of(row, "rx_packets"), number_of(row, "rx_bytes"),
+                    row.contains("missed") ? ", missed " + number_of(row, "missed") : ""),
+        4);
+    text += wrapped(
+        fmt::format("tx {} packets, {} bytes", number_of(row, "tx_packets"), number_of(row, "tx_bytes")), 4);
+  }
+  return text;
+}
+
+std::string render_routes(const json& data) {
+  if (data.empty()) return "no routes\n";
+  std::string text = line(fmt::format("{} {} {}", left("DESTINATION", 43), left("KIND", 9), "TO"));
+  for (const json& row : data) {
+    text += line(fmt::format("{} {} {}", left(text_of(row, "destination"), 43), left(text_of(row, "kind"), 9),
+                             left(text_of(row, "target"), 26)));
+    if (const std::string refused = text_of(row, "refused"); !refused.empty())
+      text += wrapped("refused by the dataplane: " + refused, 4);
+  }
+  return text;
+}
+
+std::string render_groups(const json& data) {
+  if (data.empty()) return "no tunnel groups are configured\n";
+  std::string text = line(fmt::format("{} {}", left("GROUP", 32), "MEMBERS UP"));
+  for (const json& row : data) {
+    text += line(fmt::format("{} {} of {}", left(text_of(row, "name"), 32), count_of(row, "members_up"),
+                             row.at("members").size()));
+    for (const json& member : row.at("members"))
+      text += line(fmt::format("    {} {}", left(text_of(member, "name"), 32), text_of(member, "state")));
+  }
+  return text;
+}
+
+// The help stands beside the count, broken into lines of its own column.
+std::string render_drops(const json& data) {
+  constexpr std::size_t kBefore = 22 + 1 + 8 + 2;
+  if (data.empty()) return "no packet was dropped\n";
+  std::string text = line(fmt::format("{} {}  {}", left("REASON", 22), right("PACKETS", 8), "MEANING"));
+  for (const json& row : data) {
+    std::string help = wrapped(text_of(row, "help"), kBefore);
+    help.replace(0, kBefore,
+                 fmt::format("{} {}  ", left(text_of(row, "name"), 22), right(number_of(row, "count"), 8)));
+    text += help;
+  }
+  return text;
+}
+
+std::string render_log(const json& data) {
+  std::string text;
+  for (const json& entry : data.at("lines")) {
+    const std::string folded = wrapped(entry.get<std::string>(), 4);
+    text += folded.size() > 4 ? folded.substr(4) : folded;
+  }
+  return text.empty() ? "no such lines\n" : text;
+}
+
+std::string render_version(const json& data) {
+  std::string text =
+      wrapped(fmt::format("espgate {} on {}", text_of(data, "version"), text_of(data, "name")), 0);
+  if (!data.value("dataplane_attached", false))
+    return text + wrapped("the dataplane is not attached: " + text_of(data, "dataplane_away"), 0);
+  text += wrapped(
+      fmt::format("dataplane attached, heard of {} ms ago, {} events lost",
+                  data.at("dataplane_heartbeat_ms").get<std::int64_t>(), number_of(data, "lost_events")),
+      0);
+  std::size_t index = 0;
+  for (const json& row : data.at("workers"))
+    text += wrapped(
+        fmt::format("worker {}: {} poll rounds, {} of them found packets, {} packets handed off", index++,
+                    number_of(row, "loops"), number_of(row, "busy_loops"), number_of(row, "handed_off")),
+        0);
+  return text;
+}
+
+namespace {
+
+std::string traffic_table(const char* packets, const char* bits, const json& rows) {
+  std::string text =
+      line(fmt::format("{} {} {} {} {} {}", left("INTERFACE", 24), left("STATE", 8),
+                       right(fmt::format("RX {}", packets), 10), right(fmt::format("RX {}", bits), 10),
+                       right(fmt::format("TX {}", packets), 10), right(fmt::format("TX {}", bits), 10)));
+  for (const json& row : rows)
+    text +=
+        line(fmt::format("{} {} {} {} {} {}", left(text_of(row, "name"), 24), left(text_of(row, "state"), 8),
+                         right(number_of(row, "rx_packets"), 10), right(number_of(row, "rx_bytes"), 10),
+                         right(number_of(row, "tx_packets"), 10), right(number_of(row, "tx_bytes"), 10)));
+  return text;
+}
+
+std::uint64_t rate(const json& before, const json& after, const char* key, double seconds, unsigned times) {
+  const std::uint64_t first = count_of(before, key);
+  const std::uint64_t last = count_of(after, key);
+  if (last < first || seconds <= 0) return 0;  // the dataplane was restarted in between
+  return static_cast<std::uint64_t>(static_cast<double>(last - first) * times / seconds);
+}
+
+}  // namespace
+
+std::string render_totals(const json& data) {
+  return traffic_table("PKTS", "BYTES", data.at("interfaces")) + line("dropped " + number_of(data, "drops"));
+}
+
+std::string render_rates(const json& before, const json& after) {
+  const auto nanoseconds = after.at("time_ns").get<std::int64_t>() - before.at("time_ns").get<std::int64_t>();
+  const double seconds = static_cast<double>(nanoseconds) / 1e9;
+  json rows = json::array();
+  const json& old_rows = before.at("interfaces");
+  for (std::size_t index = 0; index < after.at("interfaces").size() && index < old_rows.size(); ++index) {
+    const json& row = after.at("interfaces")[index];
+    const json& old_row = old_rows[index];
+    rows.push_back({{"name", row.at("name")},
+                    {"state", row.at("state")},
+                    {"rx_packets", rate(old_row, row, "rx_packets", seconds, 1)},
+                    {"rx_bytes", rate(old_row, row, "rx_bytes", seconds, 8)},
+                    {"tx_packets", rate(old_row, row, "tx_packets", seconds, 1)},
+                    {"tx_bytes", rate(old_row, row, "tx_bytes", seconds, 8)}});
+  }
+  return traffic_table("pkt/s", "bit/s", rows) +
+         line(fmt::format("dropped {}/s", short_number(rate(before, after, "drops", seconds, 1))));
+}
+
+std::string render_done(const json& data) { return wrapped(text_of(data, "done"), 0); }
+
+}  // namespace espgate::control

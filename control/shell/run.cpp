@@ -1,0 +1,227 @@
+#include "control/shell/run.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <stdexcept>
+#include <vector>
+
+#include "channel/region.hpp"
+#include "conf/load.hpp"
+
+namespace espgate::control {
+
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+namespace fs = std::filesystem;
+
+constexpr std::chrono::milliseconds kFirstRestart = 200ms;
+constexpr std::chrono::milliseconds kLongestRestart = 10s;
+constexpr std::chrono::seconds kStable = 30s;    // alive for so long: the next restart is quick again
+constexpr std::chrono::seconds kStopLimit = 6s;  // then SIGKILL
+
+void say(const std::string& text) { fmt::print(stderr, "espgate: {}\n", text); }
+
+// Beside this executable, in the build tree's folders, or in PATH.
+std::string find_program(const std::string& name) {
+  std::error_code ignored;
+  const fs::path here = fs::read_symlink("/proc/self/exe", ignored).parent_path();
+  for (const fs::path& folder : {here, here / "../dataplane", here / "../control"})
+    if (::access((folder / name).c_str(), X_OK) == 0) return folder / name;
+  return name;
+}
+
+channel::Fd lock_directory(const std::string& directory) {
+  const std::string path = directory + "/lock";
+  channel::Fd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock) throw std::runtime_error(fmt::format("can't make {}: {}", path, std::strerror(errno)));
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
+    throw std::runtime_error(fmt::format("another `espgate run` uses {}", directory));
+  return lock;
+}
+
+sigset_t handled_signals() {
+  sigset_t set;
+  ::sigemptyset(&set);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) ::sigaddset(&set, number);
+  return set;
+}
+
+// A child process. In a process group of its own, so that Ctrl-C reaches us alone and we stop the two in
+// order.
+class Child {
+ public:
+  explicit Child(std::string name) : name_(std::move(name)), path_(find_program(name_)) {}
+
+  void start(const std::vector<std::string>& arguments);
+  void signal(int number) const {
+    if (pid_ > 0) ::kill(pid_, number);
+  }
+  [[nodiscard]] bool running() const noexcept { return pid_ > 0; }
+  [[nodiscard]] Clock::duration age() const { return Clock::now() - started_; }
+  // Words when it ended since the last call.
+  std::optional<std::string> ended();
+
+ private:
+  [[noreturn]] void become(const std::vector<std::string>& arguments, pid_t parent) const;
+
+  std::string name_;
+  std::string path_;
+  pid_t pid_{-1};
+  Clock::time_point started_{};
+};
+
+void Child::start(const std::vector<std::string>& arguments) {
+  const pid_t parent = ::getpid();
+  const pid_t pid = ::fork();
+  if (pid < 0) throw std::runtime_error(fmt::format("can't start {}: {}", name_, std::strerror(errno)));
+  if (pid == 0) become(arguments, parent);
+  pid_ = pid;
+  started_ = Clock::now();
+}
+
+void Child::become(const std::vector<std::string>& arguments, pid_t parent) const {
+  ::setpgid(0, 0);
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (::getppid() != parent) ::_exit(1);  // it died before prctl
+  const sigset_t handled = handled_signals();
+  ::sigprocmask(SIG_UNBLOCK, &handled, nullptr);
+  const int nothing = ::open("/dev/null", O_RDONLY);
+  if (nothing >= 0) ::dup2(nothing, STDIN_FILENO);
+  std::vector<char*> words{const_cast<char*>(name_.c_str())};
+  for (const std::string& argument : arguments) words.push_back(const_cast<char*>(argument.c_str()));
+  words.push_back(nullptr);
+  ::execvp(path_.c_str(), words.data());
+  say(fmt::format("can't start {}: {}", path_, std::strerror(errno)));
+  ::_exit(127);
+}
+
+std::optional<std::string> Child::ended() {
+  int status = 0;
+  if (pid_ <= 0 || ::waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
+  pid_ = -1;
+  if (WIFSIGNALED(status)) return fmt::format("{} was killed by signal {}", name_, WTERMSIG(status));
+  return fmt::format("{} ended with status {}", name_, WEXITSTATUS(status));
+}
+
+class Supervisor {
+ public:
+  Supervisor(const std::string& file, const std::string& runtime)
+      : arguments_{"--config", file, "--runtime", runtime}, handled_(handled_signals()) {
+    ::sigprocmask(SIG_BLOCK, &handled_, nullptr);
+  }
+
+  int run() {
+    dataplane_.start(arguments_);
+    control_.start(arguments_);
+    while (!asked_to_stop_ && dataplane_ok_) {
+      wait_signal(next_wait());
+      reap();
+      if (restart_at_ && Clock::now() >= *restart_at_) restart_control();
+    }
+    restart_at_.reset();
+    stop(control_);
+    stop(dataplane_);
+    return dataplane_ok_ ? 0 : 1;
+  }
+
+ private:
+  [[nodiscard]] std::chrono::milliseconds next_wait() const {
+    if (!restart_at_) return 1h;
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(*restart_at_ - Clock::now());
+    return std::max(left + 1ms, std::chrono::milliseconds(0));
+  }
+
+  void wait_signal(std::chrono::milliseconds limit) {
+    const timespec timeout{static_cast<time_t>(limit.count() / 1000),
+                           static_cast<long>(limit.count() % 1000 * 1'000'000)};
+    const int number = ::sigtimedwait(&handled_, nullptr, &timeout);
+    if (number == SIGINT || number == SIGTERM || number == SIGHUP) asked_to_stop_ = true;
+  }
+
+  void reap() {
+    if (const auto words = dataplane_.ended()) {
+      dataplane_ok_ = false;
+      say(*words + "; stopping");
+    }
+    if (const auto words = control_.ended(); words && !asked_to_stop_ && dataplane_ok_) {
+      restart_wait_ = control_.age() > kStable ? kFirstRestart : std::min(restart_wait_ * 2, kLongestRestart);
+      restart_at_ = Clock::now() + restart_wait_;
+      say(fmt::format("{}; the tunnels' SAs go on, starting it again in {} ms", *words,
+                      restart_wait_.count()));
+    }
+  }
+
+  void restart_control() {
+    restart_at_.reset();
+    control_.start(arguments_);
+  }
+
+  void stop(Child& child) {
+    child.signal(SIGTERM);
+    const Clock::time_point limit = Clock::now() + kStopLimit;
+    while (child.running() && Clock::now() < limit) {
+      wait_signal(100ms);
+      note_end(child);
+    }
+    if (!child.running()) return;
+    child.signal(SIGKILL);
+    while (child.running()) {
+      wait_signal(100ms);
+      note_end(child);
+    }
+  }
+
+  static void note_end(Child& child) {
+    if (const auto words = child.ended(); words && !words->ends_with("status 0")) say(*words);
+  }
+
+  std::vector<std::string> arguments_;
+  sigset_t handled_;
+  Child dataplane_{"espgate-dataplane"};
+  Child control_{"espgate-control"};
+  std::chrono::milliseconds restart_wait_{kFirstRestart / 2};
+  std::optional<Clock::time_point> restart_at_;
+  bool asked_to_stop_{false};
+  bool dataplane_ok_{true};
+};
+
+void make_directory(const std::string& path) {
+  const fs::path directory(path);
+  if (directory.has_parent_path()) fs::create_directories(directory.parent_path());
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+    throw std::runtime_error(fmt::format("can't make the directory {}: {}", path, std::strerror(errno)));
+}
+
+}  // namespace
+
+int run_gateway(const std::string& file, std::string runtime) {
+  try {
+    if (runtime.empty())
+      runtime = conf::load_file(file).runtime_directory;
+    else
+      static_cast<void>(conf::load_file(file));
+    make_directory(runtime);
+    const channel::Fd lock = lock_directory(runtime);
+    return Supervisor(file, runtime).run();
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return 1;
+  }
+}
+
+}  // namespace espgate::control

@@ -1,0 +1,174 @@
+// What an authenticated peer may say that is odd, wrong or senseless (RFC 7296 sections 2.5, 2.21, 2.25).
+#include <catch2/catch.hpp>
+
+#include "scripted_peer.hpp"
+
+namespace espgate::test {
+namespace {
+
+using ike::Exchange;
+using ike::NotifyType;
+using ike::Protocol;
+
+bool answers(const std::optional<Payloads>& answer, NotifyType type) {
+  return answer && ike::find_notify(*answer, type) != nullptr;
+}
+
+Payloads child_request(ScriptedPeer& peer, std::uint32_t spi, std::optional<std::uint32_t> rekeys) {
+  Payloads out = peer.auth_payloads();
+  out.erase(out.begin(), out.begin() + 3);  // the selectors stay
+  if (rekeys) {
+    const ByteVector data{std::uint8_t(*rekeys >> 24), std::uint8_t(*rekeys >> 16),
+                          std::uint8_t(*rekeys >> 8), std::uint8_t(*rekeys)};
+    out.insert(out.begin(), ike::NotifyPayload{Protocol::esp, data, NotifyType::rekey_sa, {}});
+  }
+  out.emplace_back(ike::NoncePayload{ByteVector(32, 9)});
+  out.emplace_back(ike::offer_esp(east_tunnel().esp_proposals, spi, true));
+  const auto dh = crypto::DhKey::generate(crypto::DhGroup::curve25519);
+  out.emplace_back(ike::KePayload{31, {dh->public_value().begin(), dh->public_value().end()}});
+  return out;
+}
+
+TEST_CASE("a proper scripted peer is accepted") {
+  World world;
+  ScriptedPeer peer(world);
+  peer.init();
+  peer.auth();
+  CHECK(world.west.up);
+  CHECK(peer.ask(Exchange::informational, {})->empty());
+}
+
+TEST_CASE("an unknown critical payload is refused by name; the IKE SA stays") {
+  World world;
+  ScriptedPeer peer(world);
+  peer.init();
+  peer.auth();
+  const auto answer = peer.ask(Exchange::informational, {ike::OpaquePayload{200, true, {1, 2, 3}}});
+  REQUIRE(answers(answer, NotifyType::unsupported_critical_payload));
+  CHECK(ike::find_notify(*answer, NotifyType::unsupported_critical_payload)->data == ByteVector{200});
+  CHECK(world.west.up);
+  CHECK(peer.ask(Exchange::informational, {ike::OpaquePayload{200, false, {1, 2, 3}}})->empty());
+}
+
+TEST_CASE("a peer that wants EAP, or signs, is refused in words") {
+  for (const bool eap : {true, false}) {
+    World world;
+    ScriptedPeer peer(world);
+    peer.init();
+    Payloads payloads = peer.auth_payloads();
+    if (eap) {
+      payloads.erase(payloads.begin() + 1);
+    } else {
+      std::get<ike::AuthPayload>(payloads[1]).method = 14;
+    }
+    CHECK(answers(peer.ask(Exchange::ike_auth, payloads), NotifyType::authentication_failed));
+    CHECK(world.west.said(eap ? "by EAP" : "by method 14"));
+    CHECK(!world.west.up);
+    CHECK(!peer.ask(Exchange::informational, {}));  // there is no IKE SA to talk on
+  }
+}
+
+TEST_CASE("a malformed IKE_AUTH is answered INVALID_SYNTAX and ends the attempt") {
+  World world;
+  ScriptedPeer peer(world);
+  peer.init();
+  CHECK(answers(peer.ask(Exchange::ike_auth, {}), NotifyType::invalid_syntax));
+  CHECK(world.west.failures.size() == 1);
+  CHECK(world.west.ike_sas() == 0);
+}
+
+TEST_CASE("nothing but IKE_AUTH comes before it, and it does not come again") {
+  World world;
+  ScriptedPeer peer(world);
+  peer.init();
+  CHECK(!peer.ask(Exchange::informational, {}));
+  CHECK(!peer.ask(Exchange::create_child_sa, child_request(peer, 0xbbbb, std::nullopt)));
+  peer.auth();
+  CHECK(!peer.ask(Exchange::ike_auth, peer.auth_payloads()));
+  CHECK(world.west.up);
+}
+
+TEST_CASE("rekeys of what does not exist, deletes of what does not exist") {
+  World world;
+  ScriptedPeer peer(world);
+  peer.init();
+  peer.auth();
+  CHECK(answers(peer.ask(Exchange::create_child_sa, child_request(peer, 0xbbbb, 0xdddd)),
+                NotifyType::child_sa_not_found));
+  CHECK(peer.ask(Exchange::informational, {ike::DeletePayload{Protocol::esp, {0xdddd, 0xeeee}}})->empty());
+  CHECK(answers(peer.ask(Exchange::create_child_sa, {}), NotifyType::invalid_syntax));
+  CHECK(world.west.up);
+
+  SECTION("a rekey that exists; then the old one is being replaced and can't be rekeyed again") {
+    const auto answer = peer.ask(Exchange::create_child_sa, child_request(peer, 0xbbbb, 0xaaaa));
+    REQUIRE(answer.has_value());
+    CHECK(ike::find<ike::SaPayload>(*answer) != nullptr);
+    CHECK(world.west.sending.at(0) == 0xaaaa);  // until the peer surely has the answer
+    CHECK(answers(peer.ask(Exchange::create_child_sa, child_request(peer, 0xcccc, 0xaaaa)),
+                  NotifyType::temporary_failure));
+    CHECK(world.west.sending.at(0) == 0xbbbb);
+    const auto deleted = peer.ask(Exchange::informational, {ike::DeletePayload{Protocol::esp, {0xaaaa}}});
+    CHECK(ike::find<ike::DeletePayload>(*deleted)->spis.size() == 1);
+    CHECK(world.west.outbound.size() == 1);
+  }
+  SECTION("the only child deleted: the tunnel is down, the IKE SA is not") {
+    (void)peer.ask(Exchange::informational, {ike::DeletePayload{Protocol::esp, {0xaaaa}}});
+    CHECK(!world.west.up);
+    CHECK(world.west.said("the peer deleted the child SA"));
+    CHECK(world.west.ike_sas() == 1);
+  }
+  SECTION("a peer that never deletes the old one: we send on the new after a while") {
+    (void)peer.ask(Exchange::create_child_sa, child_request(peer, 0xbbbb, 0xaaaa));
+    world.run(milliseconds(29000), [&] { return world.west.sending.at(0) == 0xbbbb; });
+    CHECK(world.west.sending.at(0) == 0xaaaa);
+  }
+}
+
+TEST_CASE("children without end are refused") {
+  World world;
+  ScriptedPeer peer(world);
+  peer.init();
+  peer.auth();
+  bool refused = false;
+  for (std::uint32_t i = 0; i < 30 && !refused; ++i)
+    refused = answers(peer.ask(Exchange::create_child_sa, child_request(peer, 0x10000 + i, std::nullopt)),
+                      NotifyType::no_additional_sas);
+  CHECK(refused);
+  CHECK(world.west.inbound.size() <= 16);
+}
+
+TEST_CASE("an authenticated peer that talks at random harms nobody") {
+  for (unsigned seed = 0; seed < 200 / kStride; ++seed) {
+    World world;
+    ScriptedPeer peer(world);
+    peer.init();
+    std::mt19937 dice(seed);
+    if (seed % 8 != 0) peer.auth();
+    for (int i = 0; i < 60; ++i) {
+      Payloads pool = child_request(peer, 0x10000 + dice() % 4, 0x10000 + dice() % 4);
+      for (const ike::Payload& payload : peer.auth_payloads()) pool.push_back(payload);
+      pool.emplace_back(
+          ike::offer_ike(east_tunnel().ike_proposals, ByteVector(8, std::uint8_t(1 + dice() % 9))));
+      pool.emplace_back(
+          ike::DeletePayload{Protocol::esp, {0x10000 + static_cast<std::uint32_t>(dice() % 4)}});
+      if (dice() % 40 == 0) pool.emplace_back(ike::DeletePayload{Protocol::ike, {}});
+      pool.emplace_back(ike::NotifyPayload{Protocol::none, {}, static_cast<NotifyType>(dice() % 50), {}});
+      std::shuffle(pool.begin(), pool.end(), dice);
+      pool.resize(dice() % (pool.size() + 1));
+      static constexpr Exchange kExchanges[] = {Exchange::create_child_sa, Exchange::informational,
+                                                Exchange::ike_auth};
+      (void)peer.ask(kExchanges[dice() % 3], pool);
+      world.run(milliseconds(dice() % 3000));
+    }
+    INFO("seed " << seed);
+    CHECK(world.complaints == std::vector<std::string>{});
+    world.run(seconds(200));  // the peer is silent: all goes
+    CHECK(world.west.inbound.empty());
+    CHECK(world.west.outbound.empty());
+    CHECK(world.west.reserved.empty());
+    CHECK(world.west.ike_sas() == 0);
+  }
+}
+
+}  // namespace
+}  // namespace espgate::test

@@ -1,0 +1,300 @@
+// What does not come about is told in words, on both sides (RFC 7296 sections 1.2, 2.9, 2.21).
+#include <catch2/catch.hpp>
+
+#include "control/ike/message.hpp"
+#include "world.hpp"
+
+namespace espgate::test {
+namespace {
+
+using crypto::DhGroup;
+using crypto::EspSuite;
+
+struct Pair {
+  conf::Tunnel east = east_tunnel();
+  conf::Tunnel west = west_tunnel();
+};
+
+std::unique_ptr<World> attempt(Pair pair) {
+  std::vector<conf::Tunnel> east, west;
+  east.push_back(std::move(pair.east));
+  west.push_back(std::move(pair.west));
+  auto world = std::make_unique<World>(std::move(east), std::move(west));
+  world->east.initiate();
+  world->run(seconds(10));
+  CHECK(world->complaints == std::vector<std::string>{});
+  CHECK(!world->east.up);
+  CHECK(!world->west.up);
+  CHECK(world->east.inbound.empty());
+  CHECK(world->west.inbound.empty());
+  CHECK(world->east.reserved.empty());
+  CHECK(world->west.reserved.empty());
+  return world;
+}
+
+void check_told(const Gateway& gateway, Failure failure, const std::string& words) {
+  REQUIRE(gateway.failures.size() == 1);
+  CHECK(gateway.failures.front().failure == failure);
+  CHECK(gateway.failures.front().summary == words);
+}
+
+TEST_CASE("a wrong pre-shared key") {
+  Pair pair;
+  pair.east.psk = crypto::SecretBytes(std::string_view("incorrect horse"));
+  const auto world = attempt(std::move(pair));
+  check_told(world->east, Failure::authentication_failed,
+             "the peer refused us (AUTHENTICATION_FAILED): it does not have our pre-shared key for \"east\", "
+             "or is not \"west\"");
+  check_told(world->west, Failure::authentication_failed,
+             "the pre-shared key of \"east\" is not the one that we have for it");
+  world->run(seconds(60));
+  CHECK(world->east.ike_sas() + world->west.ike_sas() == 0);
+  CHECK(!world->west.daemon->next_deadline());
+}
+
+TEST_CASE("no IKE proposal in common") {
+  Pair pair;
+  pair.east.ike_proposals = {ike_gcm(DhGroup::ecp256)};
+  const auto world = attempt(std::move(pair));
+  check_told(world->east, Failure::no_ike_proposal,
+             "the peer has no IKE proposal in common: we offered aes256gcm16-prfsha256-ecp256, it answered "
+             "NO_PROPOSAL_CHOSEN");
+  REQUIRE(!world->west.failures.empty());
+  CHECK(world->west.failures.front().failure == Failure::no_ike_proposal);
+  CHECK(world->west.failures.front().summary ==
+        "no IKE proposal in common: 192.0.2.1 offered aes256gcm16-prfsha256-ecp256; we accept "
+        "aes256gcm16-prfsha256-x25519: no DH group in common: they offer ecp256; we accept x25519");
+}
+
+TEST_CASE("no ESP proposal in common: the IKE SA stays, and a later attempt uses it") {
+  Pair pair;
+  pair.east.esp_proposals = {esp(EspSuite::aes128_cbc_sha1)};
+  const auto world = attempt(std::move(pair));
+  check_told(
+      world->east, Failure::no_esp_proposal,
+      "the peer has no ESP proposal in common: we offered aes128-sha1, it answered NO_PROPOSAL_CHOSEN");
+  REQUIRE(world->west.failures.size() == 1);
+  CHECK(world->west.failures.front().failure == Failure::no_esp_proposal);
+  CHECK(world->west.failures.front().summary.starts_with(
+      "192.0.2.1 offered ESP aes128-sha1; we accept aes256gcm16: "));
+  CHECK(world->east.ike_sas() == 1);
+  CHECK(world->west.ike_sas() == 1);
+  const unsigned before = world->sent;
+  world->east.initiate();
+  world->run(milliseconds(500));
+  CHECK(world->sent == before + 2);
+  CHECK(world->east.failures.size() == 2);
+}
+
+TEST_CASE("traffic selectors that do not overlap") {
+  Pair pair;
+  pair.east.local_selectors = {*parse_prefix("10.1.0.0/16")};
+  pair.east.remote_selectors = {*parse_prefix("10.2.0.0/16")};
+  pair.west.remote_selectors = {*parse_prefix("10.3.0.0/16")};
+  pair.west.local_selectors = {*parse_prefix("10.2.0.0/16")};
+  const auto world = attempt(std::move(pair));
+  check_told(world->east, Failure::ts_unacceptable,
+             "the peer accepts none of our traffic selectors (TS_UNACCEPTABLE): we offered 10.1.0.0/16 === "
+             "10.2.0.0/16");
+  check_told(world->west, Failure::ts_unacceptable,
+             "the traffic selectors do not overlap: 192.0.2.1 offers 10.1.0.0/16 === 10.2.0.0/16; we accept "
+             "10.3.0.0/16 === 10.2.0.0/16");
+  CHECK(world->east.ike_sas() == 1);
+}
+
+TEST_CASE("a peer that is not who it should be") {
+  Pair pair;
+  pair.east.local_id = fqdn("mallory");
+  const auto world = attempt(std::move(pair));
+  check_told(world->west, Failure::peer_identity,
+             "192.0.2.1 says it is \"mallory\" and wants \"west\"; we are \"west\" and expect \"east\"");
+  check_told(world->east, Failure::authentication_failed,
+             "the peer refused us (AUTHENTICATION_FAILED): it does not have our pre-shared key for "
+             "\"mallory\", or is not "
+             "\"west\"");
+}
+
+TEST_CASE("nobody there") {
+  World world;
+  world.fate = [](const Datagram&) { return std::vector<milliseconds>{}; };
+  world.east.initiate();
+  world.run(seconds(60));
+  check_told(world.east, Failure::no_answer, "no answer to IKE_SA_INIT for 31 s");
+  CHECK(world.sent == 6);
+  CHECK(world.east.ike_sas() == 0);
+}
+
+TEST_CASE("a stranger's address") {
+  Pair pair;
+  pair.west.remote = address("198.51.100.7");
+  const auto world = attempt(std::move(pair));
+  CHECK(world->west.failures.empty());
+  CHECK(world->west.said("no tunnel is configured between 192.0.2.2 and 192.0.2.1, which wants one"));
+  CHECK(world->east.failures.size() == 1);
+}
+
+TEST_CASE("an error that anybody can send does not end an attempt that would succeed") {
+  World world;
+  bool forged = false;
+  world.fate = [&](const Datagram& d) {
+    if (d.number == 1) {  // somebody faster than the peer
+      forged = true;
+      ike::Header head = std::get<ike::Header>(ike::parse_header(d.bytes));
+      head.from_initiator = false;
+      head.response = true;
+      head.spi_responder = 7;
+      const ByteVector lie = ike::encode_plain(
+          head, {ike::NotifyPayload{ike::Protocol::none, {}, ike::NotifyType::no_proposal_chosen, {}}});
+      world.transmit({d.to, d.from, lie, 0});
+    }
+    return std::vector{milliseconds(d.number == 1 ? 30 : 10)};
+  };
+  world.east.initiate();
+  world.run(seconds(5));
+  CHECK(forged);
+  CHECK(world.settled());
+  CHECK(world.east.failures.empty());
+}
+
+TEST_CASE("no secret reaches the log") {
+  World world;
+  REQUIRE(world.establish());
+  world.run(seconds(100));
+  CHECK(!world.east.said("correct horse"));
+  CHECK(!world.west.said("correct horse"));
+}
+
+// ---- what comes from outside any IKE SA
+
+ByteVector plain(ike::Header head, ike::NotifyType type) {
+  return ike::encode_plain(head, {ike::NotifyPayload{ike::Protocol::none, {}, type, {}}});
+}
+
+class Outside {
+ public:
+  Outside() {
+    REQUIRE(world.establish());
+    world.fate = [this](const Datagram& d) {
+      replies.push_back(d);
+      return std::vector<milliseconds>{};
+    };
+  }
+  void give(const ByteVector& bytes) {
+    world.west.daemon->received({address("192.0.2.2"), 500}, {address("203.0.113.5"), 500}, bytes, world.now);
+  }
+  [[nodiscard]] ike::Header reply() const {
+    return std::get<ike::Header>(ike::parse_header(replies.back().bytes));
+  }
+
+  World world;
+  std::vector<Datagram> replies;
+};
+
+ByteVector protected_request(bool response) {
+  ike::Header head;
+  head.spi_initiator = 0x1111;
+  head.spi_responder = 0x2222;
+  head.exchange = ike::Exchange::informational;
+  head.from_initiator = true;
+  head.response = response;
+  head.message_id = 9;
+  ByteVector bytes = plain(head, ike::NotifyType::initial_contact);
+  bytes[16] = 46;  // an Encrypted payload, as far as anybody can tell
+  return bytes;
+}
+
+TEST_CASE("a request for an unknown IKE SA is answered INVALID_IKE_SPI, seldom; a response never") {
+  Outside outside;
+  outside.give(protected_request(true));
+  CHECK(outside.replies.empty());
+  outside.give(protected_request(false));
+  REQUIRE(outside.replies.size() == 1);
+  const ike::Header head = outside.reply();
+  CHECK(head.spi_initiator == 0x1111);
+  CHECK(head.spi_responder == 0x2222);
+  CHECK(head.message_id == 9);
+  CHECK(head.response);
+  CHECK(!head.from_initiator);
+  for (int i = 0; i < 1000; ++i) outside.give(protected_request(false));
+  CHECK(outside.replies.size() < 30);
+}
+
+TEST_CASE("a later major version is told ours; an unknown exchange is not answered") {
+  Outside outside;
+  ByteVector bytes = protected_request(false);
+  bytes[17] = 0x30;
+  outside.give(bytes);
+  REQUIRE(outside.replies.size() == 1);
+  CHECK(outside.reply().version == 0x20);
+  bytes[17] = 0x20;
+  bytes[18] = 99;
+  outside.give(bytes);
+  CHECK(outside.replies.size() == 1);
+  CHECK(outside.world.west.said("not an IKE message"));
+}
+
+TEST_CASE("an unprotected INVALID_IKE_SPI makes us ask the peer, no more") {
+  Outside outside;
+  const auto sa = outside.world.west.daemon->list().front();
+  ike::Header head;
+  head.spi_initiator = sa.spi_initiator;
+  head.spi_responder = sa.spi_responder;
+  head.exchange = ike::Exchange::informational;
+  head.from_initiator = true;
+  head.response = true;
+  outside.world.run(seconds(3));
+  for (int i = 0; i < 100; ++i) outside.give(plain(head, ike::NotifyType::invalid_ike_spi));
+  CHECK(outside.replies.size() == 1);
+  CHECK(outside.world.west.up);
+}
+
+TEST_CASE("half-open IKE SAs are bounded, and end by themselves") {
+  ike::Settings settings = World::quick();
+  settings.cookie_threshold = 1000;
+  settings.max_half_open = 50;
+  World world({}, {}, settings);
+  std::vector<ByteVector> requests;
+  world.fate = [&](const Datagram& d) {
+    if (d.from.address == address("192.0.2.1")) requests.push_back(d.bytes);
+    return std::vector<milliseconds>{};
+  };
+  for (int i = 0; i < 80; ++i) {
+    world.east.initiate();
+    world.east.daemon->terminate(0, {}, world.now);
+  }
+  for (const ByteVector& request : requests)
+    for (int twice = 0; twice < 2; ++twice)
+      world.west.daemon->received({address("192.0.2.2"), 500}, {address("192.0.2.1"), 500}, request,
+                                  world.now);
+  CHECK(requests.size() == 80);
+  CHECK(world.west.ike_sas() == 50);
+  CHECK(world.west.said("too many half-open"));
+  world.run(seconds(31));
+  CHECK(world.west.ike_sas() == 0);
+  CHECK(!world.west.daemon->next_deadline());
+}
+
+TEST_CASE("a cookie is good for its address, its nonce and its time only") {
+  ike::Settings settings = World::quick();
+  settings.cookie_threshold = 0;
+  World world({}, {}, settings);
+  std::vector<Datagram> from_east;
+  world.fate = [&](const Datagram& d) {
+    if (d.from.address == address("192.0.2.1")) from_east.push_back(d);
+    return d.to.port == 500 ? std::vector{milliseconds(10)} : std::vector<milliseconds>{};
+  };
+  world.east.initiate();
+  world.run(milliseconds(25));
+  REQUIRE(from_east.size() == 2);  // the second carries the cookie
+  const auto replay = [&](const char* source) {
+    world.west.daemon->received(from_east[1].to, {address(source), 501}, from_east[1].bytes, world.now);
+    return world.west.ike_sas();
+  };
+  CHECK(world.west.ike_sas() == 0);
+  CHECK(replay("192.0.2.1") == 0);  // another port is another place
+  world.run(seconds(1));
+  CHECK(world.settled());
+}
+
+}  // namespace
+}  // namespace espgate::test

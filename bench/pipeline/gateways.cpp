@@ -1,0 +1,127 @@
+#include "bench/pipeline/gateways.hpp"
+
+#include <stdexcept>
+
+#include "channel/spi.hpp"
+#include "crypto/secret.hpp"
+
+namespace espgate::bench {
+
+using namespace dataplane;
+
+namespace {
+
+constexpr std::array<std::uint8_t, 6> kMac[] = {{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}};
+
+channel::Selectors any_to_any() {
+  channel::Selectors selectors{};
+  channel::Selector& all = selectors.local[0];
+  all.first = *parse_address("0.0.0.0");
+  all.last = *parse_address("255.255.255.255");
+  all.last_port = 0xffff;
+  selectors.remote[0] = all;
+  selectors.local_count = selectors.remote_count = 1;
+  return selectors;
+}
+
+void set_route(Forwarding& tables, const char* prefix, NextHop hop) {
+  if (!tables.routes.set(*parse_prefix(prefix), hop)) throw std::runtime_error("the route table is full");
+}
+
+// The next hop's link address is the port's own, so that what was sent can be received as it is.
+NextHop add_port(Forwarding& tables, std::uint8_t port) {
+  PortInfo& info = tables.ports[port];
+  info.mac = kMac[port];
+  info.up = true;
+  const NeighbourId neighbour = tables.neighbours.ensure(port, *parse_address("192.0.2.9"));
+  tables.neighbours.set_link(neighbour, NeighbourState::reachable, info.mac.data());
+  return {NextHopKind::gateway, port, 0, neighbour};
+}
+
+rte_ring* make_ring(const char* name) {
+  rte_ring* const ring = rte_ring_create(name, 256, SOCKET_ID_ANY, 0);
+  if (ring == nullptr) throw std::runtime_error("no memory for a ring");
+  return ring;
+}
+
+}  // namespace
+
+Gateways::Gateways(const Case& which, rte_mempool* pool)
+    : shape_{1, which.tunnels, which.tunnels, which.tunnels, 1, 2},
+      page_(shape_),
+      sender_(shape_, which.tunnels + 16),
+      receiver_(shape_, 16),
+      selectors_(make_selector_set(any_to_any())),
+      tunnel_{1438, false, {}, {}} {
+  add_ports();
+  worker_.tables = &sender_;
+  worker_.workers = &workers_;
+  workers_.push_back(&worker_);
+  worker_.counters = &page_.worker(0);
+  worker_.tunnel_counters = page_.tunnels(0);
+  worker_.pool = pool;
+  rings_ = {make_ring("inbox"), make_ring("exceptions"), make_ring("ike")};
+  worker_.inbox = rings_[0];
+  worker_.exceptions = rings_[1];
+  worker_.ike = rings_[2];
+  commands_.reserve(which.tunnels);
+  for (std::uint32_t i = 0; i < which.tunnels; ++i) add_tunnel(i, *which.suite);
+  sender_.routes.commit();
+  receiver_.routes.commit();
+}
+
+Gateways::~Gateways() {
+  for (rte_ring* const ring : rings_) {
+    void* object = nullptr;
+    while (rte_ring_dequeue(ring, &object) == 0) rte_pktmbuf_free(static_cast<rte_mbuf*>(object));
+    rte_ring_free(ring);
+  }
+}
+
+void Gateways::add_ports() {
+  add_port(sender_, kOutside);
+  add_port(sender_, kInside);
+  add_port(receiver_, kOutside);
+  set_route(receiver_, "0.0.0.0/0", add_port(receiver_, kInside));
+  set_route(receiver_, "192.0.2.1/32", {NextHopKind::host, kOutside, 0, 0});
+}
+
+void Gateways::add_tunnel(std::uint32_t tunnel, const crypto::SuiteRow& suite) {
+  channel::InstallSa& install = commands_.emplace_back();
+  install.tunnel = tunnel;
+  install.spi = channel::make_spi(0, 1, tunnel);
+  install.suite = static_cast<std::uint16_t>(suite.suite);
+  install.local = *parse_address("192.0.2.2");  // the sender's view; the receiver's is the mirror image
+  install.remote = *parse_address("192.0.2.1");
+  install.replay_window = 1024;
+  crypto::random_bytes(install.keys);
+
+  OutboundSa& out = sender_.outbound[0][tunnel];
+  channel::InstallSa mirrored = install;
+  std::swap(mirrored.local, mirrored.remote);
+  InboundSa& in = receiver_.inbound[0].slots[tunnel];
+  if (!prepare(out, install, selectors_, worker_.engine) ||
+      !prepare(in, mirrored, selectors_, worker_.engine))
+    throw std::runtime_error("the SA can't be prepared");
+  out.outer = {NextHopKind::gateway, kOutside, 0,
+               sender_.neighbours.find(kOutside, *parse_address("192.0.2.9"))};
+  out.spi = in.spi = install.spi;
+  sender_.tunnels[tunnel].tunnel = &tunnel_;
+  sender_.tunnels[tunnel].outbound = &out;
+  const IpPrefix prefix{v4_from_host_order(destination(tunnel)), 24};
+  if (!sender_.routes.set(prefix, {NextHopKind::tunnel, 0, 0, tunnel}))
+    throw std::runtime_error("the route table is full");
+}
+
+std::string Gateways::drops() const {
+  std::string words;
+  const auto tell = [&words](std::string_view what, std::uint64_t count) {
+    if (count != 0) words.append(" ").append(what).append(": ").append(std::to_string(count));
+  };
+  for (std::size_t i = 0; i < channel::kDropReasons; ++i)
+    tell(channel::kDropReasonText[i].name, worker_.counters->drops[i].load());
+  tell("raised", rte_ring_count(worker_.exceptions));
+  return words;
+}
+
+}  // namespace espgate::bench

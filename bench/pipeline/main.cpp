@@ -1,0 +1,127 @@
+// espgate-bench: what a packet costs in the worker's code, fed from memory on one core.
+#include <rte_cycles.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_mbuf.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <exception>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "bench/pipeline/measure.hpp"
+#include "crypto/bulk.hpp"
+#include "dataplane/path/packet.hpp"
+
+namespace espgate::bench {
+
+namespace {
+
+// The tables of both gateways take about 300 MiB, an SA pair about 4 KiB.
+std::size_t megabytes_for(const Options& options) {
+  std::uint32_t tunnels = 0;
+  for (const Case& which : options.cases) tunnels = std::max(tunnels, which.tunnels);
+  return 640 + tunnels / 128;
+}
+
+void start_eal(const Options& options) {
+  std::vector<std::string> words{"espgate-bench",
+                                 "--no-pci",
+                                 "--no-telemetry",
+                                 "--log-level",
+                                 "error",
+                                 "--lcores",
+                                 "0",
+                                 "--file-prefix",
+                                 "espgate-bench-" + std::to_string(getpid()),
+                                 "-m",
+                                 std::to_string(megabytes_for(options))};
+  words.push_back(options.huge_pages ? "--in-memory" : "--no-huge");
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0)
+    throw std::runtime_error(std::string("DPDK does not start: ") + rte_strerror(rte_errno));
+}
+
+// DPDK's own estimate is rounded: measure against the monotonic clock.
+double measure_tsc_hz() {
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  const std::uint64_t from = rte_rdtsc();
+  while (Clock::now() - start < std::chrono::milliseconds(100)) {
+  }
+  const std::uint64_t to = rte_rdtsc();
+  return static_cast<double>(to - from) / std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+nlohmann::json to_json(const Spread& spread) {
+  return {{"median", spread.median}, {"min", spread.min}, {"max", spread.max}};
+}
+
+nlohmann::json to_json(const Case& which, const Options& options, const Result& result) {
+  return {{"way", name_of(which.way)},
+          {"suite", which.suite->name},
+          {"size", which.size.name},
+          {"tunnels", which.tunnels},
+          {"per_sa", which.per_sa},
+          {"workers", options.workers},
+          {"mpps", to_json(result.mpps)},
+          {"gbps", to_json(result.gbps)},
+          {"cycles_per_packet", to_json(result.cycles_per_packet)},
+          {"raw_cycles_per_packet", to_json(result.raw_cycles_per_packet)},
+          {"ratio", result.ratio}};
+}
+
+void print_head(double tsc_hz, const Options& options) {
+  std::printf("TSC %.3f GHz, %s, bursts of %u, %u samples of %u ms, memory in %s pages\n", tsc_hz / 1e9,
+              crypto::BulkEngine().name().c_str(), options.burst, options.samples, options.milliseconds,
+              options.huge_pages ? "huge" : "small");
+  std::printf("%-7s %-13s %5s %7s %6s %7s %7s %19s %19s %6s\n", "way", "suite", "size", "tunnels", "per-sa",
+              "Mpps", "Gbit/s", "cycles (min..max)", "ipsec-mb alone", "ratio");
+}
+
+void print_row(const Case& which, const Result& result) {
+  const Spread& cycles = result.cycles_per_packet;
+  const Spread& raw = result.raw_cycles_per_packet;
+  std::printf("%-7s %-13s %5s %7u %6u %7.3f %7.2f %6.0f (%4.0f..%5.0f) %6.0f (%4.0f..%5.0f) %6.2f\n",
+              name_of(which.way), std::string(which.suite->name).c_str(), which.size.name.c_str(),
+              which.tunnels, which.per_sa, result.mpps.median, result.gbps.median, cycles.median, cycles.min,
+              cycles.max, raw.median, raw.min, raw.max, result.ratio);
+  std::fflush(stdout);
+}
+
+int run(const Options& options) {
+  start_eal(options);
+  rte_mempool* const pool = rte_pktmbuf_pool_create("frames", 255, 0, dataplane::kNoteArea,
+                                                    RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+  if (pool == nullptr) throw std::runtime_error("no memory for packet buffers");
+  const double tsc_hz = measure_tsc_hz();
+  if (!options.json) print_head(tsc_hz, options);
+  nlohmann::json all = nlohmann::json::array();
+  for (const Case& which : options.cases) {
+    const Result result = measure(which, options, tsc_hz, pool);
+    if (options.json)
+      all.push_back(to_json(which, options, result));
+    else
+      print_row(which, result);
+  }
+  if (options.json) std::printf("%s\n", all.dump(2).c_str());
+  rte_mempool_free(pool);
+  rte_eal_cleanup();
+  return 0;
+}
+
+}  // namespace
+
+}  // namespace espgate::bench
+
+int main(int argc, char** argv) {
+  try {
+    return espgate::bench::run(espgate::bench::parse_options(argc, argv));
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "espgate-bench: %s\n", error.what());
+    return 1;
+  }
+}

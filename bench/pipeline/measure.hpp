@@ -1,0 +1,27 @@
+// Measures one case: cycles of the way and of ipsec-mb alone, in turns on the same packets.
+#pragma once
+
+#include "bench/pipeline/options.hpp"
+
+struct rte_mempool;
+
+namespace espgate::bench {
+
+struct Spread {
+  double median;
+  double min;
+  double max;
+};
+
+struct Result {
+  Spread mpps;
+  Spread gbps;  // of inner bytes
+  Spread cycles_per_packet;
+  Spread raw_cycles_per_packet;
+  double ratio;
+};
+
+// `tsc_hz`: cycles in a second. Throws std::runtime_error when not every packet came out of the way.
+[[nodiscard]] Result measure(const Case& which, const Options& options, double tsc_hz, rte_mempool* pool);
+
+}  // namespace espgate::bench

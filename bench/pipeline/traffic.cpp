@@ -1,0 +1,144 @@
+#include "bench/pipeline/traffic.hpp"
+
+#include <cstring>
+#include <stdexcept>
+
+#include "dataplane/path/wire.hpp"
+
+namespace espgate::bench {
+
+using namespace dataplane;
+
+namespace {
+
+// So that what runs through 10,000 tunnels is no walk that the hardware foresees.
+constexpr std::uint64_t kStride = 7919;
+
+void write_ethernet(std::uint8_t* at, const std::array<std::uint8_t, 6>& to) {
+  std::memcpy(at, to.data(), 6);
+  std::memset(at + 6, 0x42, 6);
+  store16(at + 12, RTE_ETHER_TYPE_IPV4);
+}
+
+void write_ipv4(std::uint8_t* ip, std::uint16_t length, std::uint8_t protocol, std::uint32_t from,
+                std::uint32_t to) {
+  std::memset(ip, 0, kIpv4);
+  ip[0] = 0x45;
+  store16(ip + 2, length);
+  ip[8] = 64;
+  ip[9] = protocol;
+  store32(ip + 12, from);
+  store32(ip + 16, to);
+  const auto checksum = static_cast<std::uint16_t>(~ipv4_header_sum(ip, kIpv4 / 4));
+  store(ip + 10, checksum);
+}
+
+void set_length(rte_mbuf* mbuf, std::size_t length) {
+  mbuf->data_off = RTE_PKTMBUF_HEADROOM;
+  mbuf->data_len = static_cast<std::uint16_t>(length);
+  mbuf->pkt_len = mbuf->data_len;
+}
+
+}  // namespace
+
+Traffic::Traffic(const Case& which, unsigned burst, rte_mempool* pool, Gateways& gateways)
+    : case_(which),
+      gateways_(gateways),
+      mbufs_(burst),
+      shapes_(burst),
+      esp_(burst),
+      payloads_(burst),
+      jobs_(burst),
+      sequences_(which.tunnels) {
+  if (rte_pktmbuf_alloc_bulk(pool, mbufs_.data(), burst) != 0) throw std::runtime_error("no packet buffers");
+}
+
+Traffic::~Traffic() { rte_pktmbuf_free_bulk(mbufs_.data(), static_cast<unsigned>(mbufs_.size())); }
+
+void Traffic::choose_shapes() {
+  inner_bytes_ = 0;
+  for (Shape& shape : shapes_) {
+    shape.inner = case_.size.cycle[made_ % case_.size.cycle.size()];
+    shape.tunnel = static_cast<std::uint32_t>(made_ / case_.per_sa * kStride % case_.tunnels);
+    inner_bytes_ += shape.inner;
+    ++made_;
+  }
+}
+
+std::uint32_t Traffic::payload_of(std::uint16_t inner) const noexcept {
+  const std::uint32_t alignment = case_.suite->alignment;
+  return (inner + 2U + alignment - 1) / alignment * alignment;
+}
+
+void Traffic::write_inner(std::uint8_t* at, const Shape& shape) const {
+  write_ipv4(at, shape.inner, kProtocolUdp, 10U << 24 | 5, Gateways::destination(shape.tunnel));
+  store32(at + kIpv4, 0x10001000);
+  store16(at + kIpv4 + 4, static_cast<std::uint16_t>(shape.inner - kIpv4));
+  store16(at + kIpv4 + 6, 0);
+  std::memset(at + kIpv4 + kUdp, 0x5a, shape.inner - kIpv4 - kUdp);
+}
+
+void Traffic::make_plain() {
+  choose_shapes();
+  const std::array<std::uint8_t, 6>& mac = gateways_.worker().tables->ports[kInside].mac;
+  for (std::size_t i = 0; i < mbufs_.size(); ++i) {
+    set_length(mbufs_[i], kEthernet + shapes_[i].inner);
+    std::uint8_t* const frame = rte_pktmbuf_mtod(mbufs_[i], std::uint8_t*);
+    write_ethernet(frame, mac);
+    write_inner(frame + kEthernet, shapes_[i]);
+    payloads_[i] = payload_of(shapes_[i].inner);
+    esp_[i] = frame + kEthernet - case_.suite->iv_length - kEsp;
+  }
+}
+
+// The ESP packet lies where the encrypt way would have put it.
+void Traffic::seal(std::size_t i, const Shape& shape) {
+  const crypto::SuiteRow& suite = *case_.suite;
+  rte_mbuf* const mbuf = mbufs_[i];
+  std::uint8_t* const frame = rte_pktmbuf_mtod(mbuf, std::uint8_t*);
+  std::uint8_t* const esp = frame + kEthernet + kIpv4;
+  std::uint8_t* const inner = esp + kEsp + suite.iv_length;
+  const std::uint32_t payload = payload_of(shape.inner);
+  write_ethernet(frame, gateways_.worker().tables->ports[kOutside].mac);
+  write_inner(inner, shape);
+  const std::uint32_t padding = payload - shape.inner - 2;
+  for (std::uint32_t k = 0; k < padding; ++k) inner[shape.inner + k] = static_cast<std::uint8_t>(k + 1);
+  inner[payload - 2] = static_cast<std::uint8_t>(padding);
+  inner[payload - 1] = kProtocolIpv4;
+  const std::uint64_t sequence = ++sequences_[shape.tunnel];
+  store32(esp, gateways_.command(shape.tunnel).spi);
+  store32(esp + 4, static_cast<std::uint32_t>(sequence));
+  const std::uint32_t length = kIpv4 + kEsp + suite.iv_length + payload + suite.icv_length;
+  write_ipv4(frame + kEthernet, static_cast<std::uint16_t>(length), kProtocolEsp, 192U << 24 | 2 << 8 | 2,
+             192U << 24 | 2 << 8 | 1);
+  set_length(mbuf, kEthernet + length);
+  esp_[i] = esp;
+  payloads_[i] = payload;
+  jobs_[i] = {gateways_.key(shape.tunnel), esp, sequence, payload, suite.suite, false};
+}
+
+void Traffic::make_sealed() {
+  choose_shapes();
+  for (std::size_t i = 0; i < mbufs_.size(); ++i) {
+    set_length(mbufs_[i], 0);
+    seal(i, shapes_[i]);
+  }
+  engine_.seal(jobs_);
+}
+
+bool Traffic::came_out(const TransmitBuffer& buffer, bool inner) const noexcept {
+  if (buffer.count != mbufs_.size()) return false;
+  for (std::size_t i = 0; i < mbufs_.size(); ++i) {
+    if (buffer.packets[i] != mbufs_[i]) return false;
+    if (!inner) continue;
+    const std::uint8_t* const ip = rte_pktmbuf_mtod(mbufs_[i], const std::uint8_t*) + kEthernet;
+    if (mbufs_[i]->data_len != kEthernet + shapes_[i].inner) return false;
+    if (checked_ipv4(ip, shapes_[i].inner) != shapes_[i].inner) return false;
+    if (load32(ip + 16) != Gateways::destination(shapes_[i].tunnel)) return false;
+    for (unsigned at = kIpv4 + kUdp; at < shapes_[i].inner; ++at)
+      if (ip[at] != 0x5a) return false;
+  }
+  return true;
+}
+
+}  // namespace espgate::bench

@@ -1,0 +1,107 @@
+"""espgate in a namespace: its configuration, its processes, and its shell with --json."""
+import json
+import os
+import signal
+import subprocess
+
+from lab import BUILD, LabError, run, wait_until
+
+
+def program(name):
+    """The path of one of the built programs."""
+    for folder in ("", "control", "control/shell", "dataplane"):
+        path = os.path.join(BUILD, folder, name)
+        if os.path.isfile(path):
+            return path
+    raise LabError(f"{name} is not built in {BUILD}")
+
+
+def tunnel(name, local, remote, local_id, remote_id, psk, ike=("aes256-sha384-ecp384",),
+           esp=("aes256gcm16-ecp384",), **more):
+    """One tunnel of the configuration. `more`: `start`, `selectors`, `encapsulation`, ... at the tunnel's level."""
+    return {"name": name, "local": {"address": local, "id": local_id}, "remote": {"address": remote, "id": remote_id},
+            "psk": psk, "ike": {"proposals": list(ike), **more.pop("ike_more", {})},
+            "esp": {"proposals": list(esp), **more.pop("esp_more", {})}, **more}
+
+
+def configuration(name, ports, tunnels, routes, groups=(), **dataplane):
+    """`ports`: (name, interface of the namespace, addresses) each."""
+    return {"name": name,
+            "dataplane": {"hugepages": "never", **dataplane},
+            "ports": [{"name": port, "device": f"af_packet:{interface}", "addresses": list(addresses)}
+                      for port, interface, addresses in ports],
+            "routes": list(routes), "tunnels": list(tunnels), "groups": list(groups)}
+
+
+class Gateway:
+    def __init__(self, space, config):
+        self.space = space
+        self.directory = os.path.join(space.lab.directory, f"espgate-{space.short}")
+        self.runtime = os.path.join(self.directory, "run")
+        self.file = os.path.join(self.directory, "gateway.yaml")
+        self.process = None
+        os.makedirs(self.directory, exist_ok=True)
+        self.configure(config)
+
+    def configure(self, config):
+        """Writes the configuration; JSON is YAML."""
+        self.config = {**config, "runtime-directory": self.runtime}
+        with open(self.file, "w") as out:
+            json.dump(self.config, out, indent=1)
+        os.chmod(self.file, 0o600)
+
+    def start(self):
+        self.process = self.space.start(f"espgate-{self.space.short}", program("espgate"), "run", self.file,
+                                        "--runtime", self.runtime)
+        wait_until(lambda: not self.process.running() or self.answers(), 30,
+                   lambda: f"the shell of {self.space.short} answers: {self.process.output()[-3000:]}")
+        if not self.process.running():
+            raise LabError(f"espgate run ended with {self.process.popen.returncode}:\n{self.process.output()[-3000:]}")
+        return self
+
+    def answers(self):
+        return self.shell("show", "tunnels", check=False).returncode == 0
+
+    def shell(self, *argv, check=True, timeout=20):
+        return run([program("espgate"), "--runtime", self.runtime, *argv], check=check, timeout=timeout)
+
+    def json(self, *argv):
+        done = subprocess.run([program("espgate"), "--runtime", self.runtime, "--json", *argv], timeout=20,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode != 0:
+            raise LabError(f"espgate {' '.join(argv)} --json: exit {done.returncode}: {done.stdout}{done.stderr}")
+        return json.loads(done.stdout)
+
+    def tunnels(self):
+        return {row["name"]: row for row in self.json("show", "tunnels")}
+
+    def up(self, name):
+        return self.tunnels()[name]["state"] == "up"
+
+    def wait_up(self, *names, seconds=20):
+        for name in names:
+            wait_until(lambda name=name: self.up(name), seconds,
+                       lambda name=name: f"tunnel {name} of {self.space.short} is up: {self.tunnels()[name]}\n"
+                                         f"{self.shell('show', 'log', check=False).stdout[-3000:]}")
+
+    def wait_down(self, name, seconds=20):
+        wait_until(lambda: not self.up(name), seconds, f"tunnel {name} is down")
+
+    def drops(self):
+        """Every drop reason that counted something."""
+        return {row["name"]: row["count"] for row in self.json("show", "drops") if row["count"]}
+
+    def pids(self, name):
+        """Pids of the processes of this gateway with this program name."""
+        found = []
+        for pid in self.space.pids():
+            try:
+                with open(f"/proc/{pid}/comm") as comm:
+                    if comm.read().strip() == name[:15]:
+                        found.append(pid)
+            except OSError:
+                pass
+        return found
+
+    def stop(self, number=signal.SIGINT, seconds=15):
+        return self.process.stop(number, seconds)

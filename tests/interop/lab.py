@@ -1,0 +1,299 @@
+"""Networks of namespaces, processes in them, and their guaranteed end.
+
+A Lab owns every namespace whose name begins with its prefix and a directory for logs and sockets. Nothing is ever
+started outside such a namespace, so ending a lab is: end the processes that live in its namespaces, by pid, then
+delete the namespaces. That also works for what a killed run left behind (`sweep`).
+"""
+import fcntl
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("ESPGATE_BUILD", os.path.join(ROOT, "build"))
+
+
+class LabError(AssertionError):
+    """Something that should have happened in the lab did not; the words say what."""
+
+
+def run(argv, check=True, timeout=60, **more):
+    """Runs a command to its end; its output is in the error if it fails."""
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                          timeout=timeout, text=True, errors="replace", **more)
+    if check and done.returncode != 0:
+        raise LabError(f"{' '.join(map(str, argv))}: exit {done.returncode}\n{done.stdout}")
+    return done
+
+
+def wait_until(condition, seconds, what):
+    """Polls until `condition()` gives something true, which it returns; LabError with `what` after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise LabError(f"not within {seconds} s: {what() if callable(what) else what}")
+        time.sleep(0.05)
+
+
+def why_not():
+    """Why labs can't be made on this machine, in words; None when they can."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    if not shutil.which("ip"):
+        return "iproute2 is not installed"
+    name = f"espgate-try-{os.getpid()}"
+    tried = run(["ip", "netns", "add", name], check=False)
+    if tried.returncode != 0:
+        return f"no network namespaces here: {tried.stdout.strip()}"
+    try:
+        veth = run(["ip", "-n", name, "link", "add", "v0", "type", "veth", "peer", "name", "v1"], check=False)
+        return None if veth.returncode == 0 else f"no veth interfaces here: {veth.stdout.strip()}"
+    finally:
+        run(["ip", "netns", "del", name], check=False)
+
+
+def namespaces(prefix):
+    listed = run(["ip", "netns", "list"], check=False).stdout
+    return [line.split()[0] for line in listed.splitlines() if line.startswith(prefix)]
+
+
+def _pids(name):
+    return [int(pid) for pid in run(["ip", "netns", "pids", name], check=False).stdout.split() if pid.isdigit()]
+
+
+def _end_processes(names, patience):
+    def living():
+        return [pid for name in names for pid in _pids(name)]
+
+    for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 5)):
+        for pid in living():
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+        end = time.monotonic() + seconds
+        while living() and time.monotonic() < end:
+            time.sleep(0.05)
+
+
+def sweep(prefix, patience=3):
+    """Ends what lives in namespaces of this prefix, and deletes them. Returns how many there were."""
+    names = namespaces(prefix)
+    _end_processes(names, patience)
+    for name in names:
+        run(["ip", "netns", "del", name], check=False)
+    return len(names)
+
+
+def _exclusive(prefix):
+    """An open, locked file: two runs with one prefix would sweep each other away."""
+    lock = open(os.path.join("/run/lock", prefix + "lock"), "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise LabError(f"another run with namespaces {prefix}* is going on") from None
+    return lock
+
+
+class Process:
+    """One program in a namespace. Its output goes to a file in the lab's directory."""
+
+    def __init__(self, lab, name, argv, namespace, env=None):
+        self.name = name
+        self.log = os.path.join(lab.directory, f"{name}.log")
+        with open(self.log, "ab") as log:
+            self.popen = subprocess.Popen(["ip", "netns", "exec", namespace.name, *argv], stdout=log, stderr=log,
+                                          stdin=subprocess.DEVNULL, start_new_session=True,
+                                          env={**os.environ, **(env or {})})
+
+    @property
+    def pid(self):
+        return self.popen.pid  # `ip netns exec` replaces itself with the program
+
+    def running(self):
+        return self.popen.poll() is None
+
+    def output(self):
+        with open(self.log, errors="replace") as log:
+            return log.read()
+
+    def stop(self, number=signal.SIGTERM, seconds=10):
+        """Asks it to end and returns its exit status; kills it, and says so, when it does not."""
+        if self.running():
+            self.popen.send_signal(number)
+        try:
+            return self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait(5)
+            raise LabError(f"{self.name} did not end within {seconds} s of signal {number}") from None
+
+
+class Namespace:
+    def __init__(self, lab, name):
+        self.lab = lab
+        self.short = name
+        self.name = lab.prefix + name
+
+    def run(self, *argv, **more):
+        return run(["ip", "netns", "exec", self.name, *argv], **more)
+
+    def ip(self, *argv, **more):
+        return run(["ip", "-n", self.name, *argv], **more)
+
+    def start(self, name, *argv, env=None):
+        return self.lab.start(name, argv, self, env)
+
+    def address(self, interface, *addresses):
+        for address in addresses:
+            self.ip("addr", "add", address, "dev", interface)
+
+    def pids(self):
+        return _pids(self.name)
+
+    def nft(self, rules):
+        subprocess.run(["ip", "netns", "exec", self.name, "nft", "-f", "-"], input=rules, text=True, check=True)
+
+
+KERNEL_SETTINGS = ["net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0",
+                   "net.ipv4.conf.all.send_redirects=0", "net.ipv4.conf.default.send_redirects=0",
+                   "net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.all.accept_dad=0",
+                   "net.ipv6.conf.default.accept_ra=0"]
+
+
+class Lab:
+    def __init__(self, prefix, directory=None):
+        self.prefix = prefix
+        self._lock = _exclusive(prefix)
+        sweep(prefix)
+        self.directory = directory or tempfile.mkdtemp(prefix=prefix, dir="/tmp")
+        os.makedirs(self.directory, exist_ok=True)
+        self.processes = []
+        self.members = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def namespace(self, name, forwarding=False):
+        space = Namespace(self, name)
+        run(["ip", "netns", "add", space.name])
+        space.ip("link", "set", "lo", "up")
+        settings = KERNEL_SETTINGS + (["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"] if forwarding else [])
+        space.run("sysctl", "-q", "-w", *settings)
+        self.members[name] = space
+        return space
+
+    def link(self, space_a, name_a, space_b, name_b, mtu=1500):
+        """A veth pair. A veth sender leaves checksums unfinished; both ends are told not to."""
+        run(["ip", "link", "add", name_a, "netns", space_a.name, "mtu", str(mtu), "type", "veth",
+             "peer", "name", name_b, "netns", space_b.name, "mtu", str(mtu)])
+        for space, name in ((space_a, name_a), (space_b, name_b)):
+            space.run("ethtool", "-K", name, "tx", "off")
+            space.ip("link", "set", name, "up")
+
+    @staticmethod
+    def for_dpdk(space, *interfaces):
+        """The kernel must not answer on what a DPDK port reads: no address of any kind."""
+        for interface in interfaces:
+            space.run("sysctl", "-q", "-w", f"net.ipv6.conf.{interface}.disable_ipv6=1")
+            space.ip("addr", "flush", "dev", interface)
+
+    @staticmethod
+    def bridge(space, name, *ports):
+        space.ip("link", "add", name, "type", "bridge", "mcast_snooping", "0")
+        space.run("sysctl", "-q", "-w", f"net.ipv6.conf.{name}.accept_dad=0")
+        space.ip("link", "set", name, "up")
+        for port in ports:
+            space.ip("link", "set", port, "master", name)
+
+    def start(self, name, argv, space, env=None):
+        process = Process(self, name, list(argv), space, env)
+        self.processes.append(process)
+        return process
+
+    def close(self, keep_directory=False):
+        _end_processes([space.name for space in self.members.values()], 5)
+        for process in self.processes:
+            process.popen.poll()
+        for space in self.members.values():
+            run(["ip", "netns", "del", space.name], check=False)
+        self.members = {}
+        self._lock.close()
+        if not keep_directory:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Ping:
+    """A paced flood of pings whose losses are counted by sequence number."""
+
+    def __init__(self, space, destination, interval=0.01, size=56, name="ping"):
+        self.process = space.start(f"{name}-{space.short}-{time.monotonic_ns()}", "ping", "-n", "-i", str(interval),
+                                   "-s", str(size), "-W", "2", destination)
+
+    def stop(self, settle=0.5):
+        """Returns (sent, missing sequence numbers). What was sent in the last moments is not counted."""
+        time.sleep(settle)
+        self.process.stop(signal.SIGINT)
+        text = self.process.output()
+        seen = [int(number) for number in re.findall(r"bytes from .*icmp_seq=(\d+)", text)]
+        sent = int(re.search(r"(\d+) packets transmitted", text).group(1))
+        if not seen:
+            return sent, list(range(1, sent + 1))
+        missing = sorted(set(range(1, max(seen) + 1)) - set(seen))
+        # ping stops sending when it is told to; only what was in flight then may be without an answer
+        if sent - max(seen) > 20:
+            missing += list(range(max(seen) + 1, sent + 1))
+        return sent, missing
+
+
+def ping(space, destination, count=3, size=56, dont_fragment=False, seconds=10, interval=0.2, source=None):
+    """True when every one of `count` pings was answered."""
+    flags = (["-M", "do"] if dont_fragment else []) + (["-I", source] if source else [])
+    done = space.run("ping", "-n", "-q", "-c", str(count), "-i", str(interval), "-W", "2", "-w", str(seconds), "-s",
+                     str(size), *flags, destination, check=False, timeout=seconds + 10)
+    return f" {count} received" in done.stdout
+
+
+class Capture:
+    """tcpdump on one interface, whole packets, to a file that scapy can read. What a DPDK port sends passes the kernel
+    unseen: it is seen where it is received."""
+
+    def __init__(self, space, interface, *expression):
+        self.path = os.path.join(space.lab.directory, f"{space.short}-{interface}-{time.monotonic_ns()}.pcap")
+        self.process = space.start(f"tcpdump-{space.short}-{interface}-{time.monotonic_ns()}", "tcpdump", "-U",
+                                   "--immediate-mode", "-n", "-i", interface, "-s", "0", "-w", self.path, *expression)
+        wait_until(lambda: "listening on" in self.process.output(), 10, "tcpdump listens")
+
+    def stop(self):
+        time.sleep(0.3)
+        self.process.stop(signal.SIGINT)
+        return self.path
+
+    def count(self, *expression):
+        done = run(["tcpdump", "-n", "-r", self.path, *expression], check=False)
+        return len([line for line in done.stdout.splitlines() if line[:2].isdigit()])
+
+
+class BothEnds:
+    """Captures at both ends of a link between two DPDK ports."""
+
+    def __init__(self, *ends):
+        self.captures = [Capture(space, interface) for space, interface in ends]
+
+    def stop(self):
+        for capture in self.captures:
+            capture.stop()
+
+    def count(self, *expression):
+        return sum(capture.count(*expression) for capture in self.captures)

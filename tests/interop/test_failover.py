@@ -1,0 +1,87 @@
+#!/usr/bin/python3
+"""
+A tunnel pair with the same selectors on both, as a group (ECMP), and the loss and return of its peers.
+
+                                                 192.0.2.2 west-a (strongSwan) 10.2.0.1
+  lan-e 10.1.0.10 --- east 192.0.2.1 --- net ---<                                       >--- lan-w 10.2.0.10
+        fd00:1::10    espgate          (switch)  192.0.2.3 west-b (strongSwan) 10.2.0.2          fd00:2::10
+"""
+import signal
+import time
+import unittest
+
+import swan
+from base import EAST, EAST_LAN, PSK, LabCase, to_lan
+from gateway import Gateway, configuration, tunnel
+from lab import ping, wait_until
+from topologies import Dual
+
+PEERS = {"west-a": "192.0.2.2", "west-b": "192.0.2.3"}
+
+
+def peer(space, name):
+    connection = swan.connection(PEERS[name], EAST, f"{name}.example", "east.example")
+    return swan.Swan(space, {"east": connection}, [(f"{name}.example", "east.example", PSK)])
+
+
+def dual_gateway(space, dpd="2s"):
+    tunnels = [tunnel(name, EAST, address, "east.example", f"{name}.example", PSK, **{"dpd": dpd})
+               for name, address in PEERS.items()]
+    return Gateway(space, configuration("east", [("lan", "lan", EAST_LAN), ("wan", "wan", [EAST + "/24"])], tunnels,
+                                        to_lan(2, group="west"), [{"name": "west", "tunnels": list(PEERS)}]))
+
+
+class TunnelPair(LabCase):
+    @classmethod
+    def build(cls):
+        cls.net = Dual(cls.lab)
+
+    def setUp(self):
+        self.peers = {name: self.stop_after(peer(space, name).start())
+                      for name, space in (("west-a", self.net.west_a), ("west-b", self.net.west_b))}
+        self.east = self.stop_after(dual_gateway(self.net.east)).start()
+        self.east.wait_up(*PEERS)
+
+    def sent(self, name):
+        return self.east.tunnels()[name]["tx_packets"]
+
+    def flows(self, count=24):
+        """One TCP connection attempt from each of `count` ports; the answers (resets) show that they arrived."""
+        self.net.lan_e.run("iperf3", "-c", "10.2.0.10", "-P", str(count), "-n", "64K", timeout=60)
+
+    def with_server(self):
+        server = self.net.lan_w.start(f"iperf3-{time.monotonic_ns()}", "iperf3", "-s")
+        wait_until(lambda: ":5201" in self.net.lan_w.run("ss", "-Htln").stdout, 10, "iperf3 listens")
+        self.addCleanup(server.stop)
+
+    def still_flows(self):
+        for destination in ("10.2.0.10", "fd00:2::10"):
+            self.assertTrue(ping(self.net.lan_e, destination, count=5), destination)
+
+    def test_flows_use_both_and_move_when_one_is_deleted(self):
+        self.with_server()
+        before = {name: self.sent(name) for name in PEERS}
+        self.flows()
+        for name in PEERS:
+            self.assertGreater(self.sent(name) - before[name], 10, f"{name} carries flows")
+        self.peers["west-a"].stop()
+        self.east.wait_down("west-a", seconds=10)
+        before = self.sent("west-a")
+        self.flows()
+        self.still_flows()
+        self.assertEqual(self.sent("west-a"), before, "nothing more is sent on the one that is down")
+
+    # Its peer dies without a word: dead peer detection finds out.
+    def test_dead_peer(self):
+        self.peers["west-b"].stop(signal.SIGKILL)
+        self.east.wait_down("west-b", seconds=60)
+        self.assertTrue(self.east.up("west-a"))
+        self.assertIn("answer", self.east.tunnels()["west-b"]["last_error"])
+        self.still_flows()
+        self.peers["west-b"] = self.stop_after(peer(self.net.west_b, "west-b").start())
+        self.east.wait_up("west-b", seconds=90)
+        self.still_flows()
+
+
+if __name__ == "__main__":
+    unittest.main()

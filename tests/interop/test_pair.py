@@ -1,0 +1,136 @@
+#!/usr/bin/python3
+"""
+espgate against espgate: raw ESP, ESP in UDP, through a NAT, and the loss of a control process.
+
+  lan-e 10.1.0.10 --- east 192.0.2.1 ---wan--- 192.0.2.2 west --- lan-w 10.2.0.10
+        fd00:1::10    espgate                     espgate             fd00:2::10
+"""
+import os
+import signal
+import time
+import unittest
+
+from base import LabCase, east_gateway, east_tunnel, west_gateway, west_tunnel
+from lab import BothEnds, Capture, Ping, ping, wait_until
+from topologies import Natted, Single
+
+
+class Pair(LabCase):
+    needs_swan = False
+
+    @classmethod
+    def build(cls):
+        cls.net = Single(cls.lab, dpdk_west=True)
+
+    def bring_up(self, east=(), west=()):
+        gateways = (self.stop_after(east_gateway(self.net.east, *east)),
+                    self.stop_after(west_gateway(self.net.west, *west)))
+        for gateway in reversed(gateways):
+            gateway.start()
+        gateways[0].wait_up("west")
+        gateways[1].wait_up("east")
+        return gateways
+
+    def check_traffic(self):
+        for host, destination in ((self.net.lan_e, "10.2.0.10"), (self.net.lan_e, "fd00:2::10"),
+                                  (self.net.lan_w, "10.1.0.10"), (self.net.lan_w, "fd00:1::10")):
+            self.assertTrue(ping(host, destination), f"{host.short} to {destination}")
+
+    def test_raw_esp(self):
+        self.bring_up(west=[west_tunnel(start="wait")])
+        capture = BothEnds((self.net.east, "wan"), (self.net.west, "wan"))
+        self.check_traffic()
+        capture.stop()
+        self.assertGreaterEqual(capture.count("esp"), 20, "protocol 50 on the wire")
+        self.assertEqual(capture.count("not esp and not udp port 500 and not arp"), 0, "and nothing else")
+
+    def test_udp_encapsulation(self):
+        self.bring_up(east=[east_tunnel(encapsulation="udp")],
+                      west=[west_tunnel(encapsulation="udp", start="wait")])
+        capture = BothEnds((self.net.east, "wan"), (self.net.west, "wan"))
+        self.check_traffic()
+        capture.stop()
+        self.assertGreaterEqual(capture.count("udp port 4500"), 20)
+        self.assertEqual(capture.count("esp"), 0)
+
+    # Both begin at once: what is left in the end is one tunnel that works (RFC 7296 section 2.8 is about rekeys; two
+    # initial exchanges may both stand, and traffic must flow on either).
+    def test_both_initiate(self):
+        self.bring_up()
+        self.check_traffic()
+        time.sleep(3)
+        self.check_traffic()
+
+    def test_rekey_from_either_side(self):
+        east, west = self.bring_up(west=[west_tunnel(start="wait")])
+        flow, back = Ping(self.net.lan_e, "10.2.0.10"), Ping(self.net.lan_w, "10.1.0.10")
+        time.sleep(1)
+        for gateway, name in ((east, "west"), (west, "east"), (east, "west")):
+            before = {row["inbound_spi"] for row in gateway.json("show", "ipsec", "sa")}
+            gateway.shell("rekey", "tunnel", name)
+            wait_until(lambda: not before & {row["inbound_spi"] for row in gateway.json("show", "ipsec", "sa")}, 30,
+                       "the old child SA is gone")
+        for sent, missing in (flow.stop(), back.stop()):
+            self.assertEqual(missing, [], f"lost of {sent} pings")
+
+
+class ControlDeath(LabCase):
+    """kill -9 of espgate-control: the dataplane goes on, and a new control process takes the tunnels over."""
+
+    needs_swan = False
+
+    @classmethod
+    def build(cls):
+        cls.net = Single(cls.lab, dpdk_west=True)
+
+    def test_no_ping_is_lost(self):
+        west = self.stop_after(west_gateway(self.net.west, west_tunnel(start="wait"))).start()
+        east = self.stop_after(east_gateway(self.net.east)).start()
+        east.wait_up("west")
+        west.wait_up("east")
+        flow, back = Ping(self.net.lan_e, "10.2.0.10"), Ping(self.net.lan_w, "10.1.0.10")
+        time.sleep(1)
+        old = east.pids("espgate-control")
+        self.assertEqual(len(old), 1)
+        os.kill(old[0], signal.SIGKILL)
+        wait_until(lambda: east.pids("espgate-control") not in ([], old), 15, "a new control process")
+        wait_until(east.answers, 15, "the shell answers again")
+        wait_until(lambda: east.json("show", "ike", "sa"), 20, "a new IKE SA")
+        east.wait_up("west", seconds=30)
+        time.sleep(12)  # SAs of the old one are removed meanwhile
+        for sent, missing in (flow.stop(), back.stop()):
+            self.assertGreater(sent, 500)
+            self.assertEqual(missing, [], f"lost of {sent} pings")
+
+
+class ThroughNat(LabCase):
+    """
+      lan-e --- east 10.9.0.1 --- nat (masquerade) 192.0.2.1 --- 192.0.2.2 west --- lan-w
+    """
+    needs_swan = False
+
+    @classmethod
+    def build(cls):
+        cls.net = Natted(cls.lab, dpdk_west=True)
+
+    def test_nat_is_detected_and_passed(self):
+        west = self.stop_after(west_gateway(self.net.west, west_tunnel(start="wait"))).start()
+        routes = [{"to": "0.0.0.0/0", "via": "10.9.0.254"}, {"to": "10.2.0.0/24", "tunnel": "west"},
+                  {"to": "fd00:2::/64", "tunnel": "west"}]
+        east = self.stop_after(east_gateway(self.net.east, east_tunnel(local="10.9.0.1"), routes=routes,
+                                            wan="10.9.0.1/24")).start()
+        east.wait_up("west")
+        west.wait_up("east")
+        capture = Capture(self.net.nat, "out")
+        for host, destination in ((self.net.lan_e, "10.2.0.10"), (self.net.lan_e, "fd00:2::10"),
+                                  (self.net.lan_w, "10.1.0.10")):
+            self.assertTrue(ping(host, destination), f"{host.short} to {destination}")
+        capture.stop()
+        self.assertGreaterEqual(capture.count("udp port 4500"), 18)
+        self.assertEqual(capture.count("esp"), 0)
+        self.assertTrue(east.json("show", "ike", "sa")[0]["nat_local"])
+        self.assertTrue(west.json("show", "ike", "sa")[0]["nat_remote"])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,85 @@
+"""The build folders of a test run: release, and sanitizers with the fuzzers."""
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LOGS = os.path.join(ROOT, "build", "test-logs")
+
+
+@contextlib.contextmanager
+def running(argv):
+    """A child whose output is read line by line; it ends when whoever reads it is asked to stop."""
+    child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True)
+    try:
+        yield child
+    except BaseException:
+        child.terminate()
+        raise
+    finally:
+        child.wait()
+
+
+class BuildFailed(Exception):
+    """What failed, and the path of the log."""
+
+    def __init__(self, words, log):
+        super().__init__(words)
+        self.log = log
+
+
+class Folder:
+    """One build folder. `prepare` is slow the first time and quick after."""
+
+    def __init__(self, name, compiler=None, options=()):
+        self.path = os.path.join(ROOT, name)
+        self.name = name
+        self.compiler = compiler
+        self.options = list(options)
+        self.built = set()
+
+    def prepare(self, targets=()):
+        """Configures and builds `targets` (all when empty); once for each list of targets."""
+        if tuple(targets) in self.built:
+            return
+        os.makedirs(LOGS, exist_ok=True)
+        log = os.path.join(LOGS, f"{self.name}.build.log")
+        with open(log, "w") as out:
+            if not os.path.exists(os.path.join(self.path, "build.ninja")):
+                self._configure(out, log)
+            self._compile(out, log, targets)
+        self.built.add(tuple(targets))
+
+    def _configure(self, out, log):
+        environment = dict(os.environ)
+        if self.compiler:
+            ccache = "ccache " if shutil.which("ccache") else ""
+            environment["CXX"] = ccache + self.compiler
+        print(f"build: configuring {self.name}", flush=True)
+        done = subprocess.run(["/usr/bin/meson", "setup", self.path, ROOT, *self.options], stdout=out,
+                              stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment, check=False)
+        if done.returncode != 0:
+            raise BuildFailed(f"{self.name} could not be configured", log)
+
+    def _compile(self, out, log, targets):
+        began, told = time.monotonic(), time.monotonic()
+        with running(["ninja", "-C", self.path, *targets]) as ninja:
+            for line in ninja.stdout:
+                out.write(line)
+                step = re.match(r"\[(\d+)/(\d+)\]", line)
+                if step and time.monotonic() - told > 10:
+                    told = time.monotonic()
+                    print(f"build: {self.name} {step.group(1)} of {step.group(2)}", flush=True)
+        if ninja.returncode != 0:
+            raise BuildFailed(f"{self.name} does not build", log)
+        print(f"build: {self.name} is built ({time.monotonic() - began:.0f} s)", flush=True)
+
+
+# One folder for the sanitized unit tests and for the fuzzers, which want everything instrumented anyway. clang at -O1:
+# g++ with sanitizers takes ten times as long to compile. Warnings are the release build's business.
+RELEASE = Folder("build")
+SANITIZED = Folder("build-asan", "clang++-14", ["-Dfuzzers=true", "-Doptimization=1", "-Ddebug=true",
+                                                "-Db_ndebug=false", "-Db_lundef=false", "-Dwerror=false"])

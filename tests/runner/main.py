@@ -1,0 +1,88 @@
+#!/usr/bin/python3
+"""Builds, runs all suites whose tests match a pattern, and ends with `N passed, N failed, N skipped`."""
+import argparse
+import os
+import signal
+import sys
+import time
+
+sys.dont_write_bytecode = True
+import suites  # noqa: E402
+from build import RELEASE, BuildFailed  # noqa: E402
+
+
+class Report:
+    def __init__(self):
+        self.counts = {"passed": 0, "failed": 0, "skipped": 0}
+        self.failures = []
+
+    def passed(self, name, count=1, seconds=None):
+        self.counts["passed"] += count
+        if count:
+            extra = f" ({count} cases)" if count > 1 else f" ({seconds} s)" if seconds else ""
+            print(f"  passed   {name}{extra}", flush=True)
+
+    def failed(self, name, log, count=1):
+        self.counts["failed"] += count
+        self.failures.append((name, log))
+        print(f"  FAILED   {name}: see {log}", flush=True)
+
+    def skipped(self, name, reason):
+        self.counts["skipped"] += 1
+        print(f"  skipped  {name}: {reason}", flush=True)
+
+    def close(self):
+        """Prints the end of the run; true when nothing failed."""
+        if self.failures:
+            print("\nFailures, and where their logs are:")
+            for name, log in self.failures:
+                print(f"  {name}\n      {log}")
+        print("{passed} passed, {failed} failed, {skipped} skipped".format(**self.counts))
+        return self.counts["failed"] == 0
+
+
+def all_suites():
+    """Quick ones first. The release build must exist: it knows the compiled tests."""
+    return (suites.python_suites("rules", "rules") + [suites.format_suite()] + suites.meson_suites() +
+            suites.python_suites("packets", "packets", RELEASE) +
+            suites.python_suites("interop", "interop", RELEASE) + suites.fuzz_suites())
+
+
+def run_suites(pattern, report):
+    for suite in all_suites():
+        if not suite.names(pattern):
+            continue
+        print(f"{suite.name}", flush=True)
+        try:
+            suite.prepare()
+            suite.run(pattern, report)
+        except BuildFailed as error:
+            report.failed(f"{suite.name} ({error})", error.log)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Builds and runs the tests.")
+    parser.add_argument("pattern", nargs="?", default="*", help="part of a name, or a shell pattern")
+    parser.add_argument("--list", action="store_true", help="print the names and run nothing")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("test: asked to stop"))
+    pattern = options.pattern if any(mark in options.pattern for mark in "*?[") else f"*{options.pattern}*"
+    report, began = Report(), time.monotonic()
+    try:
+        RELEASE.prepare()
+        if options.list:
+            print("\n".join(name for suite in all_suites() for name in suite.names(pattern)))
+            return 0
+        run_suites(pattern, report)
+    except BuildFailed as error:
+        report.failed(str(error), error.log)
+    if not any(report.counts.values()):
+        print(f"no test's name matches {options.pattern!r}; scripts/test --list shows them")
+        return 2
+    print(f"\n{time.monotonic() - began:.0f} s in all")
+    return 0 if report.close() else 1
+
+
+if __name__ == "__main__":
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    sys.exit(main())

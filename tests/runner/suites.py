@@ -1,0 +1,195 @@
+"""What there is to run. A suite has a name ("unit/crypto"), and `run(pattern, report)` that tells each result."""
+import fnmatch
+import glob
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ElementTree
+
+from build import LOGS, RELEASE, ROOT, SANITIZED, running
+
+FUZZ_SECONDS = int(os.environ.get("ESPGATE_FUZZ_SECONDS", "20"))
+ASSAULT_DATAGRAMS = int(os.environ.get("ESPGATE_ASSAULT_DATAGRAMS", "5000000"))
+
+
+def log_path(name):
+    return os.path.join(LOGS, name.replace("/", ".") + ".log")
+
+
+def run_logged(name, argv, timeout, environment=None, cwd=ROOT):
+    """Exit status, or None when it was ended for taking too long. Output goes to the log of `name`."""
+    with open(log_path(name), "w") as log:
+        try:
+            return subprocess.run(argv, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=cwd,
+                                  timeout=timeout, env={**os.environ, **(environment or {})}, check=False).returncode
+        except subprocess.TimeoutExpired:
+            log.write(f"\nended: not done within {timeout} s\n")
+            return None
+
+
+def introspect(folder, what):
+    text = subprocess.run(["/usr/bin/meson", "introspect", folder.path, what], stdout=subprocess.PIPE, check=True).stdout
+    return json.loads(text)
+
+
+class Suite:
+    def __init__(self, name, folder=None):
+        self.name = name
+        self.folder = folder
+
+    def prepare(self):
+        if self.folder:
+            self.folder.prepare()
+
+    def names(self, pattern):
+        return [self.name] if fnmatch.fnmatch(self.name, pattern) else []
+
+
+class Command(Suite):
+    """Passes when its command exits with 0; 77 is a skip, whose reason is the last line of output."""
+
+    def __init__(self, name, argv, folder=None, timeout=300, environment=None):
+        super().__init__(name, folder)
+        self.argv, self.timeout, self.environment = argv, timeout, environment
+
+    def run(self, _, report):
+        status = run_logged(self.name, self.argv, self.timeout, self.environment)
+        if status == 77:
+            with open(log_path(self.name)) as log:
+                report.skipped(self.name, (log.read().strip().splitlines() or ["no reason given"])[-1])
+        elif status == 0:
+            report.passed(self.name)
+        else:
+            report.failed(self.name, log_path(self.name))
+
+
+class Catch(Suite):
+    """A Catch2 program: its own reporter counts the test cases."""
+
+    def __init__(self, name, argv, folder, environment=None):
+        super().__init__(name, folder)
+        self.argv, self.environment = argv, environment
+
+    def run(self, _, report):
+        result = log_path(self.name) + ".xml"
+        if os.path.exists(result):
+            os.unlink(result)
+        status = run_logged(self.name, [*self.argv, "-r", "xml", "-o", result], 600, self.environment)
+        try:
+            counts = ElementTree.parse(result).getroot().find("OverallResultsCases").attrib
+        except (OSError, ElementTree.ParseError, AttributeError):
+            report.failed(f"{self.name} (ended with status {status} before its report)", log_path(self.name))
+            return
+        failed = int(counts["failures"])
+        report.passed(self.name, int(counts["successes"]) + int(counts["expectedFailures"]))
+        if failed or status != 0:
+            report.failed(self.name, result, max(failed, 1))
+
+
+class Python(Suite):
+    """A file of unittests; each test counts."""
+
+    def __init__(self, path, area, folder=None, timeout=900):
+        super().__init__(f"{area}/{os.path.basename(path)[len('test_'):-len('.py')]}", folder)
+        self.path, self.timeout = path, timeout
+
+    def _argv(self, pattern):
+        return [sys.executable, os.path.join(ROOT, "tests", "runner", "cases.py"), self.path, self.name, pattern]
+
+    def names(self, pattern):
+        done = subprocess.run([*self._argv(pattern), "--list"], stdout=subprocess.PIPE, text=True, check=True)
+        return done.stdout.split()
+
+    def run(self, pattern, report):
+        with open(log_path(self.name), "w") as log:
+            with running(["timeout", "-k", "10", str(self.timeout), *self._argv(pattern)]) as child:
+                for line in child.stdout:
+                    log.write(line)
+                    self._tell(line, report)
+            if child.returncode not in (0, 1):
+                report.failed(f"{self.name} (ended with status {child.returncode})", log_path(self.name))
+
+    def _tell(self, line, report):
+        told = re.match(r"@(pass|fail|skip) (\S+) (.*)", line)
+        if not told:
+            return
+        name = f"{self.name}/{told.group(2)}"
+        if told.group(1) == "pass":
+            report.passed(name, seconds=told.group(3))
+        elif told.group(1) == "fail":
+            report.failed(name, log_path(self.name))
+        else:
+            report.skipped(name, told.group(3))
+
+
+class Fuzzer(Suite):
+    """A libFuzzer target over its kept corpus, for a short while; finds go to the logs, the corpus stays as it is."""
+
+    def __init__(self, name, program):
+        super().__init__(f"fuzz/{name}", SANITIZED)
+        self.program = program
+        self.corpus = os.path.join(ROOT, "tests", "fuzz", "corpus", name)
+
+    def run(self, _, report):
+        if not glob.glob(os.path.join(self.corpus, "*")):
+            report.failed(f"{self.name}: no corpus at {self.corpus}", log_path(self.name))
+            return
+        with tempfile.TemporaryDirectory() as finds:
+            prefix = os.path.join(LOGS, self.name.replace("/", ".") + ".")
+            argv = [self.program, f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=4096",
+                    f"-artifact_prefix={prefix}", finds, self.corpus]
+            status = run_logged(self.name, argv, FUZZ_SECONDS + 120)
+        if status == 0:
+            report.passed(self.name)
+        else:
+            report.failed(self.name, log_path(self.name))
+
+
+def assaults(program, name):
+    """Mutated datagrams by the million; fewer in the sanitizer build, which sees what a release build survives."""
+    sanitized = program.replace(RELEASE.path, SANITIZED.path)
+    return [Command(f"assault/{name}", [program, str(ASSAULT_DATAGRAMS)], RELEASE, 900),
+            Command(f"asan/{name}", [sanitized, str(ASSAULT_DATAGRAMS // 25)], SANITIZED, 900, SANITIZER_OPTIONS)]
+
+
+def meson_suites():
+    """What the build registers as tests: Catch2 programs, which run in the sanitizer build too, and commands."""
+    found = []
+    for test in introspect(RELEASE, "--tests"):
+        kind = test["suite"][0].split(":")[-1] if test["suite"] else "other"
+        short, environment = test["name"].removeprefix("test-"), test.get("env", {})
+        if kind == "unit" and test["cmd"][0].startswith(RELEASE.path):
+            sanitized = [test["cmd"][0].replace(RELEASE.path, SANITIZED.path), *test["cmd"][1:]]
+            found += [Catch(f"unit/{short}", test["cmd"], RELEASE, environment),
+                      Catch(f"asan/{short}", sanitized, SANITIZED, {**environment, **SANITIZER_OPTIONS})]
+        elif kind == "assault":
+            found += assaults(test["cmd"][0], short)
+        else:
+            found.append(Command(f"{kind}/{short}", test["cmd"], RELEASE, test.get("timeout") or 300, environment))
+    return found
+
+
+SANITIZER_OPTIONS = {"UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+                     "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1"}
+
+
+def fuzz_suites():
+    if not shutil.which("clang++-14"):
+        return []
+    names = [os.path.basename(path)[:-len(".cpp")] for path in glob.glob(f"{ROOT}/tests/fuzz/*.cpp")
+             if "LLVMFuzzerTestOneInput" in open(path, encoding="utf-8").read()]
+    return [Fuzzer(name, os.path.join(SANITIZED.path, "tests", "fuzz", f"fuzz-{name}")) for name in sorted(names)]
+
+
+def format_suite():
+    listed = subprocess.run(["git", "-C", ROOT, "ls-files", "*.cpp", "*.hpp"], stdout=subprocess.PIPE, text=True,
+                            check=False).stdout.split()
+    return Command("format/clang-format", ["clang-format-14", "--dry-run", "-Werror", *listed])
+
+
+def python_suites(folder_name, area, folder=None):
+    return [Python(path, area, folder) for path in sorted(glob.glob(f"{ROOT}/tests/{folder_name}/test_*.py"))]

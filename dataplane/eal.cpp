@@ -81,19 +81,29 @@ std::vector<std::string> eal_arguments(const conf::Configuration& configuration)
   return arguments;
 }
 
-void start_eal(std::vector<std::string> arguments) {
+namespace {
+
+// DPDK makes it even when it is told to share nothing.
+void remove_runtime_folder() noexcept {
+  std::error_code ignored;
+  std::filesystem::remove_all(rte_eal_get_runtime_dir(), ignored);
+}
+
+}  // namespace
+
+Eal::Eal(std::vector<std::string> arguments) {
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) >= 0) return;
-  throw std::runtime_error(std::string("DPDK did not start: ") + rte_strerror(rte_errno) +
+  const std::string why = rte_strerror(rte_errno);
+  remove_runtime_folder();
+  throw std::runtime_error("DPDK did not start: " + why +
                            " (are the CPUs of main-cpu and workers there, and the devices?)");
 }
 
-void stop_eal() noexcept {
-  const std::string folder = rte_eal_get_runtime_dir();
+Eal::~Eal() {
   rte_eal_cleanup();
-  std::error_code ignored;
-  std::filesystem::remove_all(folder, ignored);
+  remove_runtime_folder();
 }
 
 }  // namespace espgate::dataplane

@@ -15,9 +15,14 @@ namespace espgate::dataplane {
 // Free hugepages of all sizes, in MiB.
 [[nodiscard]] unsigned free_hugepages_mib();
 
-// Throws std::runtime_error with DPDK's words.
-void start_eal(std::vector<std::string> arguments);
-// And takes away the folder that DPDK leaves in /run.
-void stop_eal() noexcept;
+// DPDK's environment while this lives; once for a process. Main thread. Leaves nothing behind in /run.
+class Eal {
+ public:
+  // Throws std::runtime_error with DPDK's words.
+  explicit Eal(std::vector<std::string> arguments);
+  ~Eal();
+  Eal(const Eal&) = delete;
+  Eal& operator=(const Eal&) = delete;
+};
 
 }  // namespace espgate::dataplane

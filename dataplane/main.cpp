@@ -67,16 +67,13 @@ void serve(const Options& options) {
   conf::Configuration configuration = conf::load_file(options.config, conf::Secrets::skip);
   if (!options.runtime.empty()) configuration.runtime_directory = options.runtime;
   const std::string path = socket_path(configuration.runtime_directory);
-  dataplane::start_eal(dataplane::eal_arguments(configuration));
+  const dataplane::Eal eal(dataplane::eal_arguments(configuration));
   catch_signals();
-  {
-    dataplane::Gateway gateway(configuration, path);
-    dataplane::log_line("{} is forwarding: {} ports, {} workers, socket {}", configuration.name,
-                        configuration.ports.size(), configuration.dataplane.workers.size(), path);
-    gateway.run(stop);
-    dataplane::log_line("stopping");
-  }
-  dataplane::stop_eal();
+  dataplane::Gateway gateway(configuration, path);
+  dataplane::log_line("{} is forwarding: {} ports, {} workers, socket {}", configuration.name,
+                      configuration.ports.size(), configuration.dataplane.workers.size(), path);
+  gateway.run(stop);
+  dataplane::log_line("stopping");
 }
 
 }  // namespace

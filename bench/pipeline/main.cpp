@@ -1,7 +1,5 @@
 // espgate-bench: what a packet costs in the worker's code, fed from memory on one core.
 #include <rte_cycles.h>
-#include <rte_eal.h>
-#include <rte_errno.h>
 #include <rte_mbuf.h>
 #include <unistd.h>
 
@@ -13,6 +11,7 @@
 
 #include "bench/pipeline/measure.hpp"
 #include "crypto/bulk.hpp"
+#include "dataplane/eal.hpp"
 #include "dataplane/path/packet.hpp"
 
 namespace espgate::bench {
@@ -26,23 +25,19 @@ std::size_t megabytes_for(const Options& options) {
   return 640 + tunnels / 128;
 }
 
-void start_eal(const Options& options) {
-  std::vector<std::string> words{"espgate-bench",
-                                 "--no-pci",
-                                 "--no-telemetry",
-                                 "--log-level",
-                                 "error",
-                                 "--lcores",
-                                 "0",
-                                 "--file-prefix",
-                                 "espgate-bench-" + std::to_string(getpid()),
-                                 "-m",
-                                 std::to_string(megabytes_for(options))};
-  words.push_back(options.huge_pages ? "--in-memory" : "--no-huge");
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0)
-    throw std::runtime_error(std::string("DPDK does not start: ") + rte_strerror(rte_errno));
+std::vector<std::string> eal_arguments(const Options& options) {
+  return {"espgate-bench",
+          "--no-pci",
+          "--no-telemetry",
+          "--log-level",
+          "error",
+          "--lcores",
+          "0",
+          "--file-prefix",
+          "espgate-bench-" + std::to_string(getpid()),
+          "-m",
+          std::to_string(megabytes_for(options)),
+          options.huge_pages ? "--in-memory" : "--no-huge"};
 }
 
 // DPDK's own estimate is rounded: measure against the monotonic clock.
@@ -93,7 +88,7 @@ void print_row(const Case& which, const Result& result) {
 }
 
 int run(const Options& options) {
-  start_eal(options);
+  const dataplane::Eal eal(eal_arguments(options));
   rte_mempool* const pool = rte_pktmbuf_pool_create("frames", 255, 0, dataplane::kNoteArea,
                                                     RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
   if (pool == nullptr) throw std::runtime_error("no memory for packet buffers");
@@ -109,7 +104,6 @@ int run(const Options& options) {
   }
   if (options.json) std::printf("%s\n", all.dump(2).c_str());
   rte_mempool_free(pool);
-  rte_eal_cleanup();
   return 0;
 }
 

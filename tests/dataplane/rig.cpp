@@ -1,7 +1,5 @@
 #include "tests/dataplane/rig.hpp"
 
-#include <rte_eal.h>
-#include <rte_errno.h>
 #include <rte_mempool.h>
 #include <unistd.h>
 
@@ -10,6 +8,7 @@
 #include <stdexcept>
 
 #include "channel/spi.hpp"
+#include "dataplane/eal.hpp"
 #include "dataplane/path/wire.hpp"
 
 namespace espgate::test {
@@ -45,21 +44,9 @@ IpAddress inside6(unsigned number) { return *parse_address("2001:db8:" + std::to
 }  // namespace
 
 void start_eal() {
-  static const bool started = [] {
-    std::string prefix = "espgate-test-" + std::to_string(getpid());
-    std::vector<std::string> words{"test",           "--no-huge",     "-m",   "1024",     "--no-pci",
-                                   "--no-telemetry", "--file-prefix", prefix, "--lcores", "0",
-                                   "--log-level",    "error"};
-    std::vector<char*> argv;
-    for (std::string& word : words) argv.push_back(word.data());
-    if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0) {
-      std::fprintf(stderr, "rte_eal_init: %s\n", rte_strerror(rte_errno));
-      std::exit(2);
-    }
-    std::atexit([] { rte_eal_cleanup(); });
-    return true;
-  }();
-  (void)started;
+  static const dataplane::Eal eal({"test", "--no-huge", "-m", "1024", "--no-pci", "--no-telemetry",
+                                   "--file-prefix", "espgate-test-" + std::to_string(getpid()), "--lcores",
+                                   "0", "--log-level", "error"});
 }
 
 Rig::Rig(unsigned number, unsigned workers) {

@@ -1,5 +1,6 @@
 #include "tests/dataplane/host/desk.hpp"
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
@@ -99,7 +100,7 @@ rte_mbuf* Desk::make(const Octets& bytes) {
   if (mbuf == nullptr) throw std::runtime_error("no buffer");
   char* room = rte_pktmbuf_append(mbuf, static_cast<std::uint16_t>(bytes.size()));
   if (room == nullptr) throw std::runtime_error("a packet too large for its buffer");
-  std::memcpy(room, bytes.data(), bytes.size());
+  std::copy(bytes.begin(), bytes.end(), room);
   return mbuf;
 }
 

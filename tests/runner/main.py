@@ -11,8 +11,18 @@ import suites  # noqa: E402
 from build import RELEASE, BuildFailed  # noqa: E402
 
 
+def last_lines(path, count=40):
+    """For whoever has only what this run printed."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as log:
+            return [line.rstrip()[:300] for line in log.readlines()[-count:]]
+    except OSError:
+        return []
+
+
 class Report:
     def __init__(self):
+        self.told = set()
         self.counts = {"passed": 0, "failed": 0, "skipped": 0}
         self.failures = []
 
@@ -26,6 +36,9 @@ class Report:
         self.counts["failed"] += count
         self.failures.append((name, log))
         print(f"  FAILED   {name}: see {log}", flush=True)
+        if log not in self.told:  # a log that many tests share is shown once
+            self.told.add(log)
+            print("".join(f"  |  {line}\n" for line in last_lines(log)), end="", flush=True)
 
     def skipped(self, name, reason):
         self.counts["skipped"] += 1

@@ -67,6 +67,18 @@ class Command(Suite):
             report.failed(self.name, log_path(self.name))
 
 
+def failures_in(root):
+    """Catch2's XML in words, a line for each failure."""
+    for case in root.iter("TestCase"):
+        for node in case.iter():
+            if node.tag == "Expression" and node.get("success") == "false":
+                texts = [" ".join((node.findtext(tag) or "").split()) for tag in ("Original", "Expanded")]
+                yield f"{case.get('name')}: {node.get('filename')}:{node.get('line')}: {' is '.join(texts)}\n"
+            elif node.tag in ("Exception", "FatalErrorCondition", "Failure"):
+                words = " ".join((node.text or "").split())
+                yield f"{case.get('name')}: {node.get('filename')}:{node.get('line')}: {node.tag}: {words}\n"
+
+
 class Catch(Suite):
     """A Catch2 program: its own reporter counts the test cases."""
 
@@ -80,14 +92,17 @@ class Catch(Suite):
             os.unlink(result)
         status = run_logged(self.name, [*self.argv, "-r", "xml", "-o", result], 600, self.environment)
         try:
-            counts = ElementTree.parse(result).getroot().find("OverallResultsCases").attrib
+            root = ElementTree.parse(result).getroot()
+            counts = root.find("OverallResultsCases").attrib
         except (OSError, ElementTree.ParseError, AttributeError):
             report.failed(f"{self.name} (ended with status {status} before its report)", log_path(self.name))
             return
         failed = int(counts["failures"])
         report.passed(self.name, int(counts["successes"]) + int(counts["expectedFailures"]))
         if failed or status != 0:
-            report.failed(self.name, result, max(failed, 1))
+            with open(log_path(self.name), "a", encoding="utf-8") as log:
+                log.writelines(failures_in(root))
+            report.failed(self.name, log_path(self.name), max(failed, 1))
 
 
 class Python(Suite):

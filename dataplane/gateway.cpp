@@ -26,7 +26,7 @@ constexpr std::uint64_t kSnapshotEvery = 250'000'000;  // ns
 // The main thread's sleep when there was nothing to do; the longer one after so many rounds of nothing.
 // Commands wake it; what workers hand up waits for so long.
 constexpr int kRestMs = 1;
-constexpr int kLongRestMs = 2;
+constexpr int kLongRestMs = 3;
 constexpr unsigned kRoundsBeforeLongRest = 200;
 
 std::uint64_t monotonic_ns() noexcept {

@@ -106,7 +106,7 @@ class Idle {
   static constexpr unsigned kSpin = 2000;
   static constexpr long kPart = 128;
   static constexpr long kShortest = 2'000;     // ns
-  static constexpr long kLongest = 1'000'000;  // ns
+  static constexpr long kLongest = 1'500'000;  // ns
 
   void sleep(long nanoseconds) noexcept {
     rcu_.offline(worker_);

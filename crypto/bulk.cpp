@@ -151,9 +151,7 @@ void seal_gcm(GcmCall encrypt, gcm_context_data& context, EspJob& job) noexcept 
   if (!job.ok) return;
   const auto& key = as<GcmKey>(*job.key);
   std::uint8_t* payload = job.esp + kEspHeader + kGcmIv;
-  const std::uint64_t iv = __builtin_bswap64(job.sequence);
-  std::memcpy(job.esp + kEspHeader, &iv, sizeof iv);
-  const GcmNonce nonce(key.salt, iv);
+  const GcmNonce nonce(key.salt, __builtin_bswap64(job.sequence));
   encrypt(&key.schedule, &context, payload, payload, job.payload, nonce.data(), job.esp, kEspHeader,
           payload + job.payload, kGcmIcv);
 }
@@ -378,6 +376,7 @@ void BulkEngine::run_groups(bool sealing) noexcept {
 void BulkEngine::seal(std::span<EspJob> jobs) noexcept {
   for (; !jobs.empty(); jobs = jobs.subspan(std::min(jobs.size(), kBurst))) {
     const auto burst = jobs.first(std::min(jobs.size(), kBurst));
+    for (const EspJob& job : burst) store_be64(job.esp + kEspHeader, job.sequence);
     for (EspJob& job : burst) {
       switch (job.suite) {
         case EspSuite::aes128_gcm16:

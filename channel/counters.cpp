@@ -36,7 +36,7 @@ PageLayout layout_of(const Hello& shape) noexcept {
   PageLayout layout{};
   layout.workers = sizeof(CountersHeader);
   layout.tunnels = layout.workers + workers * sizeof(WorkerCounters);
-  layout.ports = layout.tunnels + workers * shape.max_tunnels * sizeof(InterfaceCounters);
+  layout.ports = layout.tunnels + shape.max_tunnels * sizeof(InterfaceCounters);
   layout.inbound = layout.ports + shape.ports * sizeof(PortStatus);
   layout.outbound = layout.inbound + workers * shape.inbound_slots * sizeof(SaStatus);
   layout.size = layout.outbound + workers * shape.outbound_slots * sizeof(SaStatus);
@@ -94,9 +94,8 @@ WorkerCounters& CountersPage::worker(std::uint32_t worker) noexcept {
   return *element<WorkerCounters>(header_, header_->workers_offset, worker);
 }
 
-InterfaceCounters* CountersPage::tunnels(std::uint32_t worker) noexcept {
-  return element<InterfaceCounters>(header_, header_->tunnels_offset,
-                                    std::uint64_t{worker} * header_->shape.max_tunnels);
+InterfaceCounters* CountersPage::tunnels() noexcept {
+  return element<InterfaceCounters>(header_, header_->tunnels_offset, 0);
 }
 
 PortStatus& CountersPage::port(std::uint32_t port) noexcept {
@@ -131,9 +130,8 @@ const WorkerCounters& CountersView::worker(std::uint32_t worker) const noexcept 
   return *element<WorkerCounters>(header_, layout_of(shape_).workers, worker);
 }
 
-const InterfaceCounters* CountersView::tunnels(std::uint32_t worker) const noexcept {
-  return element<InterfaceCounters>(header_, layout_of(shape_).tunnels,
-                                    std::uint64_t{worker} * shape_.max_tunnels);
+const InterfaceCounters* CountersView::tunnels() const noexcept {
+  return element<InterfaceCounters>(header_, layout_of(shape_).tunnels, 0);
 }
 
 const PortStatus& CountersView::port(std::uint32_t port) const noexcept {

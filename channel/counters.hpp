@@ -61,8 +61,8 @@ struct alignas(64) SaStatus {
 };
 
 // The page: this header, then arrays at the offsets it names (from the page's start, multiples of 64).
-// [worker] WorkerCounters; [worker][tunnel] InterfaceCounters; [port] PortStatus; [worker][slot] SaStatus,
-// twice.
+// [worker] WorkerCounters; [tunnel] InterfaceCounters, which the main thread refreshes as it does SaStatus;
+// [port] PortStatus; [worker][slot] SaStatus, twice.
 struct CountersHeader {
   std::uint64_t magic;
   std::uint64_t size;

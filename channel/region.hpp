@@ -80,7 +80,7 @@ class CountersPage {
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
   [[nodiscard]] CountersHeader& header() noexcept { return *header_; }
   [[nodiscard]] WorkerCounters& worker(std::uint32_t worker) noexcept;
-  [[nodiscard]] InterfaceCounters* tunnels(std::uint32_t worker) noexcept;  // [max_tunnels]
+  [[nodiscard]] InterfaceCounters* tunnels() noexcept;  // [max_tunnels]
   [[nodiscard]] PortStatus& port(std::uint32_t port) noexcept;
   [[nodiscard]] SaStatus* inbound(std::uint32_t worker) noexcept;   // [inbound_slots]
   [[nodiscard]] SaStatus* outbound(std::uint32_t worker) noexcept;  // [outbound_slots]
@@ -104,7 +104,7 @@ class CountersView {
   [[nodiscard]] const CountersHeader& header() const noexcept { return *header_; }
   [[nodiscard]] const Hello& shape() const noexcept { return shape_; }  // a checked copy
   [[nodiscard]] const WorkerCounters& worker(std::uint32_t worker) const noexcept;
-  [[nodiscard]] const InterfaceCounters* tunnels(std::uint32_t worker) const noexcept;
+  [[nodiscard]] const InterfaceCounters* tunnels() const noexcept;
   [[nodiscard]] const PortStatus& port(std::uint32_t port) const noexcept;
   [[nodiscard]] const SaStatus* inbound(std::uint32_t worker) const noexcept;
   [[nodiscard]] const SaStatus* outbound(std::uint32_t worker) const noexcept;

@@ -106,6 +106,7 @@ struct BulkScratch {
   };
   std::array<Group, kCbcSuites.size()> groups{};
   gcm_context_data gcm{};
+  __m128i nonce{};
   std::size_t short_hash_keys{kHashKeys};
 
   // A key that is not in the cache costs as much as sealing a short packet: fetch it some packets ahead.
@@ -132,43 +133,38 @@ namespace {
 
 using GcmCall = aes_gcm_enc_dec_t;
 
-// RFC 4106 section 4: salt, then IV, as they lie on the wire. Built in a register and stored at once, for
-// ipsec-mb reads it in pieces of its own choice, which would wait for two stores.
-struct alignas(16) GcmNonce {
-  GcmNonce(std::uint32_t salt, std::uint64_t iv) noexcept {
-    const std::uint64_t head = salt | iv << 32;
-    _mm_store_si128(&bytes, _mm_set_epi64x(static_cast<long long>(iv >> 32), static_cast<long long>(head)));
-  }
-  [[nodiscard]] const std::uint8_t* data() const noexcept {
-    return reinterpret_cast<const std::uint8_t*>(&bytes);
-  }
-  __m128i bytes;
-};
+// RFC 4106 section 4: the nonce is salt, then IV, as they lie on the wire. Built in a register and stored at
+// once, for ipsec-mb reads it in pieces of its own choice, which would wait for two stores.
+const std::uint8_t* make_nonce(BulkScratch& scratch, std::uint32_t salt, std::uint64_t iv) noexcept {
+  const std::uint64_t head = salt | iv << 32;
+  scratch.nonce = _mm_set_epi64x(static_cast<long long>(iv >> 32), static_cast<long long>(head));
+  return reinterpret_cast<const std::uint8_t*>(&scratch.nonce);
+}
 
-// RFC 4106: the nonce is the salt and the IV; the IV is the sequence number, so no key sees a nonce twice.
-void seal_gcm(GcmCall encrypt, gcm_context_data& context, EspJob& job) noexcept {
+// RFC 4106: the IV is the sequence number, so no key sees a nonce twice.
+void seal_gcm(GcmCall encrypt, BulkScratch& scratch, EspJob& job) noexcept {
   job.ok = valid_payload(job, kGcmAlignment);
   if (!job.ok) return;
   const auto& key = as<GcmKey>(*job.key);
   std::uint8_t* payload = job.esp + kEspHeader + kGcmIv;
-  const GcmNonce nonce(key.salt, __builtin_bswap64(job.sequence));
-  encrypt(&key.schedule, &context, payload, payload, job.payload, nonce.data(), job.esp, kEspHeader,
+  const std::uint8_t* nonce = make_nonce(scratch, key.salt, __builtin_bswap64(job.sequence));
+  encrypt(&key.schedule, &scratch.gcm, payload, payload, job.payload, nonce, job.esp, kEspHeader,
           payload + job.payload, kGcmIcv);
 }
 
 // The nonce is made of the IV on the wire: a peer may count it as it likes (RFC 4106 section 3.1).
-void open_gcm(GcmCall decrypt, gcm_context_data& context, EspJob& job) noexcept {
+void open_gcm(GcmCall decrypt, BulkScratch& scratch, EspJob& job) noexcept {
   job.ok = valid_payload(job, kGcmAlignment);
   if (!job.ok) return;
   const auto& key = as<GcmKey>(*job.key);
   std::uint8_t* payload = job.esp + kEspHeader + kGcmIv;
   std::uint64_t iv;
   std::memcpy(&iv, job.esp + kEspHeader, sizeof iv);
-  const GcmNonce nonce(key.salt, iv);
-  std::array<std::uint8_t, kGcmIcv> icv;
-  decrypt(&key.schedule, &context, payload, payload, job.payload, nonce.data(), job.esp, kEspHeader,
-          icv.data(), icv.size());
-  job.ok = same_icv(icv.data(), payload + job.payload, icv.size());
+  const std::uint8_t* nonce = make_nonce(scratch, key.salt, iv);
+  std::uint8_t* icv = scratch.icvs[0].data();
+  decrypt(&key.schedule, &scratch.gcm, payload, payload, job.payload, nonce, job.esp, kEspHeader, icv,
+          kGcmIcv);
+  job.ok = same_icv(icv, payload + job.payload, kGcmIcv);
 }
 
 // The hash runs from the SPI to the end of the ciphertext (RFC 4303 section 2.8).
@@ -376,16 +372,18 @@ void BulkEngine::run_groups(bool sealing) noexcept {
 void BulkEngine::seal(std::span<EspJob> jobs) noexcept {
   for (; !jobs.empty(); jobs = jobs.subspan(std::min(jobs.size(), kBurst))) {
     const auto burst = jobs.first(std::min(jobs.size(), kBurst));
+    // All of them before the first is sealed: ipsec-mb loads the header in front with a mask that reaches
+    // over the IV, and would have to wait for a store just before.
     for (const EspJob& job : burst) store_be64(job.esp + kEspHeader, job.sequence);
     for (EspJob& job : burst) {
       switch (job.suite) {
         case EspSuite::aes128_gcm16:
           scratch_->prefetch_ahead(burst, job);
-          seal_gcm(wide_->gcm128_enc, scratch_->gcm, job);
+          seal_gcm(wide_->gcm128_enc, *scratch_, job);
           break;
         case EspSuite::aes256_gcm16:
           scratch_->prefetch_ahead(burst, job);
-          seal_gcm(wide_->gcm256_enc, scratch_->gcm, job);
+          seal_gcm(wide_->gcm256_enc, *scratch_, job);
           break;
         default:
           scratch_->collect(job, 0, offsetof(CbcKey, decrypt));
@@ -402,11 +400,11 @@ void BulkEngine::open(std::span<EspJob> jobs) noexcept {
       switch (job.suite) {
         case EspSuite::aes128_gcm16:
           scratch_->prefetch_ahead(burst, job);
-          open_gcm(wide_->gcm128_dec, scratch_->gcm, job);
+          open_gcm(wide_->gcm128_dec, *scratch_, job);
           break;
         case EspSuite::aes256_gcm16:
           scratch_->prefetch_ahead(burst, job);
-          open_gcm(wide_->gcm256_dec, scratch_->gcm, job);
+          open_gcm(wide_->gcm256_dec, *scratch_, job);
           break;
         default:
           scratch_->collect(job, offsetof(CbcKey, inner), sizeof(CbcKey));

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 
 namespace espgate::crypto {
@@ -23,7 +25,7 @@ class ReplayWindow {
     if (packets != 0 && !size_fits) return false;
     packets_ = packets;
     word_mask_ = packets == 0 ? 0 : 2 * packets / kWordBits - 1;
-    highest_ = 0;
+    set_highest(0);
     words_.fill(0);
     return true;
   }
@@ -32,8 +34,8 @@ class ReplayWindow {
   [[nodiscard]] Verdict check(std::uint64_t sequence) const noexcept {
     if (packets_ == 0) return Verdict::fresh;
     if (sequence == 0) return Verdict::old;
-    if (sequence > highest_) return Verdict::fresh;
-    if (highest_ - sequence >= packets_) return Verdict::old;
+    if (sequence > highest()) return Verdict::fresh;
+    if (highest() - sequence >= packets_) return Verdict::old;
     return (word_of(sequence) & bit_of(sequence)) != 0 ? Verdict::duplicate : Verdict::fresh;
   }
 
@@ -42,17 +44,25 @@ class ReplayWindow {
   [[nodiscard]] Verdict commit(std::uint64_t sequence) noexcept {
     const Verdict verdict = check(sequence);
     if (verdict != Verdict::fresh) return verdict;
-    if (sequence > highest_) advance(sequence);
+    if (sequence > highest()) advance(sequence);
     words_[(sequence / kWordBits) & word_mask_] |= bit_of(sequence);
     return Verdict::fresh;
   }
 
-  [[nodiscard]] std::uint64_t highest() const noexcept { return highest_; }
+  // Any thread.
+  [[nodiscard]] std::uint64_t highest() const noexcept { return highest_.load(std::memory_order_relaxed); }
+  // Where the word lies that a check of `sequence` will read, for a prefetch.
+  [[nodiscard]] const void* place_of(std::uint64_t sequence) const noexcept {
+    return &words_[(sequence / kWordBits) & word_mask_];
+  }
+  // Bytes before the words.
+  static constexpr std::size_t kHead = 16;
 
  private:
   static constexpr std::uint32_t kWordBits = 64;
   static constexpr std::uint32_t kMaxWords = 2 * kMaxPackets / kWordBits;
 
+  void set_highest(std::uint64_t sequence) noexcept { highest_.store(sequence, std::memory_order_relaxed); }
   static std::uint64_t bit_of(std::uint64_t sequence) noexcept {
     return std::uint64_t{1} << (sequence % kWordBits);
   }
@@ -64,14 +74,14 @@ class ReplayWindow {
   // ring has twice the window's words: a power of two, so that a mask finds the word, with the spare one
   // among them.
   void advance(std::uint64_t sequence) noexcept {
-    const std::uint64_t from = highest_ / kWordBits;
+    const std::uint64_t from = highest() / kWordBits;
     const std::uint64_t words =
         std::min<std::uint64_t>(sequence / kWordBits - from, word_mask_ + std::uint64_t{1});
     for (std::uint64_t i = 1; i <= words; ++i) words_[(from + i) & word_mask_] = 0;
-    highest_ = sequence;
+    set_highest(sequence);
   }
 
-  std::uint64_t highest_{0};
+  std::atomic<std::uint64_t> highest_{0};  // the main thread reads it for the operator
   std::uint32_t packets_{0};
   std::uint32_t word_mask_{0};
   std::array<std::uint64_t, kMaxWords> words_{};

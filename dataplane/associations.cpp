@@ -52,6 +52,7 @@ Associations::Associations(Forwarding& tables, Resolver& resolver, channel::Coun
       page_(page),
       engine_(engine),
       refused_(refused),
+      carried_(tables.shape.max_tunnels),
       tsc_hz_(rte_get_tsc_hz()) {
   for (std::uint32_t w = 0; w < tables.shape.workers; w++) {
     inbound_retiring_.emplace_back(tables.shape.inbound_slots);
@@ -176,6 +177,7 @@ void Associations::retire_inbound(const Held& held) {
   inbound_retiring_[held.worker][held.slot] = true;
   // The selectors go with the last worker that may look at them.
   tables_.rcu.retire([this, &sa, worker = held.worker, slot = held.slot, keep = held.selectors] {
+    add(carried_[sa.tunnel], sa);
     erase(sa);
     inbound_retiring_[worker][slot] = false;
   });
@@ -187,6 +189,7 @@ void Associations::retire_outbound(const Held& held, std::uint64_t now) {
   page_.outbound(held.worker)[held.slot].spi.store(0, std::memory_order_relaxed);
   if (held.neighbour != kNoNeighbour) resolver_.unpin(held.neighbour, now);
   tables_.rcu.retire([this, &sa, worker = held.worker, slot = held.slot, keep = held.selectors] {
+    add(carried_[sa.tunnel], sa);
     erase(sa);
     free_outbound_[worker].push_back(slot);
   });

@@ -73,6 +73,9 @@ class Associations {
   struct Usage {
     std::uint64_t packets, bytes, sequence;
   };
+  struct Carried {
+    std::uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;  // inner
+  };
   using OutboundKey =
       std::pair<std::uint32_t, std::uint32_t>;  // tunnel, SPI: peers choose SPIs without each other
 
@@ -83,13 +86,16 @@ class Associations {
   void retire_inbound(const Held& held);
   void retire_outbound(const Held& held, std::uint64_t now);
   void choose_outbound(std::uint32_t tunnel) noexcept;
+  static void add(Carried& carried, const InboundSa& sa) noexcept;
+  static void add(Carried& carried, const OutboundSa& sa) noexcept;
+  void snapshot_tunnels() noexcept;
   void check_lifetimes(Held& held, const Usage& usage, ControlLink& control);
   void snapshot_inbound(Held& held, ControlLink& control, std::uint64_t now, std::uint64_t tsc);
   void snapshot_outbound(Held& held, ControlLink& control, std::uint64_t now, std::uint64_t tsc);
-  [[nodiscard]] OutboundSa& outbound_at(const Held& held) noexcept {
+  [[nodiscard]] OutboundSa& outbound_at(const Held& held) const noexcept {
     return tables_.outbound[held.worker][held.slot];
   }
-  [[nodiscard]] InboundSa& inbound_at(const Held& held) noexcept {
+  [[nodiscard]] InboundSa& inbound_at(const Held& held) const noexcept {
     return tables_.inbound[held.worker].slots[held.slot];
   }
 
@@ -100,6 +106,8 @@ class Associations {
   RefusedSuites refused_;
   std::map<std::uint32_t, Held> inbound_;  // by SPI
   std::map<OutboundKey, Held> outbound_;
+  std::vector<Carried> carried_;                     // [tunnel]: by SAs that are no more
+  std::vector<Carried> totals_;                      // [tunnel]: at this snapshot
   std::vector<std::vector<bool>> inbound_retiring_;  // [worker][slot]: removed, its grace period not over
   std::vector<std::vector<std::uint32_t>> free_outbound_;  // [worker]: slots
   std::uint64_t tsc_hz_;

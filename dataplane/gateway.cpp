@@ -13,6 +13,7 @@
 
 #include "channel/spi.hpp"
 #include "dataplane/log.hpp"
+#include "dataplane/pool.hpp"
 
 namespace espgate::dataplane {
 
@@ -49,8 +50,7 @@ Ring make_ring(const std::string& name, unsigned size, unsigned flags) {
 
 Pool make_pool(const conf::Configuration& configuration) {
   const auto room = static_cast<std::uint16_t>(RTE_PKTMBUF_HEADROOM + buffer_size(configuration.ports));
-  Pool pool(rte_pktmbuf_pool_create("packets", configuration.dataplane.packet_buffers, kPoolCache, kNoteArea,
-                                    room, SOCKET_ID_ANY));
+  Pool pool(make_packet_pool("packets", configuration.dataplane.packet_buffers, kPoolCache, room));
   if (!pool)
     throw std::runtime_error(
         fmt::format("no memory for {} packet buffers of {} bytes: {}; give `memory` more",
@@ -128,7 +128,6 @@ void Gateway::make_workers(const conf::Dataplane& dataplane) {
     worker->tables = &tables_;
     worker->workers = &workers_;
     worker->counters = &page_.worker(w);
-    worker->tunnel_counters = page_.tunnels(w);
     worker->inbox = inboxes_.back().get();
     worker->exceptions = exceptions_.get();
     worker->ike = ike_ring_.get();

@@ -50,7 +50,6 @@ void Associations::check_lifetimes(Held& held, const Usage& usage, ControlLink& 
 
 void Associations::snapshot_inbound(Held& held, ControlLink& control, std::uint64_t now, std::uint64_t tsc) {
   const InboundSa& sa = inbound_at(held);
-  // The window is the worker's alone; its highest number is one aligned word, read as it is at this moment.
   const Usage usage{load(sa.packets), load(sa.bytes), sa.window.highest()};
   channel::SaStatus& status = page_.inbound(held.worker)[held.slot];
   status.tunnel.store(held.tunnel, std::memory_order_relaxed);
@@ -66,7 +65,7 @@ void Associations::snapshot_inbound(Held& held, ControlLink& control, std::uint6
 
 void Associations::snapshot_outbound(Held& held, ControlLink& control, std::uint64_t now, std::uint64_t tsc) {
   const OutboundSa& sa = outbound_at(held);
-  const Usage usage{load(sa.packets), load(sa.bytes), load(sa.sequence)};
+  const Usage usage{load(sa.sequence), load(sa.bytes), load(sa.sequence)};
   channel::SaStatus& status = page_.outbound(held.worker)[held.slot];
   status.tunnel.store(held.tunnel, std::memory_order_relaxed);
   store(status.packets, usage.packets);
@@ -77,10 +76,40 @@ void Associations::snapshot_outbound(Held& held, ControlLink& control, std::uint
   check_lifetimes(held, usage, control);
 }
 
+void Associations::add(Carried& carried, const InboundSa& sa) noexcept {
+  carried.rx_packets += load(sa.packets);
+  carried.rx_bytes += load(sa.bytes);
+}
+
+void Associations::add(Carried& carried, const OutboundSa& sa) noexcept {
+  carried.tx_packets += load(sa.sequence);
+  carried.tx_bytes += load(sa.bytes);
+}
+
+// What a tunnel carries is what its SAs carry, so the workers need not count it. An SA that is removed counts
+// again once the last worker has let go of it; until then the tunnel's counters stand still.
+void Associations::snapshot_tunnels() noexcept {
+  totals_ = carried_;
+  for (const auto& [spi, held] : inbound_) add(totals_[held.tunnel], inbound_at(held));
+  for (const auto& [key, held] : outbound_) add(totals_[held.tunnel], outbound_at(held));
+  channel::InterfaceCounters* counters = page_.tunnels();
+  for (const Carried& total : totals_) {
+    const auto raise = [](channel::Counter& counter, std::uint64_t to) {
+      if (load(counter) < to) store(counter, to);
+    };
+    raise(counters->rx_packets, total.rx_packets);
+    raise(counters->rx_bytes, total.rx_bytes);
+    raise(counters->tx_packets, total.tx_packets);
+    raise(counters->tx_bytes, total.tx_bytes);
+    counters++;
+  }
+}
+
 void Associations::snapshot(ControlLink& control, std::uint64_t now) {
   const std::uint64_t tsc = rte_rdtsc();
   for (auto& [spi, held] : inbound_) snapshot_inbound(held, control, now, tsc);
   for (auto& [key, held] : outbound_) snapshot_outbound(held, control, now, tsc);
+  snapshot_tunnels();
 }
 
 }  // namespace espgate::dataplane

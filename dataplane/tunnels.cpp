@@ -107,6 +107,7 @@ CommandStatus Commands::remove_tunnel(std::uint32_t index, std::uint64_t now) {
   associations_.remove_all_of(index, now);
   peers_.remove(tunnel.wanted.remote);
   tunnel = TunnelState{};
+  tables_.tunnels[index].fit.store(Fit{}, std::memory_order_relaxed);
   publish(tables_.rcu, tables_.tunnels[index].tunnel, {});
   // A group that still names it must not take whoever comes to this index next for it.
   for (GroupState& group : groups_) {
@@ -156,12 +157,14 @@ std::uint16_t Commands::derived_mtu(const IpAddress& remote) const noexcept {
 void Commands::publish_tunnel(TunnelState& tunnel) {
   const channel::SetTunnel& wanted = tunnel.wanted;
   tunnel.mtu = wanted.mtu != 0 ? wanted.mtu : derived_mtu(wanted.remote);
-  Tunnel next{.mtu = tunnel.mtu, .clamp_mss = wanted.clamp_mss != 0, .address4 = {}, .address6 = {}};
+  Tunnel next{};
   for (std::uint32_t i = wanted.address_count; i > 0; i--) {
     const IpAddress& own = wanted.addresses[i - 1].address;
     (own.is_v4() ? next.address4 : next.address6) = own;
   }
-  publish<Tunnel>(tables_.rcu, tables_.tunnels[wanted.index].tunnel, std::make_unique<const Tunnel>(next));
+  TunnelSlot& slot = tables_.tunnels[wanted.index];
+  publish<Tunnel>(tables_.rcu, slot.tunnel, std::make_unique<const Tunnel>(next));
+  slot.fit.store({tunnel.mtu, wanted.clamp_mss != 0}, std::memory_order_relaxed);
 }
 
 }  // namespace espgate::dataplane

@@ -20,6 +20,7 @@ void process_received(Worker& worker, std::uint8_t port, std::span<rte_mbuf*> pa
   scratch.now = rte_rdtsc();
   scratch.plain.count = scratch.esp.count = 0;
   classify(worker, port, packets);
+  mark(worker, Stage::classify);
   decrypt(worker, scratch.esp);
   forward(worker, scratch.plain);
 }

@@ -37,18 +37,19 @@ struct PortQueue {
   std::uint16_t queue;
 };
 
+struct StageClock;
+
 struct Worker {
   std::uint32_t index{0};
   Forwarding* tables{nullptr};
   std::vector<Worker*>* workers{nullptr};  // all of them, by index, for hand-off
   crypto::BulkEngine engine;
-  channel::WorkerCounters* counters{nullptr};            // this worker's block of the counters page
-  channel::InterfaceCounters* tunnel_counters{nullptr};  // [max_tunnels], this worker's
-  rte_ring* inbox{nullptr};                              // Errands; many producers
-  rte_ring* exceptions{nullptr};                         // to the main thread; many producers
-  rte_ring* ike{nullptr};          // IKE datagrams to the main thread (data: the outer IP header)
-  rte_mempool* pool{nullptr};      // for packets made here (fragments)
-  std::vector<PortQueue> receive;  // polled in turn
+  channel::WorkerCounters* counters{nullptr};  // this worker's block of the counters page
+  rte_ring* inbox{nullptr};                    // Errands; many producers
+  rte_ring* exceptions{nullptr};               // to the main thread; many producers
+  rte_ring* ike{nullptr};                      // IKE datagrams to the main thread (data: the outer IP header)
+  rte_mempool* pool{nullptr};                  // for packets made here (fragments)
+  std::vector<PortQueue> receive;              // polled in turn
   // For each port: the transmit queue this worker owns, or the worker that has one (hand over as
   // Errand::frame).
   struct TransmitQueue {
@@ -70,6 +71,8 @@ struct Worker {
   }
   // To the main thread, or a drop (exception_full). The note's port and tunnel must be set.
   void raise(rte_mbuf* packet, Exception why) noexcept;
+
+  StageClock* stage_clock{nullptr};  // the benchmark's; ways.hpp
 
   struct Scratch;  // the bursts and crypto jobs of one round; worker.cpp's
   std::unique_ptr<Scratch> scratch;

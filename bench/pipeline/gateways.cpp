@@ -52,13 +52,12 @@ Gateways::Gateways(const Case& which, rte_mempool* pool)
       sender_(shape_, which.tunnels + 16),
       receiver_(shape_, 16),
       selectors_(make_selector_set(any_to_any())),
-      tunnel_{1438, false, {}, {}} {
+      tunnel_{} {
   add_ports();
   worker_.tables = &sender_;
   worker_.workers = &workers_;
   workers_.push_back(&worker_);
   worker_.counters = &page_.worker(0);
-  worker_.tunnel_counters = page_.tunnels(0);
   worker_.pool = pool;
   rings_ = {make_ring("inbox"), make_ring("exceptions"), make_ring("ike")};
   worker_.inbox = rings_[0];
@@ -107,6 +106,7 @@ void Gateways::add_tunnel(std::uint32_t tunnel, const crypto::SuiteRow& suite) {
                sender_.neighbours.find(kOutside, *parse_address("192.0.2.9"))};
   out.spi = in.spi = install.spi;
   sender_.tunnels[tunnel].tunnel = &tunnel_;
+  sender_.tunnels[tunnel].fit = Fit{1438, false};
   sender_.tunnels[tunnel].outbound = &out;
   const IpPrefix prefix{v4_from_host_order(destination(tunnel)), 24};
   if (!sender_.routes.set(prefix, {NextHopKind::tunnel, 0, 0, tunnel}))

@@ -12,7 +12,7 @@
 #include "bench/pipeline/measure.hpp"
 #include "crypto/bulk.hpp"
 #include "dataplane/eal.hpp"
-#include "dataplane/path/packet.hpp"
+#include "dataplane/pool.hpp"
 
 namespace espgate::bench {
 
@@ -55,6 +55,24 @@ nlohmann::json to_json(const Spread& spread) {
   return {{"median", spread.median}, {"min", spread.min}, {"max", spread.max}};
 }
 
+constexpr std::array<const char*, dataplane::kStages> kStageNames{
+    "classify", "find_sa",   "check_replay", "open", "decapsulate",
+    "route",    "choose_sa", "encapsulate",  "seal", "transmit"};
+
+nlohmann::json to_json(const std::array<double, dataplane::kStages>& stages) {
+  nlohmann::json out = nlohmann::json::object();
+  for (std::size_t i = 0; i < stages.size(); ++i)
+    if (stages[i] != 0) out[kStageNames[i]] = stages[i];
+  return out;
+}
+
+void print_stages(const Result& result) {
+  std::printf("       ");
+  for (std::size_t i = 0; i < kStageNames.size(); ++i)
+    if (result.stages[i] != 0) std::printf(" %s %.0f", kStageNames[i], result.stages[i]);
+  std::printf("\n");
+}
+
 nlohmann::json to_json(const Case& which, const Options& options, const Result& result) {
   return {{"way", name_of(which.way)},
           {"suite", which.suite->name},
@@ -66,7 +84,8 @@ nlohmann::json to_json(const Case& which, const Options& options, const Result& 
           {"gbps", to_json(result.gbps)},
           {"cycles_per_packet", to_json(result.cycles_per_packet)},
           {"raw_cycles_per_packet", to_json(result.raw_cycles_per_packet)},
-          {"ratio", result.ratio}};
+          {"ratio", result.ratio},
+          {"stages", to_json(result.stages)}};
 }
 
 void print_head(double tsc_hz, const Options& options) {
@@ -89,8 +108,7 @@ void print_row(const Case& which, const Result& result) {
 
 int run(const Options& options) {
   const dataplane::Eal eal(eal_arguments(options));
-  rte_mempool* const pool = rte_pktmbuf_pool_create("frames", 255, 0, dataplane::kNoteArea,
-                                                    RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+  rte_mempool* const pool = dataplane::make_packet_pool("frames", 255, 0, RTE_MBUF_DEFAULT_BUF_SIZE);
   if (pool == nullptr) throw std::runtime_error("no memory for packet buffers");
   const double tsc_hz = measure_tsc_hz();
   if (!options.json) print_head(tsc_hz, options);
@@ -101,6 +119,7 @@ int run(const Options& options) {
       all.push_back(to_json(which, options, result));
     else
       print_row(which, result);
+    if (options.stages && !options.json) print_stages(result);
   }
   if (options.json) std::printf("%s\n", all.dump(2).c_str());
   rte_mempool_free(pool);

@@ -67,6 +67,24 @@ class Measure {
     return sample;
   }
 
+  // Of one sample, with a look at the clock between the stages: the median burst of each.
+  std::array<double, kStages> stages(std::uint64_t cycles) {
+    std::array<std::vector<std::uint64_t>, kStages> by_burst;
+    StageClock clock{};
+    stage_clock_ = &clock;
+    Sample sample;
+    while (sample.total < cycles) {
+      clock.cycles.fill(0);
+      one_burst(sample);
+      for (std::size_t i = 0; i < kStages; ++i) by_burst[i].push_back(clock.cycles[i]);
+    }
+    stage_clock_ = nullptr;
+    std::array<double, kStages> result;
+    for (std::size_t i = 0; i < kStages; ++i)
+      result[i] = static_cast<double>(median(by_burst[i])) / static_cast<double>(burst_);
+    return result;
+  }
+
  private:
   void one_burst(Sample& sample) {
     switch (case_.way) {
@@ -114,6 +132,8 @@ class Measure {
   }
 
   std::uint64_t process(std::uint8_t port, std::span<rte_mbuf*> frames) {
+    gateways_.worker().stage_clock = stage_clock_;
+    if (stage_clock_ != nullptr) stage_clock_->last = now();
     return cycles_of([&] { process_received(gateways_.worker(), port, frames); }) - clock_;
   }
   std::uint64_t raw_seal() {
@@ -137,6 +157,7 @@ class Measure {
   crypto::BulkEngine engine_;
   RawCrypto raw_;
   std::uint64_t clock_;
+  StageClock* stage_clock_{nullptr};
 };
 
 Spread spread(std::vector<double> values) {
@@ -161,7 +182,7 @@ Result measure(const Case& which, const Options& options, double tsc_hz, rte_mem
     per_packet.push_back(burst / packets);
     raw.push_back(static_cast<double>(median(sample.raw_cycles)) / packets);
   }
-  Result result{spread(mpps), spread(gbps), spread(per_packet), spread(raw), 0};
+  Result result{spread(mpps), spread(gbps), spread(per_packet), spread(raw), 0, measure.stages(cycles)};
   result.ratio = result.cycles_per_packet.median / result.raw_cycles_per_packet.median;
   return result;
 }

@@ -101,6 +101,7 @@ Options parse_options(int argc, char** argv) {
   app.add_option("--milliseconds", options.milliseconds, "measured time of a sample, about")
       ->check(CLI::Range(1U, 10000U))
       ->capture_default_str();
+  app.add_flag("--stages", options.stages, "the cycles of each stage, too (--json always has them)");
   app.add_flag("--json", options.json, "an array of objects instead of the table");
   app.add_flag("--huge-pages", options.huge_pages, "use the huge pages that are reserved");
   try {

@@ -33,6 +33,7 @@ struct Options {
   unsigned milliseconds{20};  // of measured time in each sample, about
   bool json{false};
   bool huge_pages{false};
+  bool stages{false};
 };
 
 // Ends the process with a message when the arguments are not understood (2) or help is asked for (0).

@@ -77,8 +77,7 @@ struct Traffic {
 Traffic tunnel_traffic(const channel::CountersView& page, TunnelId tunnel) {
   Traffic traffic;
   if (tunnel >= page.shape().max_tunnels) return traffic;
-  for (std::uint32_t worker = 0; worker < page.shape().workers; ++worker)
-    traffic.add(page.tunnels(worker)[tunnel]);
+  traffic.add(page.tunnels()[tunnel]);
   return traffic;
 }
 

@@ -14,6 +14,8 @@
 
 namespace espgate::dataplane {
 
+struct Worker;
+
 struct alignas(64) Packet {
   rte_mbuf* mbuf;
   std::uint8_t*
@@ -60,23 +62,15 @@ void keep_if(Burst& burst, Keep&& keep) noexcept {
   burst.count = kept;
 }
 
-// Packets and bytes of one SA that follow each other, to be counted at once.
-struct Run {
-  unsigned begin;
-  unsigned end;
-  std::uint64_t bytes;
-  [[nodiscard]] unsigned packets() const noexcept { return end - begin; }
-};
-template <class Sa>
-[[nodiscard]] Run run_at(const Burst& burst, unsigned begin, Sa* Packet::*sa) noexcept {
-  Run run{begin, begin, 0};
-  const Sa* const first = burst.packets[begin].*sa;
-  for (; run.end < burst.count && burst.packets[run.end].*sa == first; ++run.end)
-    run.bytes += burst.packets[run.end].length;
-  return run;
+// Takes each packet through `Stages` in turn, as far as they let it; keeps, in order, those that came
+// through. A stage says false of a packet that it has disposed of.
+template <auto... Stages>
+void carry(Worker& worker, Burst& burst) noexcept {
+  keep_if(burst, [&worker](Packet& packet) noexcept { return (Stages(worker, packet) && ...); });
 }
 
-// The mbuf's data are the `length` bytes at `at`, which lie in its buffer.
+// The mbuf's data are the `length` bytes at `at`, which lie in its buffer. Set where a packet leaves the way;
+// on the way, `ip` and `length` are what counts.
 inline void set_data(rte_mbuf* mbuf, const std::uint8_t* at, std::uint16_t length) noexcept {
   mbuf->data_off = static_cast<std::uint16_t>(at - static_cast<const std::uint8_t*>(mbuf->buf_addr));
   mbuf->data_len = length;

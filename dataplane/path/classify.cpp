@@ -1,5 +1,5 @@
-// The first look at a frame: ours or not, what it carries, and which way it goes. From here on the mbuf's
-// data are the IP packet alone, without Ethernet header and padding.
+// The first look at a frame: ours or not, what it carries, and which way it goes. From here on the packet is
+// the IP packet alone, without Ethernet header and padding.
 #include <rte_prefetch.h>
 
 #include <cstring>
@@ -59,7 +59,6 @@ void sort_ipv4(Worker& worker, rte_mbuf* mbuf, std::uint8_t* ip, std::uint32_t a
   const std::uint16_t length = checked_ipv4(ip, available);
   if (length == 0) return worker.drop(mbuf, DropReason::malformed_ipv4);
   if (is_multicast4(ipv4(ip))) return worker.drop(mbuf, DropReason::multicast);
-  set_data(mbuf, ip, length);
   const std::uint16_t esp = port == Note::kNoPort ? std::uint16_t{0} : esp_offset(ip, length);
   Packet& packet = esp != 0 ? worker.scratch->esp.add() : worker.scratch->plain.add();
   start(packet, mbuf, ip, length, Family::v4, port, forwarded);
@@ -70,7 +69,6 @@ void sort_ipv6(Worker& worker, rte_mbuf* mbuf, std::uint8_t* ip, std::uint32_t a
                bool forwarded) noexcept {
   const std::uint16_t length = checked_ipv6(ip, available);
   if (length == 0) return worker.drop(mbuf, DropReason::malformed_ipv6);
-  set_data(mbuf, ip, length);
   Packet packet{};
   start(packet, mbuf, ip, length, Family::v6, port, forwarded);
   const std::uint8_t* const to = ipv6(ip).dst_addr;

@@ -1,5 +1,6 @@
-// The decrypt way: from an ESP packet to the IP packet in it. Each stage decides first and then changes; what
-// it does not keep is dropped with a name, or has left for the main thread or another worker.
+// The decrypt way: from an ESP packet to the IP packet in it. A stage decides about a packet and then changes
+// it; what it does not let through is dropped with a name, or has left for the main thread or another worker.
+#include <emmintrin.h>
 #include <rte_prefetch.h>
 
 #include <algorithm>
@@ -13,26 +14,31 @@ namespace espgate::dataplane {
 
 namespace {
 
-void find_sa(Worker&, Burst&) noexcept;
-void hand_off_foreign(Worker&, Burst&) noexcept;
-void check_replay(Worker&, Burst&) noexcept;
+bool hand_off_foreign(Worker&, Packet&) noexcept;
+bool find_slot(Worker&, Packet&) noexcept;
+bool find_sa(Worker&, Packet&) noexcept;
+bool check_replay(Worker&, Packet&) noexcept;
 void open(Worker&, Burst&) noexcept;
-void commit_replay(Worker&, Burst&) noexcept;
-void strip_trailer(Worker&, Burst&) noexcept;
-void check_inner_source(Worker&, Burst&) noexcept;
-void decapsulate(Worker&, Burst&) noexcept;
+bool check_integrity(Worker&, Packet&) noexcept;
+bool commit_replay(Worker&, Packet&) noexcept;
+bool strip_trailer(Worker&, Packet&) noexcept;
+bool check_inner_source(Worker&, Packet&) noexcept;
+bool decapsulate(Worker&, Packet&) noexcept;
 
 }  // namespace
 
 void decrypt(Worker& worker, Burst& burst) noexcept {
-  hand_off_foreign(worker, burst);
-  find_sa(worker, burst);
-  check_replay(worker, burst);
+  if (burst.empty()) return;
+  carry<hand_off_foreign, find_slot>(worker, burst);
+  deliver_set_aside(worker);
+  carry<find_sa>(worker, burst);
+  mark(worker, Stage::find_sa);
+  carry<check_replay>(worker, burst);
+  mark(worker, Stage::check_replay);
   open(worker, burst);
-  commit_replay(worker, burst);
-  strip_trailer(worker, burst);
-  check_inner_source(worker, burst);
-  decapsulate(worker, burst);
+  mark(worker, Stage::open);
+  carry<check_integrity, commit_replay, strip_trailer, check_inner_source, decapsulate>(worker, burst);
+  mark(worker, Stage::decapsulate);
   forward(worker, burst);
 }
 
@@ -44,19 +50,13 @@ std::uint16_t esp_length(const Packet& packet) noexcept {
 }
 
 // The SPI says whose SA it is, so no other worker's memory is looked at.
-void hand_off_foreign(Worker& worker, Burst& burst) noexcept {
-  const std::size_t workers = worker.workers->size();
-  if (workers == 1) return;
-  bool any = false;
-  keep_if(burst, [&](Packet& packet) noexcept {
-    const std::uint32_t owner =
-        esp_length(packet) < kEsp ? worker.index : channel::spi_worker(spi_of(packet));
-    if (owner == worker.index || owner >= workers) return true;
-    set_aside(worker, owner, packet, Errand::decrypt);
-    any = true;
-    return false;
-  });
-  if (any) deliver_set_aside(worker);
+bool hand_off_foreign(Worker& worker, Packet& packet) noexcept {
+  if (esp_length(packet) < kEsp) return true;  // find_sa has a name for it
+  const std::uint32_t owner = channel::spi_worker(spi_of(packet));
+  if (owner == worker.index || owner >= worker.workers->size()) [[likely]]
+    return true;
+  set_aside(worker, owner, packet, Errand::decrypt);
+  return false;
 }
 
 // The SPI is the address of the SA's slot. nullptr: it can't be one of ours.
@@ -71,18 +71,21 @@ InboundSa* slot_of(const Worker& worker, const Packet& packet) noexcept {
   return table.slots + slot;
 }
 
-void prefetch(const InboundSa& sa) noexcept {
-  const auto* const at = reinterpret_cast<const std::uint8_t*>(&sa);
-  rte_prefetch0(at);
-  rte_prefetch0(at + 64);
-  rte_prefetch0(&sa.window);
+// Fetches the lines that every packet needs but for the window's word; the key is the engine's to fetch.
+bool find_slot(Worker& worker, Packet& packet) noexcept {
+  packet.inbound = slot_of(worker, packet);
+  if (packet.inbound != nullptr) [[likely]] {
+    rte_prefetch0(packet.inbound);
+    rte_prefetch0(&packet.inbound->selectors);
+  }
+  return true;
 }
 
 bool outer_matches(const InboundSa& sa, const Packet& packet) noexcept {
   const rte_ipv4_hdr& outer = ipv4(packet.ip);
   if (load<std::uint32_t>(sa.local.bytes.data()) != outer.dst_addr) return false;
-  if ((outer.next_proto_id == kProtocolUdp) != (sa.udp != 0)) return false;
-  return sa.udp != 0 || load<std::uint32_t>(sa.remote.bytes.data()) == outer.src_addr;
+  if ((outer.next_proto_id == kProtocolUdp) != sa.udp) return false;
+  return sa.udp || load<std::uint32_t>(sa.remote.bytes.data()) == outer.src_addr;
 }
 
 // No SA takes the packet. It may be somebody else's that only passes through here; if it is for us, say why
@@ -106,22 +109,16 @@ void refuse(Worker& worker, Packet& packet) noexcept {
 }
 
 // RFC 4303 section 3.4.1 and 3.4.2.
-void find_sa(Worker& worker, Burst& burst) noexcept {
-  const InboundSa* fetched = nullptr;
-  for (Packet& packet : burst) {
-    packet.inbound = slot_of(worker, packet);
-    if (packet.inbound == fetched || packet.inbound == nullptr) continue;
-    fetched = packet.inbound;
-    prefetch(*fetched);
+bool find_sa(Worker& worker, Packet& packet) noexcept {
+  const InboundSa* const sa = packet.inbound;
+  if (sa != nullptr && sa->spi.load(std::memory_order_acquire) == spi_of(packet) &&
+      outer_matches(*sa, packet)) [[likely]] {
+    packet.sequence = load32(packet.ip + packet.esp + 4);
+    rte_prefetch0(sa->window.place_of(packet.sequence));
+    return true;
   }
-  keep_if(burst, [&worker](Packet& packet) noexcept {
-    const InboundSa* const sa = packet.inbound;
-    if (sa != nullptr && sa->spi.load(std::memory_order_acquire) == spi_of(packet) &&
-        outer_matches(*sa, packet)) [[likely]]
-      return true;
-    refuse(worker, packet);
-    return false;
-  });
+  refuse(worker, packet);
+  return false;
 }
 
 // What the packet's length leaves for the ciphertext is whole blocks, at least one (RFC 4303 section 2.4).
@@ -141,22 +138,19 @@ bool drop_replayed(Worker& worker, Packet& packet, crypto::ReplayWindow::Verdict
 }
 
 // RFC 4303 section 3.4.3, before the ICV: a replay costs no cryptography.
-void check_replay(Worker& worker, Burst& burst) noexcept {
-  keep_if(burst, [&worker](Packet& packet) noexcept {
-    const InboundSa& sa = *packet.inbound;
-    if (!measure(sa, packet)) {
-      worker.drop(packet.mbuf, DropReason::esp_truncated);
-      return false;
-    }
-    if (sa.packets.load(std::memory_order_relaxed) >= sa.hard_packets ||
-        sa.bytes.load(std::memory_order_relaxed) >= sa.hard_bytes) {
-      worker.drop(packet.mbuf, DropReason::lifetime_hard);
-      return false;
-    }
-    packet.sequence = load32(packet.ip + packet.esp + 4);
-    const crypto::ReplayWindow::Verdict verdict = sa.window.check(packet.sequence);
-    return verdict == crypto::ReplayWindow::Verdict::fresh || drop_replayed(worker, packet, verdict);
-  });
+bool check_replay(Worker& worker, Packet& packet) noexcept {
+  const InboundSa& sa = *packet.inbound;
+  if (!measure(sa, packet)) {
+    worker.drop(packet.mbuf, DropReason::esp_truncated);
+    return false;
+  }
+  if (sa.packets.load(std::memory_order_relaxed) >= sa.hard_packets ||
+      sa.bytes.load(std::memory_order_relaxed) >= sa.hard_bytes) {
+    worker.drop(packet.mbuf, DropReason::lifetime_hard);
+    return false;
+  }
+  const crypto::ReplayWindow::Verdict verdict = sa.window.check(packet.sequence);
+  return verdict == crypto::ReplayWindow::Verdict::fresh || drop_replayed(worker, packet, verdict);
 }
 
 void open(Worker& worker, Burst& burst) noexcept {
@@ -167,29 +161,41 @@ void open(Worker& worker, Burst& burst) noexcept {
     jobs[i] = {&sa.key, packet.ip + packet.esp, packet.sequence, packet.payload, sa.suite, false};
   }
   worker.engine.open({jobs.data(), burst.count});
-  const crypto::EspJob* job = jobs.data();
-  keep_if(burst, [&](Packet& packet) noexcept {
-    if ((job++)->ok) [[likely]]
-      return true;
-    channel::add(packet.inbound->failed, 1);
-    worker.drop(packet.mbuf, DropReason::integrity);
-    return false;
-  });
+  worker.scratch->next_opened = 0;
+}
+
+bool check_integrity(Worker& worker, Packet& packet) noexcept {
+  Worker::Scratch& scratch = *worker.scratch;
+  if (scratch.jobs[scratch.next_opened++].ok) [[likely]]
+    return true;
+  channel::add(packet.inbound->failed, 1);
+  worker.drop(packet.mbuf, DropReason::integrity);
+  return false;
 }
 
 // Two packets of one burst may carry one sequence number: the first that proved authentic takes it.
-void commit_replay(Worker& worker, Burst& burst) noexcept {
-  keep_if(burst, [&worker](Packet& packet) noexcept {
-    const crypto::ReplayWindow::Verdict verdict = packet.inbound->window.commit(packet.sequence);
-    return verdict == crypto::ReplayWindow::Verdict::fresh || drop_replayed(worker, packet, verdict);
-  });
+bool commit_replay(Worker& worker, Packet& packet) noexcept {
+  const crypto::ReplayWindow::Verdict verdict = packet.inbound->window.commit(packet.sequence);
+  return verdict == crypto::ReplayWindow::Verdict::fresh || drop_replayed(worker, packet, verdict);
 }
 
-// RFC 4303 section 2.4: the padding is 1, 2, 3, ...
-bool padding_is_right(const std::uint8_t* padding, unsigned length) noexcept {
-  unsigned wrong = 0;
-  for (unsigned i = 0; i < length; ++i) wrong |= padding[i] ^ (i + 1);
-  return wrong == 0;
+// RFC 4303 section 2.4: the padding is 1, 2, 3, ... `end` is behind it. Of the usual short ones the last 16
+// bytes are looked at together; there are always as many in front of the trailer.
+bool padding_is_right(const std::uint8_t* end, unsigned length) noexcept {
+  static constexpr std::array<std::uint8_t, 32> kEnding = [] {
+    std::array<std::uint8_t, 32> ending{};
+    for (unsigned i = 16; i < 32; ++i) ending[i] = static_cast<std::uint8_t>(i - 15);
+    return ending;
+  }();
+  if (length <= 16) [[likely]] {
+    const __m128i is = _mm_loadu_si128(reinterpret_cast<const __m128i*>(end - 16));
+    const __m128i wanted = _mm_loadu_si128(reinterpret_cast<const __m128i*>(kEnding.data() + length));
+    const auto same = static_cast<unsigned>(_mm_movemask_epi8(_mm_cmpeq_epi8(is, wanted)));
+    return (~same & 0xffffU) >> (16 - length) == 0;
+  }
+  for (unsigned i = 0; i < length; ++i)
+    if ((end - length)[i] != i + 1) return false;
+  return true;
 }
 
 // RFC 4303 section 2.6: 59 is a dummy packet.
@@ -205,48 +211,50 @@ std::uint16_t inner_length(const std::uint8_t* inner, std::uint8_t next_header, 
 }
 
 // From here on `ip` and `length` are the inner packet's; `esp` becomes the distance back to the outer header.
-void strip_trailer(Worker& worker, Burst& burst) noexcept {
-  keep_if(burst, [&worker](Packet& packet) noexcept {
-    const unsigned skipped = packet.esp + kEsp + packet.inbound->iv_length;
-    std::uint8_t* const inner = packet.ip + skipped;
-    const std::uint8_t* const trailer = inner + packet.payload - 2;
-    const unsigned padding = trailer[0];
-    const std::uint8_t next_header = trailer[1];
-    if (padding + 2U > packet.payload || !padding_is_right(trailer - padding, padding)) {
-      worker.drop(packet.mbuf, DropReason::bad_padding);
-      return false;
-    }
-    if (next_header != kProtocolIpv4 && next_header != kProtocolIpv6)
-      return drop_next_header(worker, packet, next_header);
-    const std::uint16_t length = inner_length(inner, next_header, packet.payload - 2U - padding);
-    if (length == 0) {
-      worker.drop(packet.mbuf, DropReason::malformed_inner);
-      return false;
-    }
-    packet.ip = inner;
-    packet.length = length;
-    packet.family = next_header == kProtocolIpv4 ? Family::v4 : Family::v6;
-    packet.esp = static_cast<std::uint16_t>(skipped);
-    return true;
-  });
+bool strip_trailer(Worker& worker, Packet& packet) noexcept {
+  const unsigned skipped = packet.esp + kEsp + packet.inbound->iv_length;
+  std::uint8_t* const inner = packet.ip + skipped;
+  const std::uint8_t* const trailer = inner + packet.payload - 2;
+  const unsigned padding = trailer[0];
+  const std::uint8_t next_header = trailer[1];
+  if (padding + 2U > packet.payload || !padding_is_right(trailer, padding)) {
+    worker.drop(packet.mbuf, DropReason::bad_padding);
+    return false;
+  }
+  if (next_header != kProtocolIpv4 && next_header != kProtocolIpv6)
+    return drop_next_header(worker, packet, next_header);
+  const std::uint16_t length = inner_length(inner, next_header, packet.payload - 2U - padding);
+  if (length == 0) {
+    worker.drop(packet.mbuf, DropReason::malformed_inner);
+    return false;
+  }
+  packet.ip = inner;
+  packet.length = length;
+  packet.family = next_header == kProtocolIpv4 ? Family::v4 : Family::v6;
+  packet.esp = static_cast<std::uint16_t>(skipped);
+  return true;
 }
 
 // RFC 4301 section 5.2 step 4.
-void check_inner_source(Worker& worker, Burst& burst) noexcept {
-  keep_if(burst, [&worker](Packet& packet) noexcept {
-    if (selectors_allow(*packet.inbound->selectors, packet.ip, packet.family, packet.length, false))
-        [[likely]]
-      return true;
-    worker.drop(packet.mbuf, DropReason::outside_selectors_in);
-    return false;
-  });
+bool check_inner_source(Worker& worker, Packet& packet) noexcept {
+  if (selectors_allow(*packet.inbound, packet.ip, packet.family, packet.length, false)) [[likely]]
+    return true;
+  worker.drop(packet.mbuf, DropReason::outside_selectors_in);
+  return false;
 }
 
 bool is_multicast(const Packet& packet) noexcept {
   return packet.family == Family::v4 ? packet.ip[16] >= 0xe0 : packet.ip[24] == 0xff;
 }
 
-bool decapsulate_one(Worker& worker, Packet& packet) noexcept {
+void count_received(Worker& worker, const Packet& packet) noexcept {
+  InboundSa& sa = *packet.inbound;
+  channel::add(sa.packets, 1);
+  channel::add(sa.bytes, packet.length);
+  sa.last_used_tsc.store(worker.scratch->now, std::memory_order_relaxed);
+}
+
+bool decapsulate(Worker& worker, Packet& packet) noexcept {
   if (is_multicast(packet)) {
     worker.drop(packet.mbuf, DropReason::multicast);
     return false;
@@ -258,30 +266,11 @@ bool decapsulate_one(Worker& worker, Packet& packet) noexcept {
     return false;
   }
   if (ecn != inner_ecn) set_ecn(packet.ip, packet.family, ecn);
-  set_data(packet.mbuf, packet.ip, packet.length);
+  count_received(worker, packet);
   packet.tunnel = packet.inbound->tunnel;
   packet.port = Note::kNoPort;
   packet.forwarded = true;
   return true;
-}
-
-void count_received(Worker& worker, Burst& burst) noexcept {
-  for (unsigned begin = 0; begin < burst.count;) {
-    const Run run = run_at(burst, begin, &Packet::inbound);
-    InboundSa& sa = *burst[begin].inbound;
-    channel::add(sa.packets, run.packets());
-    channel::add(sa.bytes, run.bytes);
-    sa.last_used_tsc.store(worker.scratch->now, std::memory_order_relaxed);
-    channel::InterfaceCounters& counters = worker.tunnel_counters[sa.tunnel];
-    channel::add(counters.rx_packets, run.packets());
-    channel::add(counters.rx_bytes, run.bytes);
-    begin = run.end;
-  }
-}
-
-void decapsulate(Worker& worker, Burst& burst) noexcept {
-  keep_if(burst, [&worker](Packet& packet) noexcept { return decapsulate_one(worker, packet); });
-  count_received(worker, burst);
 }
 
 }  // namespace

@@ -6,13 +6,18 @@
 namespace espgate::dataplane {
 
 void set_aside(Worker& worker, std::uint32_t owner, Packet& packet, Errand why) noexcept {
-  Note& note = note_of(packet.mbuf);
-  note = Note{static_cast<std::uint8_t>(why), packet.port, 0, packet.tunnel, packet.next_hop, DropReason{}};
+  set_data(packet.mbuf, packet.ip, packet.length);
+  note_of(packet.mbuf) =
+      Note{static_cast<std::uint8_t>(why), packet.port, 0, packet.tunnel, packet.next_hop, DropReason{}};
   Worker::Scratch::Parcel& parcel = worker.scratch->parcels[owner];
   parcel.packets[parcel.count++] = packet.mbuf;
+  worker.scratch->set_aside = true;
 }
 
 void deliver_set_aside(Worker& worker) noexcept {
+  if (!worker.scratch->set_aside) [[likely]]
+    return;
+  worker.scratch->set_aside = false;
   const std::size_t owners = std::min<std::size_t>(worker.workers->size(), channel::kMaxWorkers);
   for (std::size_t owner = 0; owner < owners; ++owner) {
     Worker::Scratch::Parcel& parcel = worker.scratch->parcels[owner];
@@ -32,6 +37,7 @@ void Worker::raise(rte_mbuf* packet, Exception why) noexcept {
 }
 
 void leave(Worker& worker, Packet& packet, Exception why, DropReason reason, std::uint16_t mtu) noexcept {
+  set_data(packet.mbuf, packet.ip, packet.length);
   note_of(packet.mbuf) = Note{0, packet.port, mtu, packet.tunnel, packet.next_hop, reason};
   worker.raise(packet.mbuf, why);
 }

@@ -23,6 +23,14 @@ bool has_ports(std::uint8_t protocol) noexcept {
 
 }  // namespace
 
+std::uint16_t checked_ipv4_options(const std::uint8_t* ip, std::uint32_t available) noexcept {
+  const rte_ipv4_hdr& header = ipv4(ip);
+  const std::uint16_t length = __builtin_bswap16(header.total_length);
+  const std::uint16_t own = ipv4_header_length(header);
+  if (header.version_ihl >> 4 != 4 || own < kIpv4 || length < own || length > available) return 0;
+  return ipv4_header_sum(ip, own / 4U) == 0xffff ? length : std::uint16_t{0};
+}
+
 UpperLayer upper_layer6(const std::uint8_t* ip, std::uint16_t length) noexcept {
   UpperLayer upper{kIpv6, ipv6(ip).proto, false, false};
   for (unsigned i = 0; is_extension(upper.protocol); ++i) {

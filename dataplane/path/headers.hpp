@@ -41,12 +41,11 @@ inline void decrement_hop_limit(std::uint8_t* ip, Family family) noexcept {
     --ip[7];
     return;
   }
-  // TTL and protocol as one word: to read it back after a store of one byte would wait for the store.
-  rte_ipv4_hdr& header = ipv4(ip);
-  const std::uint16_t before = load<std::uint16_t>(ip + 8);
-  const auto after = static_cast<std::uint16_t>(before - __builtin_bswap16(0x0100));
-  store(ip + 8, after);
-  header.hdr_checksum = adjust_checksum(header.hdr_checksum, before, after);
+  // The word of TTL and protocol becomes 0x0100 less, so the checksum becomes as much more (RFC 1141).
+  const std::uint32_t word = load<std::uint32_t>(ip + 8);
+  const std::uint32_t checksum = (word >> 16) + __builtin_bswap16(0x0100);
+  const std::uint32_t carried = (checksum + (checksum >= 0xffff ? 1 : 0)) & 0xffff;
+  store(ip + 8, ((word - 1) & 0xffff) | carried << 16);
 }
 
 // DSCP and ECN as one byte.

@@ -1,5 +1,7 @@
 // Where a packet goes next: one bulk lookup for the burst. What goes no further than this gateway leaves
 // here.
+#include <rte_prefetch.h>
+
 #include <cstring>
 
 #include "dataplane/path/ways.hpp"
@@ -21,17 +23,22 @@ void look_up(Worker& worker, Burst& burst) noexcept {
       std::memcpy(scratch.addresses6[count6++], burst[i].ip + 24, 16);
     }
   }
+  const auto answer = [&](Packet& packet, NextHop hop) {
+    packet.next_hop = hop;
+    if (hop.kind == NextHopKind::tunnel) rte_prefetch0(&worker.tables->tunnels[hop.index]);
+  };
   if (count4 != 0) {
     worker.tables->routes.find(scratch.addresses4.data(), scratch.next_hops.data(), count4);
-    for (unsigned i = 0; i < count4; ++i) burst[scratch.owners4[i]].next_hop = scratch.next_hops[i];
+    for (unsigned i = 0; i < count4; ++i) answer(burst[scratch.owners4[i]], scratch.next_hops[i]);
   }
   if (count6 != 0) {
     worker.tables->routes.find6(scratch.addresses6, scratch.next_hops.data(), count6);
-    for (unsigned i = 0; i < count6; ++i) burst[scratch.owners6[i]].next_hop = scratch.next_hops[i];
+    for (unsigned i = 0; i < count6; ++i) answer(burst[scratch.owners6[i]], scratch.next_hops[i]);
   }
 }
 
 void to_ike(Worker& worker, Packet& packet) noexcept {
+  set_data(packet.mbuf, packet.ip, packet.length);
   note_of(packet.mbuf) = Note{0, packet.port, 0, packet.tunnel, packet.next_hop, DropReason{}};
   if (rte_ring_mp_enqueue(worker.ike, packet.mbuf) != 0) worker.drop(packet.mbuf, DropReason::ike_ring_full);
 }
@@ -83,6 +90,8 @@ bool goes_on(Worker& worker, Packet& packet) noexcept {
   switch (packet.next_hop.kind) {
     case NextHopKind::connected:
     case NextHopKind::gateway:
+      worker.scratch->some_in_clear = true;
+      [[fallthrough]];
     case NextHopKind::tunnel:
     case NextHopKind::group:
       if (!stays_on_link(packet)) [[likely]]
@@ -104,6 +113,7 @@ bool goes_on(Worker& worker, Packet& packet) noexcept {
 }  // namespace
 
 void route(Worker& worker, Burst& burst) noexcept {
+  worker.scratch->some_in_clear = false;
   look_up(worker, burst);
   keep_if(burst, [&worker](Packet& packet) noexcept { return goes_on(worker, packet); });
 }

@@ -18,6 +18,7 @@ struct Worker::Scratch {
   std::uint64_t now{0};  // TSC at the burst's start
 
   std::array<crypto::EspJob, kBurst> jobs;
+  unsigned next_opened{0};  // of them, that check_integrity looks at
 
   // Bulk route lookup: the addresses of each family, whose packets they are, and the answers.
   std::array<std::uint32_t, kBurst> addresses4;
@@ -25,6 +26,7 @@ struct Worker::Scratch {
   std::array<std::uint8_t, kBurst> owners4;
   std::array<std::uint8_t, kBurst> owners6;
   std::array<NextHop, kBurst> next_hops;
+  bool some_in_clear{false};  // of the burst last routed, some go to ports as they are
 
   // Packets of other workers' SAs, by worker.
   struct Parcel {
@@ -32,6 +34,7 @@ struct Worker::Scratch {
     unsigned count{0};
   };
   std::array<Parcel, channel::kMaxWorkers> parcels;
+  bool set_aside{false};  // there is something in them
 
   std::array<rte_mbuf*, kBurst> received;
 };

@@ -11,10 +11,11 @@ namespace espgate::dataplane {
 [[nodiscard]] bool ranges_allow(const SelectorSet& set, const std::uint8_t* ip, Family family,
                                 std::uint16_t length, bool outbound) noexcept;
 
-[[nodiscard]] inline bool selectors_allow(const SelectorSet& set, const std::uint8_t* ip, Family family,
-                                          std::uint16_t length, bool outbound) noexcept {
-  const bool any = family == Family::v4 ? set.any4 : set.any6;
-  return any || ranges_allow(set, ip, family, length, outbound);
+template <class Sa>
+[[nodiscard]] bool selectors_allow(const Sa& sa, const std::uint8_t* ip, Family family, std::uint16_t length,
+                                   bool outbound) noexcept {
+  const bool any = family == Family::v4 ? sa.any.v4 : sa.any.v6;
+  return any || ranges_allow(*sa.selectors, ip, family, length, outbound);
 }
 
 }  // namespace espgate::dataplane

@@ -7,7 +7,7 @@ namespace espgate::dataplane {
 
 namespace {
 
-NeighbourId neighbour_of(Worker& worker, const Packet& packet, NextHop hop) noexcept {
+NeighbourId neighbour_of(const Worker& worker, const Packet& packet, NextHop hop) noexcept {
   if (hop.kind == NextHopKind::gateway) return hop.index;
   IpAddress address;
   address.family = packet.family;
@@ -18,40 +18,39 @@ NeighbourId neighbour_of(Worker& worker, const Packet& packet, NextHop hop) noex
   return worker.tables->neighbours.find(hop.port, address);
 }
 
-void write_ethernet(std::uint8_t* at, Link link, const PortInfo& port, Family family) noexcept {
-  store(at, link.word);  // 6 bytes of address; the source follows over the other two
-  std::memcpy(at + 6, port.mac.data(), 6);
-  store16(at + 12, family == Family::v4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
+// An Ethernet header, ready to copy, and where it leads. Packets of one burst mostly leave by one next hop,
+// so the last one is kept; a burst is too short for it to change meanwhile.
+struct Way {
+  std::array<std::uint8_t, 16> header;  // 14 bytes in use
+  std::uint16_t mtu;
+  std::uint8_t port;
+};
+
+void make_header(Way& way, Link link, const PortInfo& port, Family family) noexcept {
+  store(way.header.data(), link.word);  // 6 bytes of address; the source follows over the other two
+  std::memcpy(way.header.data() + 6, port.mac.data(), 6);
+  store16(way.header.data() + 12, family == Family::v4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
 }
 
-void send_whole(Worker& worker, Packet& packet, NextHop hop) noexcept {
+// False: the packet can't go now, and was disposed of.
+bool find_way(Worker& worker, Packet& packet, NextHop hop, Way& way) noexcept {
   const PortInfo& port = worker.tables->ports[hop.port];
-  if (!port.up.load(std::memory_order_relaxed)) return worker.drop(packet.mbuf, DropReason::port_down);
+  if (!port.up.load(std::memory_order_relaxed)) {
+    worker.drop(packet.mbuf, DropReason::port_down);
+    return false;
+  }
   Neighbours& neighbours = worker.tables->neighbours;
   const NeighbourId id = neighbour_of(worker, packet, hop);
   const Link link = id == kNoNeighbour ? Link{} : neighbours.link(id);
   if (!link.usable()) {
-    packet.next_hop = hop;
-    return leave(worker, packet, Exception::resolve, DropReason::neighbour_unresolved);
+    leave(worker, packet, Exception::resolve, DropReason::neighbour_unresolved);
+    return false;
   }
   neighbours.mark_used(id);
-  std::uint8_t* const frame = packet.ip - kEthernet;
-  write_ethernet(frame, link, port, packet.family);
-  set_data(packet.mbuf, frame, static_cast<std::uint16_t>(packet.length + kEthernet));
-  send_frame(worker, hop.port, packet.mbuf);
-}
-
-// RFC 4301 section 8.1 and RFC 791: our own outer packets go with DF clear, so that they may be cut here.
-void send_in_pieces(Worker& worker, const Packet& packet, NextHop hop, std::uint16_t mtu) noexcept {
-  std::array<rte_mbuf*, kBurst> pieces;
-  const unsigned count = cut(worker, packet.mbuf, mtu, pieces);
-  for (unsigned i = 0; i < count; ++i) {
-    Packet piece = packet;
-    piece.mbuf = pieces[i];
-    piece.ip = rte_pktmbuf_mtod(pieces[i], std::uint8_t*);
-    piece.length = pieces[i]->data_len;
-    send_whole(worker, piece, hop);
-  }
+  way.mtu = port.mtu;
+  way.port = hop.port;
+  make_header(way, link, port, packet.family);
+  return true;
 }
 
 // The port's queue belongs to another worker: the frames become its errands.
@@ -96,15 +95,95 @@ void flush_port(Worker& worker, std::uint8_t port) noexcept {
   worker.transmit[port].count = 0;
 }
 
+rte_mbuf* frame_of(const Packet& packet, const Way& way) noexcept {
+  std::uint8_t* const frame = packet.ip - kEthernet;
+  std::memcpy(frame, way.header.data(), kEthernet);
+  set_data(packet.mbuf, frame, static_cast<std::uint16_t>(packet.length + kEthernet));
+  return packet.mbuf;
+}
+
+// RFC 4301 section 8.1 and RFC 791: our own outer packets go with DF clear, so that they may be cut here.
+void send_in_pieces(Worker& worker, const Packet& packet, const Way& way) noexcept {
+  std::array<rte_mbuf*, kBurst> pieces;
+  const unsigned count = cut(worker, packet.mbuf, way.mtu, pieces);
+  for (unsigned i = 0; i < count; ++i) {
+    Packet piece = packet;
+    piece.mbuf = pieces[i];
+    piece.ip = rte_pktmbuf_mtod(pieces[i], std::uint8_t*);
+    piece.length = pieces[i]->data_len;
+    send_frame(worker, way.port, frame_of(piece, way));
+  }
+}
+
+void send_too_large(Worker& worker, Packet& packet, const Way& way) noexcept {
+  set_data(packet.mbuf, packet.ip, packet.length);
+  if (packet.family == Family::v4 && may_be_fragmented(ipv4(packet.ip)))
+    return send_in_pieces(worker, packet, way);
+  leave(worker, packet, Exception::too_big, DropReason::too_big, way.mtu);
+}
+
+// Sends the packets of one burst, and remembers the way of the last. The buffer's count is kept at hand while
+// a way is open: in memory, every packet would wait for the store of the one before.
+class Sender {
+ public:
+  explicit Sender(Worker& worker) noexcept : worker_(worker) {}
+  ~Sender() { close(); }
+  Sender(const Sender&) = delete;
+  Sender& operator=(const Sender&) = delete;
+
+  void send(Packet& packet) noexcept {
+    if (packet.next_hop != last_ || packet.family != family_) [[unlikely]]
+      if (!turn_to(packet)) return;
+    if (packet.length <= way_.mtu) [[likely]] {
+      buffer_->packets[count_++] = frame_of(packet, way_);
+      return;
+    }
+    close();
+    send_too_large(worker_, packet, way_);
+  }
+
+ private:
+  bool turn_to(Packet& packet) noexcept {
+    close();
+    if (!find_way(worker_, packet, packet.next_hop, way_)) return false;
+    buffer_ = &worker_.transmit[way_.port];
+    if (buffer_->count + kBurst > TransmitBuffer::kSize) flush_port(worker_, way_.port);
+    count_ = buffer_->count;
+    // A connected hop is another neighbour for every destination.
+    if (packet.next_hop.kind == NextHopKind::gateway) last_ = packet.next_hop;
+    family_ = packet.family;
+    return true;
+  }
+  void close() noexcept {
+    if (buffer_ != nullptr) buffer_->count = count_;
+    buffer_ = nullptr;
+    last_ = NextHop{};
+  }
+
+  Worker& worker_;
+  Way way_{};
+  NextHop last_{};
+  Family family_{Family::none};
+  TransmitBuffer* buffer_{nullptr};
+  unsigned count_{0};
+};
+
 }  // namespace
 
-void send(Worker& worker, Packet& packet, NextHop hop) noexcept {
-  const std::uint16_t mtu = worker.tables->ports[hop.port].mtu;
-  if (packet.length <= mtu) [[likely]]
-    return send_whole(worker, packet, hop);
-  if (packet.family == Family::v4 && may_be_fragmented(ipv4(packet.ip)))
-    return send_in_pieces(worker, packet, hop, mtu);
-  leave(worker, packet, Exception::too_big, DropReason::too_big, mtu);
+void transmit(Worker& worker, Burst& burst) noexcept {
+  Sender sender(worker);
+  for (Packet& packet : burst) sender.send(packet);
+  burst.count = 0;
+}
+
+void send_clear(Worker& worker, Burst& burst) noexcept {
+  Sender sender(worker);
+  keep_if(burst, [&sender](Packet& packet) noexcept {
+    const NextHopKind kind = packet.next_hop.kind;
+    if (kind == NextHopKind::tunnel || kind == NextHopKind::group) return true;
+    sender.send(packet);
+    return false;
+  });
 }
 
 void send_frame(Worker& worker, std::uint8_t port, rte_mbuf* frame) noexcept {

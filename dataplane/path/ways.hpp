@@ -1,6 +1,9 @@
 // The stages that more than one file uses, and the two ways.
 #pragma once
 
+#include <rte_cycles.h>
+
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -10,6 +13,33 @@
 #include "dataplane/worker.hpp"
 
 namespace espgate::dataplane {
+
+// The benchmark's view of a burst: TSC cycles by stage. A stage lasts from the mark before to its own.
+enum class Stage : std::uint8_t {
+  classify,
+  find_sa,
+  check_replay,
+  open,
+  decapsulate,
+  route,
+  choose_sa,
+  encapsulate,
+  seal,
+  transmit,
+};
+inline constexpr std::size_t kStages = 10;
+struct StageClock {
+  std::array<std::uint64_t, kStages> cycles;
+  std::uint64_t last;
+};
+inline void mark(const Worker& worker, Stage stage) noexcept {
+  if (worker.stage_clock == nullptr) [[likely]]
+    return;
+  StageClock& clock = *worker.stage_clock;
+  const std::uint64_t now = rte_rdtsc();
+  clock.cycles[static_cast<std::size_t>(stage)] += now - clock.last;
+  clock.last = now;
+}
 
 // classify.cpp: sorts frames into worker.scratch's `esp` and `plain`; what is neither leaves here.
 void classify(Worker& worker, std::uint8_t port, std::span<rte_mbuf*> frames) noexcept;
@@ -27,24 +57,22 @@ void encrypt(Worker& worker, Burst& burst) noexcept;
 // route.cpp
 void route(Worker& worker, Burst& burst) noexcept;
 
-// mtu.cpp
-void fit_mtu(Worker& worker, Burst& burst) noexcept;
-// Fills the empty burst with the fragments of the next packet that fit_mtu set aside. False: there is none.
-[[nodiscard]] bool next_fragments(Worker& worker, Burst& burst) noexcept;
-
 // fragments.cpp: cuts an IPv4 packet that may be fragmented into pieces of at most `mtu` bytes, each a packet
 // of its own with its data at the IP header. The mbuf is used up. Returns how many are in `out`; 0: none, and
 // it is counted.
 [[nodiscard]] unsigned cut(Worker& worker, rte_mbuf* mbuf, std::uint16_t mtu,
                            std::span<rte_mbuf*> out) noexcept;
 
-// transmit.cpp: sends one IP packet by `hop` (connected or gateway), whose Ethernet header is written here.
-void send(Worker& worker, Packet& packet, NextHop hop) noexcept;
+// transmit.cpp: sends the IP packets whose next hop is a neighbour (connected or gateway): here they get
+// their Ethernet headers. The burst is empty afterwards.
+void transmit(Worker& worker, Burst& burst) noexcept;
+// The same of those that routes send to a port as they are; the others, for tunnels, stay.
+void send_clear(Worker& worker, Burst& burst) noexcept;
 // A finished frame.
 void send_frame(Worker& worker, std::uint8_t port, rte_mbuf* frame) noexcept;
 
-// hand_off.cpp: gives packets to the worker that owns their SA. `set_aside` until `deliver`, which sends them
-// all.
+// hand_off.cpp: gives packets to the worker that owns their SA. `set_aside` until `deliver`, which
+// sends them all.
 void set_aside(Worker& worker, std::uint32_t owner, Packet& packet, Errand why) noexcept;
 void deliver_set_aside(Worker& worker) noexcept;
 

@@ -89,13 +89,20 @@ inline void store32(std::uint8_t* at, std::uint32_t value) noexcept { store(at, 
   return static_cast<std::uint16_t>(~fold(sum));
 }
 
-// The sum over an IPv4 header of `words` 32-bit words, at least 5; 0xffff when the checksum in it is right.
+// The words of an IPv4 header without options added up.
+[[nodiscard]] inline std::uint64_t ipv4_words(const std::uint8_t* ip) noexcept {
+  return std::uint64_t{load<std::uint32_t>(ip)} + load<std::uint32_t>(ip + 4) + load<std::uint32_t>(ip + 8) +
+         load<std::uint32_t>(ip + 12) + load<std::uint32_t>(ip + 16);
+}
+// The same of one with `words` 32-bit words, at least 5.
+[[nodiscard]] inline std::uint64_t ipv4_words(const std::uint8_t* ip, unsigned words) noexcept {
+  std::uint64_t sum = ipv4_words(ip);
+  for (unsigned i = 5; i < words; ++i) sum += load<std::uint32_t>(ip + 4 * i);
+  return sum;
+}
+// 0xffff when the checksum among them is right.
 [[nodiscard]] inline std::uint16_t ipv4_header_sum(const std::uint8_t* ip, unsigned words) noexcept {
-  std::uint64_t sum = std::uint64_t{load<std::uint32_t>(ip)} + load<std::uint32_t>(ip + 4) +
-                      load<std::uint32_t>(ip + 8) + load<std::uint32_t>(ip + 12) +
-                      load<std::uint32_t>(ip + 16);
-  for (unsigned i = 5; i < words; ++i) [[unlikely]] sum += load<std::uint32_t>(ip + 4 * i);
-  return fold(sum);
+  return fold(ipv4_words(ip, words));
 }
 
 [[nodiscard]] inline std::uint16_t ipv4_header_length(const rte_ipv4_hdr& header) noexcept {
@@ -112,15 +119,19 @@ inline void store32(std::uint8_t* at, std::uint32_t value) noexcept { store(at, 
   return (header.fragment_offset & __builtin_bswap16(0x4000)) == 0;
 }
 
+// checked_ipv4 of a header that is not of the usual 20 bytes.
+[[nodiscard]] std::uint16_t checked_ipv4_options(const std::uint8_t* ip, std::uint32_t available) noexcept;
+
 // The IP packet's length when a header of `available` bytes is one that RFC 1812 section 5.2.2 lets a router
 // forward (version, lengths, checksum); 0 when not. What follows the length is padding of the frame.
 [[nodiscard]] inline std::uint16_t checked_ipv4(const std::uint8_t* ip, std::uint32_t available) noexcept {
   if (available < kIpv4) return 0;
-  const rte_ipv4_hdr& header = ipv4(ip);
-  const std::uint16_t length = __builtin_bswap16(header.total_length);
-  const std::uint16_t own = ipv4_header_length(header);
-  if (header.version_ihl >> 4 != 4 || own < kIpv4 || length < own || length > available) return 0;
-  return ipv4_header_sum(ip, own / 4) == 0xffff ? length : std::uint16_t{0};
+  if (ip[0] != 0x45) [[unlikely]]
+    return checked_ipv4_options(ip, available);
+  const std::uint16_t length = __builtin_bswap16(ipv4(ip).total_length);
+  if (length < kIpv4 || length > available) return 0;
+  // Adding with the carry at the bottom is arithmetic modulo 65,535, and no header is all zero.
+  return ipv4_words(ip) % 0xffff == 0 ? length : std::uint16_t{0};
 }
 // The same for IPv6 (RFC 8200 section 3); jumbograms are none.
 [[nodiscard]] inline std::uint16_t checked_ipv6(const std::uint8_t* ip, std::uint32_t available) noexcept {

@@ -73,7 +73,6 @@ const crypto::SuiteRow* expand(const channel::InstallSa& install, const crypto::
 
 template <class Sa>
 void reset_counters(Sa& sa) noexcept {
-  sa.packets.store(0, std::memory_order_relaxed);
   sa.bytes.store(0, std::memory_order_relaxed);
   sa.last_used_tsc.store(0, std::memory_order_relaxed);
 }
@@ -84,7 +83,7 @@ void set_lengths(Sa& sa, const crypto::SuiteRow& row, bool udp) noexcept {
   sa.iv_length = row.iv_length;
   sa.icv_length = row.icv_length;
   sa.alignment = row.alignment;
-  sa.udp = udp ? 1 : 0;
+  sa.udp = udp;
 }
 
 }  // namespace
@@ -103,8 +102,9 @@ bool prepare(OutboundSa& sa, const channel::InstallSa& install, const SelectorSe
   set_lengths(sa, *row, install.udp_encapsulation != 0);
   write_template(sa, install);
   sa.tunnel = install.tunnel;
-  sa.worker = install.worker;
+  sa.worker = static_cast<std::uint8_t>(install.worker);
   sa.selectors = &selectors;
+  sa.any = selectors.any;
   return true;
 }
 
@@ -116,16 +116,18 @@ bool prepare(InboundSa& sa, const channel::InstallSa& install, const SelectorSet
     return false;
   }
   reset_counters(sa);
+  sa.packets.store(0, std::memory_order_relaxed);
   sa.replayed.store(0, std::memory_order_relaxed);
   sa.failed.store(0, std::memory_order_relaxed);
   sa.hard_bytes = limit(install.hard_bytes);
   sa.hard_packets = limit(install.hard_packets);
   set_lengths(sa, *row, install.udp_encapsulation != 0);
   sa.tunnel = install.tunnel;
-  sa.worker = static_cast<std::uint16_t>(channel::spi_worker(install.spi));
+  sa.worker = static_cast<std::uint8_t>(channel::spi_worker(install.spi));
   sa.local = install.local;
   sa.remote = install.remote;
   sa.selectors = &selectors;
+  sa.any = selectors.any;
   return true;
 }
 
@@ -161,7 +163,7 @@ SelectorSet make_selector_set(const channel::Selectors& selectors) noexcept {
     return has_all(selectors.local, selectors.local_count, family) &&
            has_all(selectors.remote, selectors.remote_count, family);
   };
-  return SelectorSet{selectors, any(Family::v4), any(Family::v6)};
+  return SelectorSet{selectors, {any(Family::v4), any(Family::v6)}};
 }
 
 std::uint16_t inner_mtu(std::uint16_t outer_mtu, crypto::EspSuite suite, bool udp) noexcept {

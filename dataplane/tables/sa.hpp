@@ -21,46 +21,49 @@ using channel::Counter;
 inline constexpr std::uint64_t kLastSequence = 0xffffffff;  // RFC 4303 section 3.3.3, without ESN
 inline constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
 
-// The child SA's traffic selectors in the form the check needs. `any`: all of IPv4 and IPv6, nothing to
-// check.
+// The child SA's traffic selectors in the form the check needs.
 struct SelectorSet {
+  struct Any {  // all of IPv4, all of IPv6: nothing to check
+    bool v4 : 1;
+    bool v6 : 1;
+  };
   channel::Selectors ranges;
-  bool any4;
-  bool any6;
+  Any any;
 };
+static_assert(sizeof(SelectorSet::Any) == 1);
 
+// Two lines that every packet needs, then the key. What a tunnel has sent is what its SAs have.
 struct alignas(64) OutboundSa {
   // What the owner writes. Counters are read by the main thread, so they are relaxed atomics.
-  Counter sequence;  // last one used; the first packet carries 1
-  Counter packets;
-  Counter bytes;  // of inner packets
+  Counter sequence;  // last one used, and so the packets sent; the first packet carries 1
+  Counter bytes;     // of inner packets
   Counter last_used_tsc;
-  std::uint64_t hard_bytes;     // kNoLimit: none
-  std::uint64_t last_sequence;  // beyond it the SA sends nothing: hard packet limit or kLastSequence
-  std::uint32_t reserved[4];
+  // Read only, but for the outer next hop.
+  std::uint64_t hard_bytes;      // kNoLimit: none
+  std::uint64_t last_sequence;   // beyond it the SA sends nothing: hard packet limit or kLastSequence
+  std::atomic<NextHop> outer;    // resolved to connected+neighbour by the main thread: gateway or none
+  const SelectorSet* selectors;  // never null
+  std::uint32_t tunnel;
+  std::atomic<std::uint32_t> spi;  // host order; 0: the slot is free
 
-  // Read only: the outer header, ready to copy.
-  alignas(64) std::array<std::uint8_t, 56> header;  // IPv4 (or IPv6) | UDP when encapsulated | SPI | sequence
-  std::uint8_t header_length;                       // bytes of the above in use
-  std::uint8_t esp_offset;                          // of the SPI in it
+  std::array<std::uint8_t, 54>
+      header;  // ready to copy: IPv4 (20 bytes) | UDP when encapsulated | SPI | sequence
+  crypto::EspSuite suite;
+  std::uint8_t worker;
+  std::uint8_t header_length;  // bytes of `header` in use
+  std::uint8_t esp_offset;     // of the SPI in it
   std::uint8_t iv_length;
   std::uint8_t icv_length;
   std::uint8_t alignment;
-  std::uint8_t udp;  // 1: ESP in UDP
-  crypto::EspSuite suite;
+  bool udp;  // ESP in UDP
+  SelectorSet::Any any;
 
-  alignas(
-      64) std::atomic<NextHop> outer;  // resolved to connected+neighbour by the main thread: gateway or none
-  std::atomic<std::uint32_t> spi;      // host order; 0: the slot is free
-  std::uint32_t tunnel;
-  std::uint32_t worker;
-  const SelectorSet* selectors;  // never null
   crypto::SaKey key;
 };
 static_assert(offsetof(OutboundSa, header) == 64);
-static_assert(offsetof(OutboundSa, outer) == 128);
-static_assert(offsetof(OutboundSa, key) % 64 == 0);
+static_assert(offsetof(OutboundSa, key) == 128);
 
+// One line that every packet needs and writes, one word of the window, one read-only line, and the key.
 struct alignas(64) InboundSa {
   std::atomic<std::uint32_t> spi;         // host order; 0: the slot is free. Published last, cleared first
   std::atomic<std::uint32_t> former_spi;  // what the slot held before: a packet for it is stale, not unknown
@@ -68,27 +71,31 @@ struct alignas(64) InboundSa {
   Counter packets;
   Counter bytes;  // of inner packets
   Counter last_used_tsc;
-  Counter replayed;
-  Counter failed;
-  std::uint64_t hard_bytes;  // kNoLimit: none
+  std::uint64_t hard_bytes;    // kNoLimit: none
+  std::uint64_t hard_packets;  // kNoLimit: none
+  crypto::ReplayWindow window;
 
   // Read only.
-  alignas(64) std::uint64_t hard_packets;  // kNoLimit: none
+  alignas(64) const SelectorSet* selectors;  // never null
   std::uint32_t tunnel;
   crypto::EspSuite suite;
   std::uint8_t iv_length;
   std::uint8_t icv_length;
   std::uint8_t alignment;
-  std::uint8_t udp;  // 1: must come in UDP, 0: must come as protocol 50
-  std::uint16_t worker;
+  bool udp;  // must come in UDP; else as protocol 50
+  SelectorSet::Any any;
+  std::uint8_t worker;
   IpAddress local;   // outer
   IpAddress remote;  // outer source; with UDP only informative (the peer's port and address may move)
-  const SelectorSet* selectors;  // never null
 
   alignas(64) crypto::SaKey key;
-  crypto::ReplayWindow window;  // the owner writes
+
+  // What the owner writes when something is wrong.
+  Counter replayed;
+  Counter failed;
 };
-static_assert(offsetof(InboundSa, hard_packets) == 64);
+static_assert(offsetof(InboundSa, window) + crypto::ReplayWindow::kHead == 64);
+static_assert(offsetof(InboundSa, key) - offsetof(InboundSa, selectors) == 64);
 
 // Main thread. Fill a free slot from a validated command (IPv4 outer): header template, lengths, limits, key;
 // the sequence, counters and window start anew. `selectors` must outlive the SA. Left to the caller: `outer`,

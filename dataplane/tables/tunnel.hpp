@@ -10,18 +10,24 @@
 
 namespace espgate::dataplane {
 
-// What a worker needs to know of a tunnel apart from its SAs. Replaced whole, retired through Rcu.
+// The interface's own addresses, source of ICMP errors; either may be unset. Replaced whole, retired through
+// Rcu.
 struct Tunnel {
-  std::uint16_t mtu;  // bytes of inner packet, always set (derived where the configuration says 0)
-  bool clamp_mss;
-  IpAddress address4;  // the interface's own addresses, source of ICMP errors; may be unset
+  IpAddress address4;
   IpAddress address6;
 };
 
-// One cache line per tunnel; the arrays are as long as max_tunnels.
-struct alignas(64) TunnelSlot {
+// What every packet into a tunnel must fit.
+struct alignas(4) Fit {
+  std::uint16_t mtu{0};  // bytes of inner packet (derived where the configuration says 0); 0: no such tunnel
+  bool clamp_mss{false};
+};
+
+// What the workers look at; the arrays are as long as max_tunnels.
+struct alignas(32) TunnelSlot {
   std::atomic<OutboundSa*> outbound;  // what the tunnel sends on; null: down
   std::atomic<const Tunnel*> tunnel;  // null: no such tunnel
+  std::atomic<Fit> fit;
 };
 
 // ECMP: a flow's hash picks a bucket; the main thread fills the buckets with the members that are up, and

@@ -213,9 +213,8 @@ TEST_CASE("the longest names, numbers and errors keep to 80 columns", "[shell]")
 TEST_CASE("show tunnels and show ipsec sa tell what the counters page counts", "[shell]") {
   Up pair;
   channel::CountersPage& page = pair.west.dataplane.page();
-  page.tunnels(0)[0].rx_packets = 5;
-  page.tunnels(1)[0].rx_packets = 6;
-  page.tunnels(0)[0].tx_bytes = 700;
+  page.tunnels()[0].rx_packets = 11;
+  page.tunnels()[0].tx_bytes = 700;
   const std::uint32_t spi = pair.west.dataplane.inbound.begin()->first;
   channel::SaStatus& inbound = page.inbound(channel::spi_worker(spi))[channel::spi_slot(spi)];
   inbound.spi = spi;

@@ -154,7 +154,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   std::printf("%lu frames, %lu packets out of SAs, %lu into one; dropped by reason:\n", count,
-              target.received(), target.sent());
+              target.received, target.sent);
   for (std::size_t i = 0; i < channel::kDropReasons; ++i)
     if (const std::uint64_t drops = target.drops(static_cast<DropReason>(i)); drops != 0)
       std::printf("  %-24s %lu\n", std::string(channel::kDropReasonText[i].name).c_str(), drops);

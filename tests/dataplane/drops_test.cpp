@@ -170,7 +170,7 @@ const std::vector<Row> kRows{
      }},
     {DropReason::tunnel_down, "a tunnel that goes while a packet is on its way",
      [](G g) {
-       g.tables().tunnels[0].tunnel = nullptr;
+       g.tables().tunnels[0].fit = dataplane::Fit{};
        return g.send(to_tunnel());
      }},
     {DropReason::outside_selectors_out, "a destination outside the remote selector",

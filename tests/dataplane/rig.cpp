@@ -10,6 +10,7 @@
 #include "channel/spi.hpp"
 #include "dataplane/eal.hpp"
 #include "dataplane/path/wire.hpp"
+#include "dataplane/pool.hpp"
 
 namespace espgate::test {
 
@@ -51,7 +52,7 @@ void start_eal() {
 
 Rig::Rig(unsigned number, unsigned workers) {
   start_eal();
-  pool_ = rte_pktmbuf_pool_create(unique("pool").c_str(), kBuffers, 0, kNoteArea, 4096, SOCKET_ID_ANY);
+  pool_ = make_packet_pool(unique("pool").c_str(), kBuffers, 0, 4096);
   if (pool_ == nullptr) throw std::runtime_error("no pool");
   const channel::Hello shape{workers, kSlots, kSlots, 8, 4, 2};
   page_ = std::make_unique<channel::CountersPage>(shape);
@@ -100,7 +101,6 @@ void Rig::add_worker(unsigned index) {
   worker->tables = tables_.get();
   worker->workers = &worker_list_;
   worker->counters = &page_->worker(index);
-  worker->tunnel_counters = page_->tunnels(index);
   worker->pool = pool_;
   for (rte_ring** ring : {&worker->inbox, &worker->exceptions, &worker->ike})
     rings_.push_back(*ring = make_ring());
@@ -133,9 +133,8 @@ void Rig::route(std::string_view prefix, NextHop hop) {
 
 void Rig::set_tunnel(std::uint32_t index, std::uint16_t mtu, bool clamp_mss) {
   auto tunnel = std::make_unique<Tunnel>();
-  tunnel->mtu = mtu;
-  tunnel->clamp_mss = clamp_mss;
   tables_->tunnels[index].tunnel = tunnel.get();
+  tables_->tunnels[index].fit = Fit{mtu, clamp_mss};
   tunnels_.push_back(std::move(tunnel));
 }
 

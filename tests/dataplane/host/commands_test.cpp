@@ -73,16 +73,17 @@ TEST_CASE("a tunnel: its addresses are ours, its network leads into it, its MTU 
   CHECK(route_to(desk, "169.254.3.2") == NextHop{NextHopKind::tunnel, 0, 0, 3});
   const dataplane::Tunnel* tunnel = desk.tables.tunnels[3].tunnel.load();
   REQUIRE(tunnel != nullptr);
-  CHECK(tunnel->mtu ==
+  CHECK(desk.tables.tunnels[3].fit.load().mtu ==
         1422);  // 1500 - IPv4, UDP, ESP, CBC's IV, SHA-256's ICV, in blocks of 16, less the trailer
   CHECK(to_string(tunnel->address4) == "169.254.3.1");
   CHECK(desk.peers.contains(*parse_address("192.0.2.2")));
   REQUIRE(desk.run(spoilt(set_tunnel(3), [](auto& b) { b.set_tunnel.mtu = 1300; })) == CommandStatus::ok);
-  CHECK(desk.tables.tunnels[3].tunnel.load()->mtu == 1300);
+  CHECK(desk.tables.tunnels[3].fit.load().mtu == 1300);
   REQUIRE(desk.run(remove_tunnel(3)) == CommandStatus::ok);
   CHECK(route_to(desk, "169.254.3.1").kind == NextHopKind::none);
   CHECK(route_to(desk, "169.254.3.2").kind == NextHopKind::none);
   CHECK(desk.tables.tunnels[3].tunnel.load() == nullptr);
+  CHECK(desk.tables.tunnels[3].fit.load().mtu == 0);
   CHECK_FALSE(desk.peers.contains(*parse_address("192.0.2.2")));
 }
 
@@ -287,7 +288,6 @@ TEST_CASE("lifetimes are told once each, and counters reach the page") {
   snapshot();
   CHECK(desk.control.events.empty());
   sa->bytes = 1000;
-  sa->packets = 19;
   sa->sequence = 19;
   snapshot();
   snapshot();
@@ -295,7 +295,7 @@ TEST_CASE("lifetimes are told once each, and counters reach the page") {
   REQUIRE(soft.size() == 1);
   CHECK(soft[0].body.sa_lifetime.spi == kOutboundSpi);
   CHECK(soft[0].body.sa_lifetime.direction == channel::Direction::outbound);
-  sa->packets = 20;
+  sa->sequence = 20;
   snapshot();
   snapshot();
   CHECK(events_of(desk, channel::EventKind::sa_hard_lifetime).size() == 1);
@@ -305,7 +305,7 @@ TEST_CASE("lifetimes are told once each, and counters reach the page") {
   CHECK(status.tunnel == 3);
   CHECK(status.bytes == 1000);
   CHECK(status.packets == 20);
-  CHECK(status.highest_sequence == 19);
+  CHECK(status.highest_sequence == 20);
   REQUIRE(desk.run(remove_sa(CommandKind::remove_outbound_sa, 3, kOutboundSpi)) == CommandStatus::ok);
   CHECK(status.spi == 0);
 }

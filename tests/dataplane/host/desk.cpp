@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "dataplane/pool.hpp"
+
 namespace espgate::test {
 
 using namespace dataplane;
@@ -26,8 +28,7 @@ Ring make_ring(unsigned size) {
 
 Pool make_pool(unsigned buffers) {
   start_eal();
-  Pool pool(rte_pktmbuf_pool_create(unique("desk-pool-").c_str(), buffers, 0, kNoteArea,
-                                    2048 + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY));
+  Pool pool(make_packet_pool(unique("desk-pool-").c_str(), buffers, 0, 2048 + RTE_PKTMBUF_HEADROOM));
   if (!pool) throw std::runtime_error("no pool");
   return pool;
 }
@@ -66,7 +67,6 @@ void Desk::add_worker(std::uint32_t index) {
   worker->tables = &tables;
   worker->workers = &workers;
   worker->counters = &page.worker(index);
-  worker->tunnel_counters = page.tunnels(index);
   worker->pool = pool.get();
   for (rte_ring** ring : {&worker->inbox, &worker->exceptions, &worker->ike}) {
     rings.push_back(make_ring(1024));

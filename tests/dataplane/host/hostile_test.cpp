@@ -155,7 +155,7 @@ class Forwarder {
     sa.outer = NextHop{NextHopKind::gateway, kWan, 0,
                        desk.tables.neighbours.find(kWan, *parse_address("192.0.2.2"))};
     sa.spi = 0xcafe0001;
-    tunnel_.mtu = 1400;
+    desk.tables.tunnels[kTunnel].fit = dataplane::Fit{1400, false};
     desk.tables.tunnels[kTunnel].tunnel = &tunnel_;
     desk.tables.tunnels[kTunnel].outbound = &sa;
     REQUIRE(desk.rib.set(*parse_prefix("10.77.0.0/16"), {dataplane::RouteSource::host, 1U << 20},

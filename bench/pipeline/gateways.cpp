@@ -53,6 +53,7 @@ Gateways::Gateways(const Case& which, rte_mempool* pool)
       receiver_(shape_, 16),
       selectors_(make_selector_set(any_to_any())),
       tunnel_{} {
+  crypto::random_bytes(keys_);
   add_ports();
   worker_.tables = &sender_;
   worker_.workers = &workers_;
@@ -93,7 +94,9 @@ void Gateways::add_tunnel(std::uint32_t tunnel, const crypto::SuiteRow& suite) {
   install.local = *parse_address("192.0.2.2");  // the sender's view; the receiver's is the mirror image
   install.remote = *parse_address("192.0.2.1");
   install.replay_window = 1024;
-  crypto::random_bytes(install.keys);
+  // The same for all, so that whoever makes the sealed packets does it with one key, and leaves the caches to
+  // the gateway; there every SA has its own copy.
+  install.keys = keys_;
 
   OutboundSa& out = sender_.outbound[0][tunnel];
   channel::InstallSa mirrored = install;

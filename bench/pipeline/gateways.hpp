@@ -27,9 +27,7 @@ class Gateways {
   void be_sender() noexcept { worker_.tables = &sender_; }
   void be_receiver() noexcept { worker_.tables = &receiver_; }
   [[nodiscard]] const channel::InstallSa& command(std::uint32_t tunnel) const { return commands_[tunnel]; }
-  [[nodiscard]] const crypto::SaKey* key(std::uint32_t tunnel) const {
-    return &sender_.outbound[0][tunnel].key;
-  }
+  [[nodiscard]] const crypto::SaKey* key() const { return &sender_.outbound[0][0].key; }
   // Counted drops in words; empty: none.
   [[nodiscard]] std::string drops() const;
 
@@ -50,6 +48,7 @@ class Gateways {
   std::vector<dataplane::Worker*> workers_;
   std::vector<rte_ring*> rings_;
   std::vector<channel::InstallSa> commands_;
+  decltype(channel::InstallSa::keys) keys_;
   dataplane::SelectorSet selectors_;
   dataplane::Tunnel tunnel_;
 };

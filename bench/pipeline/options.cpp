@@ -83,7 +83,7 @@ Options parse_options(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--tunnels", words.tunnels, "tunnels, each with an SA of its own")
       ->delimiter(',')
-      ->check(CLI::Range(1U, 32000U))
+      ->check(CLI::Range(1U, 100000U))
       ->capture_default_str();
   app.add_option("--per-sa", words.per_sa, "packets of one SA that follow each other")
       ->delimiter(',')

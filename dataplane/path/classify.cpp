@@ -4,7 +4,7 @@
 
 #include <cstring>
 
-#include "dataplane/path/ways.hpp"
+#include "dataplane/path/esp.hpp"
 
 namespace espgate::dataplane {
 
@@ -54,15 +54,29 @@ void start(Packet& packet, rte_mbuf* mbuf, std::uint8_t* ip, std::uint16_t lengt
   packet.handed_over = false;
 }
 
+// Here already, so that the lines that every packet needs of its SA are on their way while the rest of the
+// burst is looked at. The window's word and the key are fetched when more is known.
+void address_sa(const Worker& worker, Packet& packet) noexcept {
+  packet.inbound = slot_of(worker, packet);
+  if (packet.inbound == nullptr) return;
+  rte_prefetch0(packet.inbound);
+  rte_prefetch0(&packet.inbound->selectors);
+}
+
 void sort_ipv4(Worker& worker, rte_mbuf* mbuf, std::uint8_t* ip, std::uint32_t available, std::uint8_t port,
                bool forwarded) noexcept {
   const std::uint16_t length = checked_ipv4(ip, available);
   if (length == 0) return worker.drop(mbuf, DropReason::malformed_ipv4);
   if (is_multicast4(ipv4(ip))) return worker.drop(mbuf, DropReason::multicast);
   const std::uint16_t esp = port == Note::kNoPort ? std::uint16_t{0} : esp_offset(ip, length);
-  Packet& packet = esp != 0 ? worker.scratch->esp.add() : worker.scratch->plain.add();
+  if (esp == 0) {
+    start(worker.scratch->plain.add(), mbuf, ip, length, Family::v4, port, forwarded);
+    return;
+  }
+  Packet& packet = worker.scratch->esp.add();
   start(packet, mbuf, ip, length, Family::v4, port, forwarded);
   packet.esp = esp;
+  address_sa(worker, packet);
 }
 
 void sort_ipv6(Worker& worker, rte_mbuf* mbuf, std::uint8_t* ip, std::uint32_t available, std::uint8_t port,

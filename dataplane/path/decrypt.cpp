@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "channel/spi.hpp"
+#include "dataplane/path/esp.hpp"
 #include "dataplane/path/selectors.hpp"
 #include "dataplane/path/ways.hpp"
 
@@ -15,7 +15,6 @@ namespace espgate::dataplane {
 namespace {
 
 bool hand_off_foreign(Worker&, Packet&) noexcept;
-bool find_slot(Worker&, Packet&) noexcept;
 bool find_sa(Worker&, Packet&) noexcept;
 bool check_replay(Worker&, Packet&) noexcept;
 void open(Worker&, Burst&) noexcept;
@@ -29,9 +28,8 @@ bool decapsulate(Worker&, Packet&) noexcept;
 
 void decrypt(Worker& worker, Burst& burst) noexcept {
   if (burst.empty()) return;
-  carry<hand_off_foreign, find_slot>(worker, burst);
+  carry<hand_off_foreign, find_sa>(worker, burst);
   deliver_set_aside(worker);
-  carry<find_sa>(worker, burst);
   mark(worker, Stage::find_sa);
   carry<check_replay>(worker, burst);
   mark(worker, Stage::check_replay);
@@ -44,11 +42,6 @@ void decrypt(Worker& worker, Burst& burst) noexcept {
 
 namespace {
 
-std::uint32_t spi_of(const Packet& packet) noexcept { return load32(packet.ip + packet.esp); }
-std::uint16_t esp_length(const Packet& packet) noexcept {
-  return static_cast<std::uint16_t>(packet.length - packet.esp);
-}
-
 // The SPI says whose SA it is, so no other worker's memory is looked at.
 bool hand_off_foreign(Worker& worker, Packet& packet) noexcept {
   if (esp_length(packet) < kEsp) return true;  // find_sa has a name for it
@@ -57,28 +50,6 @@ bool hand_off_foreign(Worker& worker, Packet& packet) noexcept {
     return true;
   set_aside(worker, owner, packet, Errand::decrypt);
   return false;
-}
-
-// The SPI is the address of the SA's slot. nullptr: it can't be one of ours.
-InboundSa* slot_of(const Worker& worker, const Packet& packet) noexcept {
-  if (esp_length(packet) < kEsp) return nullptr;
-  const std::uint32_t spi = spi_of(packet);
-  const InboundTable& table = worker.tables->inbound[worker.index];
-  const std::uint32_t slot = channel::spi_slot(spi);
-  // RFC 4303 section 2.1: 0 to 255 are reserved; 0 also marks a free slot.
-  if (spi < channel::kFirstFreeSpi || channel::spi_worker(spi) != worker.index || slot >= table.count)
-    return nullptr;
-  return table.slots + slot;
-}
-
-// Fetches the lines that every packet needs but for the window's word; the key is the engine's to fetch.
-bool find_slot(Worker& worker, Packet& packet) noexcept {
-  packet.inbound = slot_of(worker, packet);
-  if (packet.inbound != nullptr) [[likely]] {
-    rte_prefetch0(packet.inbound);
-    rte_prefetch0(&packet.inbound->selectors);
-  }
-  return true;
 }
 
 bool outer_matches(const InboundSa& sa, const Packet& packet) noexcept {

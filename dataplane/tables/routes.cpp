@@ -29,25 +29,25 @@ std::string unique_name(const char* kind) {
                            " route table: " + rte_strerror(rte_errno));
 }
 
-rte_fib* make_fib4(std::uint32_t max_routes) {
+rte_fib* make_fib4(std::uint32_t max_routes, bool narrow) {
   rte_fib_conf conf{};
   conf.type = RTE_FIB_DIR24_8;
   conf.default_nh = 0;
   conf.max_routes = static_cast<int>(max_routes);
-  conf.dir24_8.nh_sz = RTE_FIB_DIR24_8_2B;
+  conf.dir24_8.nh_sz = narrow ? RTE_FIB_DIR24_8_2B : RTE_FIB_DIR24_8_4B;
   conf.dir24_8.num_tbl8 = std::clamp(max_routes, 256U, kMaxBlocks);
   return rte_fib_create(unique_name("routes4").c_str(), SOCKET_ID_ANY, &conf);
 }
 
-rte_fib6* make_fib6(std::uint32_t max_routes) {
+rte_fib6* make_fib6(std::uint32_t max_routes, bool narrow) {
   rte_fib6_conf conf{};
   conf.type = RTE_FIB6_TRIE;
   conf.default_nh = 0;
   conf.max_routes = static_cast<int>(max_routes);
-  conf.trie.nh_sz = RTE_FIB6_TRIE_2B;
+  conf.trie.nh_sz = narrow ? RTE_FIB6_TRIE_2B : RTE_FIB6_TRIE_4B;
   // A prefix longer than /24 takes a block for each 8 bits beyond that; prefixes in use share most of them.
   conf.trie.num_tbl8 =
-      static_cast<std::uint32_t>(std::clamp<std::uint64_t>(std::uint64_t{max_routes} * 4, 4096, kMaxBlocks));
+      narrow ? std::clamp(max_routes * 4, 4096U, kMaxBlocks) : std::max(max_routes, kMaxBlocks);
   return rte_fib6_create(unique_name("routes6").c_str(), SOCKET_ID_ANY, &conf);
 }
 
@@ -66,9 +66,11 @@ bool ends_the_space(const IpPrefix& prefix) noexcept {
 }  // namespace
 
 Routes::Routes(Rcu& rcu, std::uint32_t max_routes) : rcu_(rcu), max_routes_(max_routes) {
-  next_hops_.resize(kMaxValues);
-  users_.resize(kMaxValues);
-  for (std::size_t v = kMaxValues - 1; v > 0; v--) unused_.push_back(static_cast<Value>(v));
+  // No more next hops than routes; those that were released stay a little longer.
+  const Value values = max_routes < kNarrow ? kNarrow : 2 * max_routes;
+  next_hops_.resize(values);
+  users_.resize(values);
+  for (Value v = values - 1; v > 0; v--) unused_.push_back(v);
   try {
     for (unsigned side = 0; side < 2; side++) create(side);
   } catch (...) {
@@ -82,9 +84,10 @@ Routes::Routes(Rcu& rcu, std::uint32_t max_routes) : rcu_(rcu), max_routes_(max_
 Routes::~Routes() { free_fibs(); }
 
 void Routes::create(unsigned side) {
-  fib4_[side] = make_fib4(max_routes_);
+  const bool narrow = next_hops_.size() <= kNarrow;
+  fib4_[side] = make_fib4(max_routes_, narrow);
   if (fib4_[side] == nullptr) fail("IPv4");
-  fib6_[side] = make_fib6(max_routes_);
+  fib6_[side] = make_fib6(max_routes_, narrow);
   if (fib6_[side] == nullptr) fail("IPv6");
 }
 

@@ -44,9 +44,10 @@ class Routes {
   [[nodiscard]] const std::map<IpPrefix, NextHop>& all() const noexcept { return rib_; }
 
  private:
-  // A FIB's value: 15 bits, of which 0 is "no route". So at most 32,767 distinct next hops.
-  using Value = std::uint16_t;
-  static constexpr std::size_t kMaxValues = 32768;
+  // A FIB's value, of which 0 is "no route". With fewer routes than kNarrow values are of 15 bits, which
+  // halves the tables (16 million entries each).
+  using Value = std::uint32_t;
+  static constexpr std::uint32_t kNarrow = 32768;
   struct Change {
     IpPrefix destination;
     Value value;  // 0: remove

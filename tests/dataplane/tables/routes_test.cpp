@@ -287,3 +287,17 @@ TEST_CASE("the best candidate of a prefix wins, and the next one takes over") {
   CHECK(rib.commit());
   CHECK(routes.find_one(inside).kind == NextHopKind::none);
 }
+
+TEST_CASE("more next hops than 15 bits can name") {
+  test::start_eal();
+  Rcu rcu(1);
+  constexpr std::uint32_t kMany = 40000;
+  Routes routes(rcu, kMany);
+  for (std::uint32_t i = 0; i < kMany; i++)
+    REQUIRE(routes.set({v4_from_host_order(0x10000000 + (i << 8)), 24}, {NextHopKind::tunnel, 0, 0, i}));
+  CHECK_FALSE(routes.set(*parse_prefix("10.0.0.0/8"), {NextHopKind::tunnel, 0, 0, 1}));
+  routes.commit();
+  for (std::uint32_t i = 0; i < kMany; i += 77)
+    REQUIRE(routes.find_one(v4_from_host_order(0x10000000 + (i << 8) + 5)) ==
+            NextHop{NextHopKind::tunnel, 0, 0, i});
+}

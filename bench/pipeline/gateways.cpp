@@ -38,34 +38,26 @@ NextHop add_port(Forwarding& tables, std::uint8_t port) {
   return {NextHopKind::gateway, port, 0, neighbour};
 }
 
-rte_ring* make_ring(const char* name) {
-  rte_ring* const ring = rte_ring_create(name, 256, SOCKET_ID_ANY, 0);
+rte_ring* make_ring(const std::string& name) {
+  rte_ring* const ring = rte_ring_create(name.c_str(), 256, SOCKET_ID_ANY, 0);
   if (ring == nullptr) throw std::runtime_error("no memory for a ring");
   return ring;
 }
 
 }  // namespace
 
-Gateways::Gateways(const Case& which, rte_mempool* pool)
-    : shape_{1, which.tunnels, which.tunnels, which.tunnels, 1, 2},
+Gateways::Gateways(const Case& which, std::uint32_t workers, rte_mempool* pool)
+    : shape_{workers, which.tunnels, which.tunnels, workers * which.tunnels, 1, 2},
       page_(shape_),
-      sender_(shape_, which.tunnels + 16),
+      sender_(shape_, workers * which.tunnels + 16),
       receiver_(shape_, 16),
       selectors_(make_selector_set(any_to_any())),
       tunnel_{} {
   crypto::random_bytes(keys_);
   add_ports();
-  worker_.tables = &sender_;
-  worker_.workers = &workers_;
-  workers_.push_back(&worker_);
-  worker_.counters = &page_.worker(0);
-  worker_.pool = pool;
-  rings_ = {make_ring("inbox"), make_ring("exceptions"), make_ring("ike")};
-  worker_.inbox = rings_[0];
-  worker_.exceptions = rings_[1];
-  worker_.ike = rings_[2];
-  commands_.reserve(which.tunnels);
-  for (std::uint32_t i = 0; i < which.tunnels; ++i) add_tunnel(i, *which.suite);
+  for (std::uint32_t w = 0; w < workers; ++w) add_worker(w, pool);
+  for (std::uint32_t w = 0; w < workers; ++w)
+    for (std::uint32_t i = 0; i < which.tunnels; ++i) add_tunnel(w, i, which);
   sender_.routes.commit();
   receiver_.routes.commit();
 }
@@ -78,6 +70,19 @@ Gateways::~Gateways() {
   }
 }
 
+void Gateways::add_worker(std::uint32_t index, rte_mempool* pool) {
+  Worker& worker = *owned_.emplace_back(std::make_unique<Worker>());
+  workers_.push_back(&worker);
+  worker.index = index;
+  worker.tables = &sender_;
+  worker.workers = &workers_;
+  worker.counters = &page_.worker(index);
+  worker.pool = pool;
+  worker.transmit_queues.fill({0, static_cast<std::uint16_t>(index)});
+  for (rte_ring** ring : {&worker.inbox, &worker.exceptions, &worker.ike})
+    rings_.push_back(*ring = make_ring("bench-" + std::to_string(rings_.size())));
+}
+
 void Gateways::add_ports() {
   add_port(sender_, kOutside);
   add_port(sender_, kInside);
@@ -86,24 +91,24 @@ void Gateways::add_ports() {
   set_route(receiver_, "192.0.2.1/32", {NextHopKind::host, kOutside, 0, 0});
 }
 
-void Gateways::add_tunnel(std::uint32_t tunnel, const crypto::SuiteRow& suite) {
-  channel::InstallSa& install = commands_.emplace_back();
+void Gateways::add_tunnel(std::uint32_t worker, std::uint32_t slot, const Case& which) {
+  const std::uint32_t tunnel = worker * which.tunnels + slot;
+  channel::InstallSa install{};
   install.tunnel = tunnel;
-  install.spi = channel::make_spi(0, 1, tunnel);
-  install.suite = static_cast<std::uint16_t>(suite.suite);
+  install.spi = channel::make_spi(worker, 1, slot);
+  install.suite = static_cast<std::uint16_t>(which.suite->suite);
   install.local = *parse_address("192.0.2.2");  // the sender's view; the receiver's is the mirror image
   install.remote = *parse_address("192.0.2.1");
+  install.worker = static_cast<decltype(install.worker)>(worker);
   install.replay_window = 1024;
-  // The same for all, so that whoever makes the sealed packets does it with one key, and leaves the caches to
-  // the gateway; there every SA has its own copy.
   install.keys = keys_;
 
-  OutboundSa& out = sender_.outbound[0][tunnel];
+  OutboundSa& out = sender_.outbound[worker][slot];
   channel::InstallSa mirrored = install;
   std::swap(mirrored.local, mirrored.remote);
-  InboundSa& in = receiver_.inbound[0].slots[tunnel];
-  if (!prepare(out, install, selectors_, worker_.engine) ||
-      !prepare(in, mirrored, selectors_, worker_.engine))
+  InboundSa& in = receiver_.inbound[worker].slots[slot];
+  if (!prepare(out, install, selectors_, workers_[worker]->engine) ||
+      !prepare(in, mirrored, selectors_, workers_[worker]->engine))
     throw std::runtime_error("the SA can't be prepared");
   out.outer = {NextHopKind::gateway, kOutside, 0,
                sender_.neighbours.find(kOutside, *parse_address("192.0.2.9"))};
@@ -121,9 +126,11 @@ std::string Gateways::drops() const {
   const auto tell = [&words](std::string_view what, std::uint64_t count) {
     if (count != 0) words.append(" ").append(what).append(": ").append(std::to_string(count));
   };
-  for (std::size_t i = 0; i < channel::kDropReasons; ++i)
-    tell(channel::kDropReasonText[i].name, worker_.counters->drops[i].load());
-  tell("raised", rte_ring_count(worker_.exceptions));
+  for (const Worker* worker : workers_) {
+    for (std::size_t i = 0; i < channel::kDropReasons; ++i)
+      tell(channel::kDropReasonText[i].name, worker->counters->drops[i].load());
+    tell("raised", rte_ring_count(worker->exceptions));
+  }
   return words;
 }
 

@@ -18,15 +18,20 @@ inline constexpr std::uint8_t kInside = 1;
 
 class Gateways {
  public:
-  Gateways(const Case& which, rte_mempool* pool);
+  // Every worker has `which.tunnels` tunnels of its own.
+  Gateways(const Case& which, std::uint32_t workers, rte_mempool* pool);
   ~Gateways();
   Gateways(const Gateways&) = delete;
   Gateways& operator=(const Gateways&) = delete;
 
-  dataplane::Worker& worker() noexcept { return worker_; }
-  void be_sender() noexcept { worker_.tables = &sender_; }
-  void be_receiver() noexcept { worker_.tables = &receiver_; }
-  [[nodiscard]] const channel::InstallSa& command(std::uint32_t tunnel) const { return commands_[tunnel]; }
+  dataplane::Worker& worker(std::uint32_t index) noexcept { return *workers_[index]; }
+  // A worker is a gateway's by its `tables`.
+  dataplane::Forwarding& sender() noexcept { return sender_; }
+  dataplane::Forwarding& receiver() noexcept { return receiver_; }
+  // The key material of all SAs, and its expanded form. It is the same for all, so that whoever makes the
+  // sealed packets does it with one key and leaves the caches to the gateway; there every SA has its own
+  // copy.
+  [[nodiscard]] const auto& keys() const noexcept { return keys_; }
   [[nodiscard]] const crypto::SaKey* key() const { return &sender_.outbound[0][0].key; }
   // Counted drops in words; empty: none.
   [[nodiscard]] std::string drops() const;
@@ -38,16 +43,16 @@ class Gateways {
 
  private:
   void add_ports();
-  void add_tunnel(std::uint32_t tunnel, const crypto::SuiteRow& suite);
+  void add_worker(std::uint32_t index, rte_mempool* pool);
+  void add_tunnel(std::uint32_t worker, std::uint32_t slot, const Case& which);
 
   channel::Hello shape_;
   channel::CountersPage page_;
   dataplane::Forwarding sender_;
   dataplane::Forwarding receiver_;
-  dataplane::Worker worker_;
+  std::vector<std::unique_ptr<dataplane::Worker>> owned_;
   std::vector<dataplane::Worker*> workers_;
   std::vector<rte_ring*> rings_;
-  std::vector<channel::InstallSa> commands_;
   decltype(channel::InstallSa::keys) keys_;
   dataplane::SelectorSet selectors_;
   dataplane::Tunnel tunnel_;

@@ -1,15 +1,19 @@
 // espgate-bench: what a packet costs in the worker's code, fed from memory on one core.
+#include <fmt/format.h>
 #include <rte_cycles.h>
 #include <rte_mbuf.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
 #include "bench/pipeline/measure.hpp"
+#include "bench/pipeline/plot.hpp"
 #include "crypto/bulk.hpp"
 #include "dataplane/eal.hpp"
 #include "dataplane/pool.hpp"
@@ -22,22 +26,34 @@ namespace {
 std::size_t megabytes_for(const Options& options) {
   std::uint32_t tunnels = 0;
   for (const Case& which : options.cases) tunnels = std::max(tunnels, which.tunnels);
+  tunnels *= options.workers;
   return 640 + tunnels / 128 + (tunnels > 32000 ? 700 : 0);
 }
 
-std::vector<std::string> eal_arguments(const Options& options) {
+std::vector<std::string> eal_arguments(const Options& options, int cpu) {
   return {"espgate-bench",
           "--no-pci",
           "--no-telemetry",
           "--log-level",
           "error",
           "--lcores",
-          "0",
+          "0@" + std::to_string(cpu),
           "--file-prefix",
           "espgate-bench-" + std::to_string(getpid()),
           "-m",
           std::to_string(megabytes_for(options)),
           options.huge_pages ? "--in-memory" : "--no-huge"};
+}
+
+// The first CPUs that this process may run on.
+std::vector<int> usable_cpus(std::uint32_t workers) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) throw std::runtime_error("no CPUs to run on");
+  std::vector<int> cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE && cpus.size() < workers; ++cpu)
+    if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+  if (cpus.size() < workers) throw std::runtime_error("there are fewer CPUs than workers");
+  return cpus;
 }
 
 // DPDK's own estimate is rounded: measure against the monotonic clock.
@@ -85,42 +101,67 @@ nlohmann::json to_json(const Case& which, const Options& options, const Result& 
           {"cycles_per_packet", to_json(result.cycles_per_packet)},
           {"raw_cycles_per_packet", to_json(result.raw_cycles_per_packet)},
           {"ratio", result.ratio},
+          {"cold", options.cold},
+          {"chase_cycles", result.chase_cycles},
+          {"noisy", result.noisy},
           {"stages", to_json(result.stages)}};
 }
 
+std::string headline(double tsc_hz, const Options& options) {
+  return fmt::format("TSC {:.3f} GHz, {}, bursts of {}, {} samples of {} ms, memory in {} pages, frames {}",
+                     tsc_hz / 1e9, crypto::BulkEngine().name(), options.burst, options.samples,
+                     options.milliseconds, options.huge_pages ? "huge" : "small",
+                     options.cold ? "cold" : "hot");
+}
+
 void print_head(double tsc_hz, const Options& options) {
-  std::printf("TSC %.3f GHz, %s, bursts of %u, %u samples of %u ms, memory in %s pages\n", tsc_hz / 1e9,
-              crypto::BulkEngine().name().c_str(), options.burst, options.samples, options.milliseconds,
-              options.huge_pages ? "huge" : "small");
-  std::printf("%-7s %-13s %5s %7s %6s %7s %7s %19s %19s %6s\n", "way", "suite", "size", "tunnels", "per-sa",
-              "Mpps", "Gbit/s", "cycles (min..max)", "ipsec-mb alone", "ratio");
+  std::printf("%s\n", headline(tsc_hz, options).c_str());
+  std::printf("%-7s %-13s %5s %7s %6s %7s %7s %19s %19s %6s %5s\n", "way", "suite", "size", "tunnels",
+              "per-sa", "Mpps", "Gbit/s", "cycles (min..max)", "ipsec-mb alone", "ratio", "chase");
 }
 
 void print_row(const Case& which, const Result& result) {
   const Spread& cycles = result.cycles_per_packet;
   const Spread& raw = result.raw_cycles_per_packet;
-  std::printf("%-7s %-13s %5s %7u %6u %7.3f %7.2f %6.0f (%4.0f..%5.0f) %6.0f (%4.0f..%5.0f) %6.2f\n",
+  std::printf("%-7s %-13s %5s %7u %6u %7.3f %7.2f %6.0f (%4.0f..%5.0f) %6.0f (%4.0f..%5.0f) %6.2f %5.0f%s\n",
               name_of(which.way), std::string(which.suite->name).c_str(), which.size.name.c_str(),
               which.tunnels, which.per_sa, result.mpps.median, result.gbps.median, cycles.median, cycles.min,
-              cycles.max, raw.median, raw.min, raw.max, result.ratio);
+              cycles.max, raw.median, raw.min, raw.max, result.ratio, result.chase_cycles,
+              result.noisy ? "  noisy" : "");
   std::fflush(stdout);
 }
 
+void write_file(const std::string& path, const std::string& content) {
+  std::ofstream file(path);
+  file << content << std::flush;
+  if (!file) throw std::runtime_error("can't write " + path);
+}
+
 int run(const Options& options) {
-  const dataplane::Eal eal(eal_arguments(options));
-  rte_mempool* const pool = dataplane::make_packet_pool("frames", 255, 0, RTE_MBUF_DEFAULT_BUF_SIZE);
+  const std::vector<int> cpus = usable_cpus(options.workers);
+  const dataplane::Eal eal(eal_arguments(options, cpus[0]));
+  rte_mempool* const pool =
+      dataplane::make_packet_pool("frames", 128 * options.workers + 127, 0, RTE_MBUF_DEFAULT_BUF_SIZE);
   if (pool == nullptr) throw std::runtime_error("no memory for packet buffers");
+  if (options.bursts != 0) {
+    for (const Case& which : options.cases) carry_bursts(which, options, pool);
+    rte_mempool_free(pool);
+    return 0;
+  }
   const double tsc_hz = measure_tsc_hz();
   if (!options.json) print_head(tsc_hz, options);
   nlohmann::json all = nlohmann::json::array();
+  std::vector<std::pair<Case, Result>> rows;
   for (const Case& which : options.cases) {
-    const Result result = measure(which, options, tsc_hz, pool);
+    const Result result = measure(which, options, cpus, tsc_hz, pool);
     if (options.json)
       all.push_back(to_json(which, options, result));
     else
       print_row(which, result);
     if (options.stages && !options.json) print_stages(result);
+    rows.emplace_back(which, result);
   }
+  if (!options.plot.empty()) write_file(options.plot, plot(rows, headline(tsc_hz, options)));
   if (options.json) std::printf("%s\n", all.dump(2).c_str());
   rte_mempool_free(pool);
   return 0;

@@ -17,16 +17,23 @@ struct Spread {
 };
 
 struct Result {
-  Spread mpps;
+  Spread mpps;  // of all workers together, as gbps
   Spread gbps;  // of inner bytes
   Spread cycles_per_packet;
   Spread raw_cycles_per_packet;
   double ratio;
   std::array<double, dataplane::kStages>
-      stages;  // cycles a packet, of a sample of their own; 0: not on this way
+      stages;           // cycles a packet, of a sample of their own; 0: not on this way
+  double chase_cycles;  // of a dependent load somewhere in 16 MiB: what a cache line costs at this moment
+  bool noisy;           // samples lie so far apart that the figures say little
 };
 
-// `tsc_hz`: cycles in a second. Throws std::runtime_error when not every packet came out of the way.
-[[nodiscard]] Result measure(const Case& which, const Options& options, double tsc_hz, rte_mempool* pool);
+// `tsc_hz`: cycles in a second; `cpus`: one for each worker, by the kernel's number. Throws
+// std::runtime_error when not every packet came out of the way.
+[[nodiscard]] Result measure(const Case& which, const Options& options, const std::vector<int>& cpus,
+                             double tsc_hz, rte_mempool* pool);
+
+// Carries `options.bursts` bursts by one worker, and no more. Throws as measure.
+void carry_bursts(const Case& which, const Options& options, rte_mempool* pool);
 
 }  // namespace espgate::bench

@@ -81,7 +81,7 @@ Options parse_options(int argc, char** argv) {
   app.add_option("--size", words.sizes, "inner bytes: 28 to 1420, or imix")
       ->delimiter(',')
       ->capture_default_str();
-  app.add_option("--tunnels", words.tunnels, "tunnels, each with an SA of its own")
+  app.add_option("--tunnels", words.tunnels, "tunnels of each worker, each with an SA of its own")
       ->delimiter(',')
       ->check(CLI::Range(1U, 100000U))
       ->capture_default_str();
@@ -89,8 +89,8 @@ Options parse_options(int argc, char** argv) {
       ->delimiter(',')
       ->check(CLI::Range(1U, 1U << 20))
       ->capture_default_str();
-  app.add_option("--workers", options.workers, "worker cores")
-      ->check(CLI::Range(1U, 1U))
+  app.add_option("--workers", options.workers, "workers, each on a core of its own with tunnels of its own")
+      ->check(CLI::Range(1U, 16U))
       ->capture_default_str();
   app.add_option("--burst", options.burst, "frames received at once")
       ->check(CLI::Range(1U, 64U))
@@ -101,6 +101,10 @@ Options parse_options(int argc, char** argv) {
   app.add_option("--milliseconds", options.milliseconds, "measured time of a sample, about")
       ->check(CLI::Range(1U, 10000U))
       ->capture_default_str();
+  app.add_flag("--cold", options.cold, "frames are flushed from the caches before they are received");
+  app.add_option("--bursts", options.bursts, "carry so many bursts of each case and measure nothing")
+      ->check(CLI::Range(1U, 1000000U));
+  app.add_option("--plot", options.plot, "writes a picture of the cycles to this SVG file");
   app.add_flag("--stages", options.stages, "the cycles of each stage, too (--json always has them)");
   app.add_flag("--json", options.json, "an array of objects instead of the table");
   app.add_flag("--huge-pages", options.huge_pages, "use the huge pages that are reserved");

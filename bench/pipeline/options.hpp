@@ -34,6 +34,9 @@ struct Options {
   bool json{false};
   bool huge_pages{false};
   bool stages{false};
+  bool cold{false};    // frames are not in the caches when they are received
+  unsigned bursts{0};  // not 0: carry so many and measure nothing, for a tool that counts instructions
+  std::string plot;    // a file for a picture; empty: none
 };
 
 // Ends the process with a message when the arguments are not understood (2) or help is asked for (0).

@@ -1,8 +1,11 @@
 #include "bench/pipeline/traffic.hpp"
 
+#include <emmintrin.h>
+
 #include <cstring>
 #include <stdexcept>
 
+#include "channel/spi.hpp"
 #include "dataplane/path/wire.hpp"
 
 namespace espgate::bench {
@@ -41,9 +44,11 @@ void set_length(rte_mbuf* mbuf, std::size_t length) {
 
 }  // namespace
 
-Traffic::Traffic(const Case& which, unsigned burst, rte_mempool* pool, Gateways& gateways)
+Traffic::Traffic(const Case& which, unsigned burst, rte_mempool* pool, Gateways& gateways,
+                 std::uint32_t worker)
     : case_(which),
       gateways_(gateways),
+      worker_(worker),
       mbufs_(burst),
       shapes_(burst),
       esp_(burst),
@@ -59,10 +64,24 @@ void Traffic::choose_shapes() {
   inner_bytes_ = 0;
   for (Shape& shape : shapes_) {
     shape.inner = case_.size.cycle[made_ % case_.size.cycle.size()];
-    shape.tunnel = static_cast<std::uint32_t>(made_ / case_.per_sa * kStride % case_.tunnels);
+    shape.slot = static_cast<std::uint32_t>(made_ / case_.per_sa * kStride % case_.tunnels);
     inner_bytes_ += shape.inner;
     ++made_;
   }
+}
+
+std::uint32_t Traffic::destination(const Shape& shape) const noexcept {
+  return Gateways::destination(worker_ * case_.tunnels + shape.slot);
+}
+
+void Traffic::flush_from_caches() const noexcept {
+  for (const rte_mbuf* mbuf : mbufs_) {
+    const auto* const data = rte_pktmbuf_mtod(mbuf, const std::uint8_t*);
+    for (unsigned at = 0; at < mbuf->data_len; at += RTE_CACHE_LINE_SIZE) _mm_clflush(data + at);
+    _mm_clflush(data + mbuf->data_len - 1);
+    _mm_clflush(mbuf);
+  }
+  _mm_mfence();
 }
 
 std::uint32_t Traffic::payload_of(std::uint16_t inner) const noexcept {
@@ -71,7 +90,7 @@ std::uint32_t Traffic::payload_of(std::uint16_t inner) const noexcept {
 }
 
 void Traffic::write_inner(std::uint8_t* at, const Shape& shape) const {
-  write_ipv4(at, shape.inner, kProtocolUdp, 10U << 24 | 5, Gateways::destination(shape.tunnel));
+  write_ipv4(at, shape.inner, kProtocolUdp, 10U << 24 | 5, destination(shape));
   store32(at + kIpv4, 0x10001000);
   store16(at + kIpv4 + 4, static_cast<std::uint16_t>(shape.inner - kIpv4));
   store16(at + kIpv4 + 6, 0);
@@ -80,7 +99,7 @@ void Traffic::write_inner(std::uint8_t* at, const Shape& shape) const {
 
 void Traffic::make_plain() {
   choose_shapes();
-  const std::array<std::uint8_t, 6>& mac = gateways_.worker().tables->ports[kInside].mac;
+  const std::array<std::uint8_t, 6>& mac = gateways_.sender().ports[kInside].mac;
   for (std::size_t i = 0; i < mbufs_.size(); ++i) {
     set_length(mbufs_[i], kEthernet + shapes_[i].inner);
     std::uint8_t* const frame = rte_pktmbuf_mtod(mbufs_[i], std::uint8_t*);
@@ -99,14 +118,14 @@ void Traffic::seal(std::size_t i, const Shape& shape) {
   std::uint8_t* const esp = frame + kEthernet + kIpv4;
   std::uint8_t* const inner = esp + kEsp + suite.iv_length;
   const std::uint32_t payload = payload_of(shape.inner);
-  write_ethernet(frame, gateways_.worker().tables->ports[kOutside].mac);
+  write_ethernet(frame, gateways_.receiver().ports[kOutside].mac);
   write_inner(inner, shape);
   const std::uint32_t padding = payload - shape.inner - 2;
   for (std::uint32_t k = 0; k < padding; ++k) inner[shape.inner + k] = static_cast<std::uint8_t>(k + 1);
   inner[payload - 2] = static_cast<std::uint8_t>(padding);
   inner[payload - 1] = kProtocolIpv4;
-  const std::uint64_t sequence = ++sequences_[shape.tunnel];
-  store32(esp, gateways_.command(shape.tunnel).spi);
+  const std::uint64_t sequence = ++sequences_[shape.slot];
+  store32(esp, channel::make_spi(worker_, 1, shape.slot));
   store32(esp + 4, static_cast<std::uint32_t>(sequence));
   const std::uint32_t length = kIpv4 + kEsp + suite.iv_length + payload + suite.icv_length;
   write_ipv4(frame + kEthernet, static_cast<std::uint16_t>(length), kProtocolEsp, 192U << 24 | 2 << 8 | 2,
@@ -134,7 +153,7 @@ bool Traffic::came_out(const TransmitBuffer& buffer, bool inner) const noexcept 
     const std::uint8_t* const ip = rte_pktmbuf_mtod(mbufs_[i], const std::uint8_t*) + kEthernet;
     if (mbufs_[i]->data_len != kEthernet + shapes_[i].inner) return false;
     if (checked_ipv4(ip, shapes_[i].inner) != shapes_[i].inner) return false;
-    if (load32(ip + 16) != Gateways::destination(shapes_[i].tunnel)) return false;
+    if (load32(ip + 16) != destination(shapes_[i])) return false;
     for (unsigned at = kIpv4 + kUdp; at < shapes_[i].inner; ++at)
       if (ip[at] != 0x5a) return false;
   }

@@ -57,7 +57,7 @@ class Report:
 def all_suites():
     """Quick ones first. The release build must exist: it knows the compiled tests."""
     return (suites.python_suites("rules", "rules") + [suites.format_suite()] + suites.meson_suites() +
-            suites.python_suites("packets", "packets", RELEASE) +
+            [suites.instructions_suite()] + suites.python_suites("packets", "packets", RELEASE) +
             suites.python_suites("interop", "interop", RELEASE) + suites.fuzz_suites())
 
 

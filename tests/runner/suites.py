@@ -206,5 +206,10 @@ def format_suite():
     return Command("format/clang-format", ["clang-format-14", "--dry-run", "-Werror", *listed])
 
 
+def instructions_suite():
+    """More instructions a packet than before is a regression that no clock on a loaded machine shows."""
+    return Command("bench/instructions", [os.path.join(ROOT, "bench", "instructions.py"), "--check"], RELEASE, 600)
+
+
 def python_suites(folder_name, area, folder=None):
     return [Python(path, area, folder) for path in sorted(glob.glob(f"{ROOT}/tests/{folder_name}/test_*.py"))]

@@ -28,7 +28,10 @@ void erase_and_free(T* slots, std::uint32_t count) noexcept {
 }  // namespace
 
 Forwarding::Forwarding(const channel::Hello& hello, std::uint32_t max_routes)
-    : shape(hello), rcu(hello.workers), routes(rcu, max_routes), neighbours(rcu) {
+    : shape(hello),
+      rcu(hello.workers),
+      routes(rcu, max_routes, hello.max_tunnels + hello.max_groups + Neighbours::kCapacity / 2),
+      neighbours(rcu) {
   try {
     tunnels = make_array<TunnelSlot>("tunnels", shape.max_tunnels);
     groups = make_array<std::atomic<const Group*>>("groups", shape.max_groups);

@@ -65,9 +65,10 @@ bool ends_the_space(const IpPrefix& prefix) noexcept {
 
 }  // namespace
 
-Routes::Routes(Rcu& rcu, std::uint32_t max_routes) : rcu_(rcu), max_routes_(max_routes) {
-  // No more next hops than routes; those that were released stay a little longer.
-  const Value values = max_routes < kNarrow ? kNarrow : 2 * max_routes;
+Routes::Routes(Rcu& rcu, std::uint32_t max_routes, std::uint32_t max_next_hops)
+    : rcu_(rcu), max_routes_(max_routes) {
+  // Those that were released stay a little longer.
+  const Value values = max_next_hops < kNarrow ? kNarrow : 2 * max_next_hops;
   next_hops_.resize(values);
   users_.resize(values);
   for (Value v = values - 1; v > 0; v--) unused_.push_back(v);

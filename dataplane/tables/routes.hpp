@@ -20,8 +20,11 @@ namespace espgate::dataplane {
 
 class Routes {
  public:
-  // Throws std::runtime_error when DPDK's memory does not suffice for `max_routes` of each family.
-  Routes(Rcu& rcu, std::uint32_t max_routes);
+  // With fewer different next hops than these a FIB's entries are of 16 bits, which halves its 16 million.
+  static constexpr std::uint32_t kNarrow = 32768;
+
+  // Room for `max_routes` of each family. Throws std::runtime_error when DPDK's memory does not suffice.
+  Routes(Rcu& rcu, std::uint32_t max_routes, std::uint32_t max_next_hops = kNarrow - 1);
   ~Routes();
   Routes(const Routes&) = delete;
   Routes& operator=(const Routes&) = delete;
@@ -44,10 +47,7 @@ class Routes {
   [[nodiscard]] const std::map<IpPrefix, NextHop>& all() const noexcept { return rib_; }
 
  private:
-  // A FIB's value, of which 0 is "no route". With fewer routes than kNarrow values are of 15 bits, which
-  // halves the tables (16 million entries each).
-  using Value = std::uint32_t;
-  static constexpr std::uint32_t kNarrow = 32768;
+  using Value = std::uint32_t;  // what a FIB's entry says, an index into next_hops_; 0 is "no route"
   struct Change {
     IpPrefix destination;
     Value value;  // 0: remove

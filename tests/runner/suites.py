@@ -124,6 +124,7 @@ class Python(Suite):
             with running(["timeout", "-k", "10", str(self.timeout), *self._argv(pattern)]) as child:
                 for line in child.stdout:
                     log.write(line)
+                    log.flush()
                     self._tell(line, report)
             if child.returncode not in (0, 1):
                 report.failed(f"{self.name} (ended with status {child.returncode})", log_path(self.name))

@@ -292,7 +292,7 @@ TEST_CASE("more next hops than 15 bits can name") {
   test::start_eal();
   Rcu rcu(1);
   constexpr std::uint32_t kMany = 40000;
-  Routes routes(rcu, kMany);
+  Routes routes(rcu, kMany, kMany);
   for (std::uint32_t i = 0; i < kMany; i++)
     REQUIRE(routes.set({v4_from_host_order(0x10000000 + (i << 8)), 24}, {NextHopKind::tunnel, 0, 0, i}));
   CHECK_FALSE(routes.set(*parse_prefix("10.0.0.0/8"), {NextHopKind::tunnel, 0, 0, 1}));

@@ -1,0 +1,168 @@
+#!/usr/bin/python3
+"""Measures what docs/performance.md tells, and writes its tables: bench/performance.py [--from FILE.json]
+
+What stands in that file above the line of marks is written by hand and kept. --from makes the tables of an earlier
+measurement, which bench/performance.py leaves in build/performance.json.
+"""
+import datetime
+import json
+import os
+import re
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BENCH = os.path.join(ROOT, "build", "bench", "pipeline", "espgate-bench")
+KEPT = os.path.join(ROOT, "build", "performance.json")
+PAGE = os.path.join(ROOT, "docs", "performance.md")
+MARK = "<!-- measured: everything below is written by bench/performance.py -->"
+SUITES = "aes128gcm16,aes256gcm16,aes128-sha1,aes256-sha1,aes128-sha256,aes256-sha256"
+
+# way, suite, sizes, most cycles over ipsec-mb's that there should be, and what VPP 26.06 was measured to take.
+RATIOS = [("encrypt", "aes128gcm16", {"64": (1.7, 2.3), "512": (1.4, 2.1), "1420": (1.2, 1.7)}),
+          ("decrypt", "aes128gcm16", {"64": (2.0, 2.9), "512": (1.6, 2.3), "1420": (1.25, 1.65)}),
+          ("encrypt", "aes128-sha1", {"64": (1.4, 1.8), "512": (1.2, 1.4), "1420": (1.08, 1.2)}),
+          ("decrypt", "aes256-sha256", {"64": (1.4, 1.8), "512": (1.2, 1.4), "1420": (1.08, 1.2)})]
+CHAIN = {"64": (260, 324), "1420": (480, 625)}
+SCALE = {1: 0, 1000: 0, 10000: 75, 100000: 60}  # tunnels: least percentage of the rate of one
+
+SWEEPS = {
+    "suites": ["--way", "encrypt,decrypt", "--suite", SUITES, "--size", "64,256,512,1420,imix"],
+    "chain": ["--way", "chain", "--size", "64,512,1420,imix"],
+    "scale": ["--way", "encrypt,decrypt", "--size", "64,1420", "--tunnels", "1,1000,10000,100000", "--per-sa", "1"],
+    "runs": ["--way", "encrypt,decrypt", "--size", "64", "--tunnels", "10000", "--per-sa", "1,4,32"],
+    "cold": ["--way", "encrypt,decrypt", "--size", "64,1420", "--cold"],
+    "workers": ["--way", "encrypt,decrypt", "--size", "64,1420", "--workers", "2"],
+}
+
+
+def measure():
+    results = {"date": datetime.date.today().isoformat(), "machine": machine()}
+    for name, arguments in SWEEPS.items():
+        print(f"performance: {name}", flush=True)
+        if name == "workers" and os.cpu_count() < 2:
+            results[name] = []
+            continue
+        done = subprocess.run([BENCH, "--json", *arguments], stdout=subprocess.PIPE, text=True, check=True)
+        results[name] = json.loads(done.stdout)
+    with open(KEPT, "w", encoding="utf-8") as out:
+        json.dump(results, out, indent=1)
+    return results
+
+
+def machine():
+    listed = subprocess.run(["lscpu"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    model = re.search(r"Model name:\s*(.*)", listed).group(1)
+    flags = re.search(r"Flags:\s*(.*)", listed).group(1).split()
+    vectors = "AVX-512 with VAES" if {"avx512f", "vaes"} <= set(flags) else "AVX2" if "avx2" in flags else "SSE"
+    head = subprocess.run([BENCH, "--way", "encrypt", "--size", "64", "--milliseconds", "1"], stdout=subprocess.PIPE,
+                          text=True, check=True).stdout.splitlines()[0]
+    return f"{model} ({vectors}), a virtual machine of {os.cpu_count()} CPUs; {head}"
+
+
+def one(rows, **wanted):
+    return next(row for row in rows if all(row[key] == value for key, value in wanted.items()))
+
+
+def mark(good):
+    return "" if good else " **missed**"
+
+
+def spread(values):
+    return f"{values['median']:.0f} ({values['min']:.0f}..{values['max']:.0f})"
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows] + [""]
+
+
+def ratios(results):
+    out = []
+    for way, suite, sizes in RATIOS:
+        for size, (target, peer) in sizes.items():
+            row = one(results["suites"], way=way, suite=suite, size=size)
+            out.append([way, suite, size, spread(row["cycles_per_packet"]), spread(row["raw_cycles_per_packet"]),
+                        f"{row['ratio']:.2f}{mark(row['ratio'] <= target)}", target, peer])
+    return ["## Cycles a packet over ipsec-mb's", ""] + table(
+        ["way", "suite", "bytes", "cycles", "ipsec-mb alone", "ratio", "target", "VPP 26.06"], out)
+
+
+def chain(results):
+    out = []
+    for row in results["chain"]:
+        cycles = row["cycles_per_packet"]["median"]
+        target, peer = CHAIN.get(row["size"], ("", ""))
+        out.append([row["size"], f"{spread(row['cycles_per_packet'])}{mark(target == '' or cycles <= target)}",
+                    spread(row["raw_cycles_per_packet"]), f"{row['ratio']:.2f}", target, peer])
+    return ["## Encrypt, then decrypt, in one worker (AES-128-GCM, cycles for the pair)", ""] + table(
+        ["bytes", "cycles", "ipsec-mb alone", "ratio", "target", "VPP 26.06"], out)
+
+
+def scale(results):
+    out = []
+    for row in results["scale"]:
+        best = one(results["suites"], way=row["way"], suite=row["suite"], size=row["size"])["mpps"]["median"]
+        share = 100 * row["mpps"]["median"] / best
+        out.append([row["way"], row["size"], f"{row['tunnels']:,}", f"{row['mpps']['median']:.2f}",
+                    spread(row["cycles_per_packet"]),
+                    f"{share:.0f} %{mark(share >= SCALE[row['tunnels']])}", SCALE[row["tunnels"]] or "",
+                    f"{row['chase_cycles']:.0f}{' noisy' if row['noisy'] else ''}"])
+    return ["## Many tunnels (AES-128-GCM, every packet another SA than the one before)", "",
+            "The share is of the rate with one tunnel and 32 packets of an SA one behind the other. A dependent load is",
+            "one somewhere in 16 MiB, in cycles, measured just before the row.", ""] + table(
+        ["way", "bytes", "tunnels", "Mpps", "cycles", "share", "target %", "a dependent load"], out)
+
+
+def plain(title, rows, keys):
+    out = [[*(row[key] for key in keys), f"{row['mpps']['median']:.2f}", f"{row['gbps']['median']:.1f}",
+            spread(row["cycles_per_packet"]), spread(row["raw_cycles_per_packet"]), f"{row['ratio']:.2f}"]
+           for row in rows]
+    return [f"## {title}", ""] + table([*keys, "Mpps", "Gbit/s", "cycles", "ipsec-mb alone", "ratio"], out)
+
+
+def workers(results):
+    out = []
+    for row in results["workers"]:
+        alone = one(results["suites"], way=row["way"], suite=row["suite"], size=row["size"])["mpps"]["median"]
+        times = row["mpps"]["median"] / alone
+        out.append([row["way"], row["size"], f"{alone:.2f}", f"{row['mpps']['median']:.2f}",
+                    f"{times:.2f}{mark(times >= 1.9)}", 1.9])
+    return ["## Two workers on separate tunnels (AES-128-GCM)", ""] + table(
+        ["way", "bytes", "Mpps of one", "Mpps of two", "times", "target"], out)
+
+
+def stages(results):
+    rows = [one(results["suites"], way=way, suite="aes128gcm16", size=size)
+            for way in ("encrypt", "decrypt") for size in ("64", "1420")]
+    names = list(dict.fromkeys(name for row in rows for name in row["stages"]))
+    out = [[row["way"], row["size"], *(f"{row['stages'].get(name, 0):.0f}" for name in names)] for row in rows]
+    return ["## Where the cycles go (AES-128-GCM)", ""] + table(["way", "bytes", *names], out)
+
+
+def page(results):
+    lines = [f"Measured on {results['date']}: {results['machine']}.", "",
+             "Each figure is the median of 11 samples, with the least and the greatest.", ""]
+    lines += ratios(results) + chain(results) + stages(results) + scale(results) + workers(results)
+    lines += plain("Packets of one SA that follow each other (10,000 tunnels)", results["runs"], ["way", "per_sa"])
+    lines += plain("Frames that are in no cache when they come; ipsec-mb alone gets them so, too", results["cold"],
+                   ["way", "size"])
+    lines += plain("All suites", results["suites"], ["way", "suite", "size"])
+    return "\n".join(lines)
+
+
+def main():
+    if len(sys.argv) == 3 and sys.argv[1] == "--from":
+        with open(sys.argv[2], encoding="utf-8") as kept:
+            results = json.load(kept)
+    else:
+        results = measure()
+    with open(PAGE, encoding="utf-8") as old:
+        by_hand = old.read().split(MARK)[0]
+    with open(PAGE, "w", encoding="utf-8") as new:
+        new.write(by_hand + MARK + "\n" + page(results))
+    print(f"written to {os.path.relpath(PAGE, ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 
-from build import LOGS, RELEASE, ROOT, SANITIZED, running
+from build import LOGS, RELEASE, ROOT, SANITIZED, THREADS, running
 
 FUZZ_SECONDS = int(os.environ.get("ESPGATE_FUZZ_SECONDS", "20"))
 ASSAULT_DATAGRAMS = int(os.environ.get("ESPGATE_ASSAULT_DATAGRAMS", "5000000"))
@@ -172,6 +172,18 @@ def assaults(program, name):
             Command(f"asan/{name}", [sanitized, str(ASSAULT_DATAGRAMS // 25)], SANITIZED, 900, SANITIZER_OPTIONS)]
 
 
+class OneTarget(Command):
+    """A command whose build folder is made for it alone."""
+
+    def prepare(self):
+        self.folder.prepare([os.path.relpath(self.argv[0], self.folder.path)])
+
+
+def under_thread_sanitizer(program):
+    return OneTarget("churn/tsan", [program.replace(RELEASE.path, THREADS.path), "10000"], THREADS, 600,
+                     {"TSAN_OPTIONS": "halt_on_error=0"})
+
+
 def meson_suites():
     """What the build registers as tests: Catch2 programs, which run in the sanitizer build too, and commands."""
     found = []
@@ -184,6 +196,8 @@ def meson_suites():
                       Catch(f"asan/{short}", sanitized, SANITIZED, {**environment, **SANITIZER_OPTIONS})]
         elif kind == "assault":
             found += assaults(test["cmd"][0], short)
+        elif kind == "churn":
+            found += [Command("churn/release", [test["cmd"][0], "100000"], RELEASE), under_thread_sanitizer(test["cmd"][0])]
         else:
             found.append(Command(f"{kind}/{short}", test["cmd"], RELEASE, test.get("timeout") or 300, environment))
     return found

@@ -32,6 +32,8 @@ SWEEPS = {
     "scale": ["--way", "encrypt,decrypt", "--size", "64,1420", "--tunnels", "1,1000,10000,100000", "--per-sa", "1"],
     "runs": ["--way", "encrypt,decrypt", "--size", "64", "--tunnels", "10000", "--per-sa", "1,4,32"],
     "cold": ["--way", "encrypt,decrypt", "--size", "64,1420", "--cold"],
+    "spread": ["--way", "encrypt,decrypt", "--suite", "aes128gcm16,aes128-sha1,aes256-sha256", "--size", "64,1420",
+               "--workers", "2", "--spread"],
     "workers": ["--way", "encrypt,decrypt", "--size", "64,1420", "--workers", "2"],
 }
 
@@ -40,7 +42,7 @@ def measure():
     results = {"date": datetime.date.today().isoformat(), "machine": machine()}
     for name, arguments in SWEEPS.items():
         print(f"performance: {name}", flush=True)
-        if name == "workers" and os.cpu_count() < 2:
+        if "--workers" in arguments and os.cpu_count() < 2:
             results[name] = []
             continue
         done = subprocess.run([BENCH, "--json", *arguments], stdout=subprocess.PIPE, text=True, check=True)
@@ -132,6 +134,17 @@ def workers(results):
         ["way", "bytes", "Mpps of one", "Mpps of two", "times", "target"], out)
 
 
+def spread_over_two(results):
+    out = []
+    for row in results["spread"]:
+        alone = one(results["suites"], way=row["way"], suite=row["suite"], size=row["size"])["mpps"]["median"]
+        times = row["mpps"]["median"] / alone
+        out.append([row["way"], row["suite"], row["size"], f"{alone:.2f}", f"{row['mpps']['median']:.2f}",
+                    f"{times:.2f}{mark(times >= 1.6)}", 1.6])
+    return ["## One tunnel whose cryptography a second worker helps with (`spread`)", ""] + table(
+        ["way", "suite", "bytes", "Mpps alone", "Mpps helped", "times", "target"], out)
+
+
 def stages(results):
     rows = [one(results["suites"], way=way, suite="aes128gcm16", size=size)
             for way in ("encrypt", "decrypt") for size in ("64", "1420")]
@@ -144,6 +157,7 @@ def page(results):
     lines = [f"Measured on {results['date']}: {results['machine']}.", "",
              "Each figure is the median of 11 samples, with the least and the greatest.", ""]
     lines += ratios(results) + chain(results) + stages(results) + scale(results) + workers(results)
+    lines += spread_over_two(results)
     lines += plain("Packets of one SA that follow each other (10,000 tunnels)", results["runs"], ["way", "per_sa"])
     lines += plain("Frames that are in no cache when they come; ipsec-mb alone gets them so, too", results["cold"],
                    ["way", "size"])

@@ -56,8 +56,8 @@ struct SetTunnel {
   std::uint32_t address_count;
   std::uint16_t mtu;       // of inner packets, in bytes: 576..9000; 0: derived from the outer port's MTU
   std::uint8_t clamp_mss;  // 1: TCP MSS of SYNs is lowered to fit `mtu`
-  std::uint8_t reserved;
-  IpAddress local;  // outer end points, for display and for matching IKE to known peers
+  std::uint8_t spread;     // 1: idle workers help with its cryptography
+  IpAddress local;         // outer end points, for display and for matching IKE to known peers
   IpAddress remote;
 };
 

@@ -120,6 +120,7 @@ struct Tunnel {
   std::vector<IpPrefix> addresses;
   std::uint16_t mtu{0};  // 0: derived
   bool clamp_mss{true};
+  bool spread{false};  // idle workers help with its cryptography
   Mark mark;
 };
 

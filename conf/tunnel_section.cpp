@@ -131,6 +131,7 @@ constexpr Key<Tunnel> kTunnelKeys[] = {
     {"start", Need::optional, [](const Field& f, Tunnel& t) { read_choice(f, t.start, kStart); }},
     {"encapsulation", Need::optional,
      [](const Field& f, Tunnel& t) { read_choice(f, t.encapsulation, kEncapsulation); }},
+    {"spread", Need::optional, [](const Field& f, Tunnel& t) { read_bool(f, t.spread); }},
     {"interface", Need::optional, [](const Field& f, Tunnel& t) { read_block(f, kInterfaceKeys, t); }},
 };
 

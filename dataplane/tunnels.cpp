@@ -164,7 +164,7 @@ void Commands::publish_tunnel(TunnelState& tunnel) {
   }
   TunnelSlot& slot = tables_.tunnels[wanted.index];
   publish<Tunnel>(tables_.rcu, slot.tunnel, std::make_unique<const Tunnel>(next));
-  slot.fit.store({tunnel.mtu, wanted.clamp_mss != 0}, std::memory_order_relaxed);
+  slot.fit.store({tunnel.mtu, wanted.clamp_mss != 0, wanted.spread != 0}, std::memory_order_relaxed);
 }
 
 }  // namespace espgate::dataplane

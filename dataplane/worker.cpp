@@ -79,7 +79,16 @@ unsigned poll_once(Worker& worker) noexcept {
       rte_ring_sc_dequeue_burst(worker.inbox, reinterpret_cast<void**>(received.data()), kBurst, nullptr);
   if (count != 0) process_inbox(worker, {received.data(), count});
   flush_transmit(worker);
-  return total + count;
+  total += count;
+  return total != 0 ? total : help_others(worker);
+}
+
+unsigned help_others(Worker& worker) noexcept {
+  unsigned pieces = 0;
+  for (Worker* const other : *worker.workers)
+    if (other != &worker)
+      while (other->loan.help(worker.engine)) ++pieces;
+  return pieces;
 }
 
 namespace {

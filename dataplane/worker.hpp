@@ -17,6 +17,7 @@
 #include "channel/counters.hpp"
 #include "channel/drop_reasons.hpp"
 #include "crypto/bulk.hpp"
+#include "dataplane/path/loan.hpp"
 #include "dataplane/path/packet.hpp"
 #include "dataplane/tables/forwarding.hpp"
 
@@ -44,6 +45,7 @@ struct Worker {
   Forwarding* tables{nullptr};
   std::vector<Worker*>* workers{nullptr};  // all of them, by index, for hand-off
   crypto::BulkEngine engine;
+  Loan loan;
   channel::WorkerCounters* counters{nullptr};  // this worker's block of the counters page
   rte_ring* inbox{nullptr};                    // Errands; many producers
   rte_ring* exceptions{nullptr};               // to the main thread; many producers
@@ -80,6 +82,9 @@ struct Worker {
 
 // One poll round: receive from every queue and the inbox, carry, transmit. Returns packets handled.
 unsigned poll_once(Worker& worker) noexcept;
+
+// Does pieces of what other workers lend; returns how many.
+unsigned help_others(Worker& worker) noexcept;
 
 // Polls until `stop`; the body of a worker's thread. Sleeps when idle if `adaptive`; quiet for RCU each
 // round.

@@ -46,8 +46,9 @@ rte_ring* make_ring(const std::string& name) {
 
 }  // namespace
 
-Gateways::Gateways(const Case& which, std::uint32_t workers, rte_mempool* pool)
-    : shape_{workers, which.tunnels, which.tunnels, workers * which.tunnels, 1, 2},
+Gateways::Gateways(const Case& which, std::uint32_t workers, bool spread, rte_mempool* pool)
+    : spread_(spread),
+      shape_{workers, which.tunnels, which.tunnels, workers * which.tunnels, 1, 2},
       page_(shape_),
       sender_(shape_, workers * which.tunnels + 16),
       receiver_(shape_, 16),
@@ -114,7 +115,7 @@ void Gateways::add_tunnel(std::uint32_t worker, std::uint32_t slot, const Case& 
                sender_.neighbours.find(kOutside, *parse_address("192.0.2.9"))};
   out.spi = in.spi = install.spi;
   sender_.tunnels[tunnel].tunnel = &tunnel_;
-  sender_.tunnels[tunnel].fit = Fit{1438, false};
+  sender_.tunnels[tunnel].fit = receiver_.tunnels[tunnel].fit = Fit{1438, false, spread_};
   sender_.tunnels[tunnel].outbound = &out;
   const IpPrefix prefix{v4_from_host_order(destination(tunnel)), 24};
   if (!sender_.routes.set(prefix, {NextHopKind::tunnel, 0, 0, tunnel}))

@@ -19,7 +19,7 @@ inline constexpr std::uint8_t kInside = 1;
 class Gateways {
  public:
   // Every worker has `which.tunnels` tunnels of its own.
-  Gateways(const Case& which, std::uint32_t workers, rte_mempool* pool);
+  Gateways(const Case& which, std::uint32_t workers, bool spread, rte_mempool* pool);
   ~Gateways();
   Gateways(const Gateways&) = delete;
   Gateways& operator=(const Gateways&) = delete;
@@ -46,6 +46,7 @@ class Gateways {
   void add_worker(std::uint32_t index, rte_mempool* pool);
   void add_tunnel(std::uint32_t worker, std::uint32_t slot, const Case& which);
 
+  bool spread_;
   channel::Hello shape_;
   channel::CountersPage page_;
   dataplane::Forwarding sender_;

@@ -102,6 +102,7 @@ nlohmann::json to_json(const Case& which, const Options& options, const Result& 
           {"raw_cycles_per_packet", to_json(result.raw_cycles_per_packet)},
           {"ratio", result.ratio},
           {"cold", options.cold},
+          {"spread", options.spread},
           {"chase_cycles", result.chase_cycles},
           {"noisy", result.noisy},
           {"stages", to_json(result.stages)}};

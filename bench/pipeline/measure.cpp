@@ -198,8 +198,9 @@ void pin_to(int cpu) {
 class Team {
  public:
   Team(const Case& which, const Options& options, const std::vector<int>& cpus, rte_mempool* pool)
-      : cpus_(cpus), gateways_(which, options.workers, pool) {
-    for (std::uint32_t w = 0; w < options.workers; ++w)
+      : cpus_(cpus), gateways_(which, options.workers, options.spread, pool) {
+    const std::uint32_t fed = options.spread ? 1 : options.workers;
+    for (std::uint32_t w = 0; w < fed; ++w)
       members_.push_back(std::make_unique<Measure>(which, options, pool, gateways_, w));
   }
 
@@ -209,6 +210,7 @@ class Team {
     return samples;
   }
   std::array<double, kStages> stages(std::uint64_t cycles) { return members_[0]->stages(cycles); }
+  [[nodiscard]] double fed() const noexcept { return static_cast<double>(members_.size()); }
 
  private:
   void together(const std::function<void(std::size_t)>& work) {
@@ -226,10 +228,18 @@ class Team {
     {
       std::vector<std::jthread> threads;
       for (std::size_t w = 1; w < members_.size(); ++w) threads.emplace_back(run, w);
+      for (std::size_t w = members_.size(); w < cpus_.size(); ++w)
+        threads.emplace_back([this, w](const std::stop_token& stop) { help(w, stop); });
       run(0);
     }
     for (const std::exception_ptr& failure : failures)
       if (failure) std::rethrow_exception(failure);
+  }
+
+  // A worker that nothing is fed to.
+  void help(std::size_t w, const std::stop_token& stop) {
+    pin_to(cpus_[w]);
+    while (!stop.stop_requested()) (void)help_others(gateways_.worker(static_cast<std::uint32_t>(w)));
   }
 
   const std::vector<int>& cpus_;
@@ -269,8 +279,8 @@ Result measure(const Case& which, const Options& options, const std::vector<int>
     }
     mpps.push_back(all_mpps);
     gbps.push_back(all_gbps);
-    per_packet.push_back(all_cycles / options.workers);
-    raw.push_back(all_raw / options.workers);
+    per_packet.push_back(all_cycles / team.fed());
+    raw.push_back(all_raw / team.fed());
   }
   Result result{spread(mpps),
                 spread(gbps),
@@ -285,7 +295,7 @@ Result measure(const Case& which, const Options& options, const std::vector<int>
 }
 
 void carry_bursts(const Case& which, const Options& options, rte_mempool* pool) {
-  Gateways gateways(which, 1, pool);
+  Gateways gateways(which, 1, false, pool);
   Measure(which, options, pool, gateways, 0).carry(options.bursts);
 }
 

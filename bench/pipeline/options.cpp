@@ -101,6 +101,8 @@ Options parse_options(int argc, char** argv) {
   app.add_option("--milliseconds", options.milliseconds, "measured time of a sample, about")
       ->check(CLI::Range(1U, 10000U))
       ->capture_default_str();
+  app.add_flag("--spread", options.spread,
+               "the first worker has all the traffic; the others help it with the cryptography");
   app.add_flag("--cold", options.cold, "frames are flushed from the caches before they are received");
   app.add_option("--bursts", options.bursts, "carry so many bursts of each case and measure nothing")
       ->check(CLI::Range(1U, 1000000U));

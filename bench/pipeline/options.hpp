@@ -34,6 +34,7 @@ struct Options {
   bool json{false};
   bool huge_pages{false};
   bool stages{false};
+  bool spread{false};  // the first worker has all tunnels, the others help it
   bool cold{false};    // frames are not in the caches when they are received
   unsigned bursts{0};  // not 0: carry so many and measure nothing, for a tool that counts instructions
   std::string plot;    // a file for a picture; empty: none

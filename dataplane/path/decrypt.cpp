@@ -131,7 +131,10 @@ void open(Worker& worker, Burst& burst) noexcept {
     const InboundSa& sa = *packet.inbound;
     jobs[i] = {&sa.key, packet.ip + packet.esp, packet.sequence, packet.payload, sa.suite, false};
   }
-  worker.engine.open({jobs.data(), burst.count});
+  if (burst.count != 0 && is_spread(worker, burst[0].inbound->tunnel, burst)) [[unlikely]]
+    worker.loan.open(worker.engine, {jobs.data(), burst.count}, worker.workers->size());
+  else
+    worker.engine.open({jobs.data(), burst.count});
   worker.scratch->next_opened = 0;
 }
 

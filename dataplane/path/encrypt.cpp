@@ -191,7 +191,10 @@ void seal(Worker& worker, Burst& burst) noexcept {
     const OutboundSa& sa = *packet.outbound;
     jobs[i] = {&sa.key, packet.ip + packet.esp, packet.sequence, packet.payload, sa.suite, false};
   }
-  worker.engine.seal({jobs.data(), burst.count});
+  if (burst.count != 0 && is_spread(worker, burst[0].tunnel, burst)) [[unlikely]]
+    worker.loan.seal(worker.engine, {jobs.data(), burst.count}, worker.workers->size());
+  else
+    worker.engine.seal({jobs.data(), burst.count});
 }
 
 void seal_and_transmit(Worker& worker, Burst& burst) noexcept {

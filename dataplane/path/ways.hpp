@@ -71,6 +71,13 @@ void send_clear(Worker& worker, Burst& burst) noexcept;
 // A finished frame.
 void send_frame(Worker& worker, std::uint8_t port, rte_mbuf* frame) noexcept;
 
+// Whether a burst is one to be lent out: whose first packet belongs to a tunnel that is spread, and that is
+// worth it.
+[[nodiscard]] inline bool is_spread(const Worker& worker, std::uint32_t tunnel, const Burst& burst) noexcept {
+  return worker.tables->tunnels[tunnel].fit.load(std::memory_order_relaxed).spread &&
+         burst.count >= 2 * Loan::kPiece && worker.workers->size() > 1;
+}
+
 // hand_off.cpp: gives packets to the worker that owns their SA. `set_aside` until `deliver`, which
 // sends them all.
 void set_aside(Worker& worker, std::uint32_t owner, Packet& packet, Errand why) noexcept;

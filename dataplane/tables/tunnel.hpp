@@ -21,6 +21,7 @@ struct Tunnel {
 struct alignas(4) Fit {
   std::uint16_t mtu{0};  // bytes of inner packet (derived where the configuration says 0); 0: no such tunnel
   bool clamp_mss{false};
+  bool spread{false};  // no measure, but every burst asks: other workers may help with the cryptography
 };
 
 // What the workers look at; the arrays are as long as max_tunnels.

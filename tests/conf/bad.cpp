@@ -329,10 +329,10 @@ TEST_CASE("errors of tunnels") {
        "gw.yaml:14:24: local: expected a list of at most 8 entries, not a list of 9"},
       {13, "    psk: secret\n    mobike: true",
        "gw.yaml:14:5: unknown key \"mobike\"; expected one of: name, local, remote, psk, psk-file, ike, esp, "
-       "selectors, dpd, start, encapsulation, interface"},
+       "selectors, dpd, start, encapsulation, spread, interface"},
       {13, "    psk: secret\n    interfce: {name: x}",
        "gw.yaml:14:5: unknown key \"interfce\"; expected one of: name, local, remote, psk, psk-file, ike, "
-       "esp, selectors, dpd, start, encapsulation, interface (did you mean \"interface\"?)"},
+       "esp, selectors, dpd, start, encapsulation, spread, interface (did you mean \"interface\"?)"},
       {7, "    remote: {adress: 192.0.2.2}",
        "gw.yaml:7:13: remote: the key \"address\" is missing\ngw.yaml:7:14: unknown key \"adress\"; expected "
        "one of: address, id (did you mean \"address\"?)"},

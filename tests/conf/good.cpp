@@ -43,6 +43,7 @@ tunnels:
     dpd: 0
     start: wait
     encapsulation: udp
+    spread: true
     interface: {name: vti-a, addresses: [169.254.1.1/30], mtu: 1400, clamp-mss: false}
   - {name: west-b, local: {address: 192.0.2.1}, remote: {address: 192.0.2.3}, psk: other}
 groups:
@@ -116,6 +117,7 @@ TEST_CASE("every key of a tunnel arrives where it belongs") {
   REQUIRE(t.addresses.size() == 1);
   CHECK(t.mtu == 1400);
   CHECK_FALSE(t.clamp_mss);
+  CHECK(t.spread);
 }
 
 TEST_CASE("what a tunnel does not say has a default") {
@@ -143,6 +145,7 @@ TEST_CASE("what a tunnel does not say has a default") {
   CHECK(t.addresses.empty());
   CHECK(t.mtu == 0);
   CHECK(t.clamp_mss);
+  CHECK_FALSE(t.spread);
 }
 
 TEST_CASE("lists whose lines are all commented out are empty, and so are blocks") {

@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 from lab import BUILD, LabError, run, wait_until
 
@@ -74,6 +75,11 @@ class Gateway:
 
     def tunnels(self):
         return {row["name"]: row for row in self.json("show", "tunnels")}
+
+    def settled_tunnels(self):
+        """With what they have carried up to now: the dataplane brings it up to date four times a second."""
+        time.sleep(0.8)
+        return self.tunnels()
 
     def up(self, name):
         return self.tunnels()[name]["state"] == "up"

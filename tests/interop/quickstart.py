@@ -68,7 +68,7 @@ def show_flows(net, east):
 
 def traffic(east):
     """(packets sent, packets received) of each tunnel."""
-    return {name: (row["tx_packets"], row["rx_packets"]) for name, row in east.tunnels().items()}
+    return {name: (row["tx_packets"], row["rx_packets"]) for name, row in east.settled_tunnels().items()}
 
 
 def check_wire(capture):

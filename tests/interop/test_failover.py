@@ -43,7 +43,7 @@ class TunnelPair(LabCase):
         self.east.wait_up(*PEERS)
 
     def sent(self, name):
-        return self.east.tunnels()[name]["tx_packets"]
+        return self.east.settled_tunnels()[name]["tx_packets"]
 
     def flows(self, count=24):
         """One TCP connection attempt from each of `count` ports; the answers (resets) show that they arrived."""

@@ -138,6 +138,7 @@ class Feeder {
     if (count != 0) dataplane::process_inbox(worker_, {errands.data(), count});
     take(kWan);
     take(kLan);
+    (void)dataplane::help_others(worker_);
     desk_.tables.rcu.quiet(worker_.index);
   }
 
@@ -166,7 +167,9 @@ void set_up(Desk& desk) {
   desk.know(kWan, "192.0.2.2", Octets{2, 0, 0, 0, 0x99, 2});
   desk.know(kLan, "10.1.0.2", Octets{2, 0, 0, 0, 0x99, 3});
   for (std::uint32_t tunnel = 0; tunnel < 2 + kTouched; tunnel++) {
-    must(desk.run(set_tunnel(tunnel)) == CommandStatus::ok, "a tunnel was refused");
+    channel::Command command = set_tunnel(tunnel);
+    command.body.set_tunnel.spread = tunnel == 0 ? 1 : 0;
+    must(desk.run(command) == CommandStatus::ok, "a tunnel was refused");
     must(desk.run(set_route(network(tunnel) + "0/24", channel::RouteKind::tunnel, tunnel)) ==
              CommandStatus::ok,
          "a route was refused");

@@ -159,7 +159,13 @@ const std::uint8_t* make_nonce(BulkScratch& scratch, std::uint32_t salt, std::ui
   return reinterpret_cast<const std::uint8_t*>(&scratch.nonce);
 }
 
-// RFC 4106: the IV is the sequence number, so no key sees a nonce twice.
+// RFC 4106: the IV is the sequence number, so no key sees a nonce twice. All IVs of a burst are written
+// before the first packet is sealed: ipsec-mb loads the header in front with a mask that reaches over the IV,
+// and would have to wait for a store just before.
+void write_ivs(std::span<const EspJob> burst) noexcept {
+  for (const EspJob& job : burst) store_be64(job.esp + kEspHeader, job.sequence);
+}
+
 void seal_gcm(GcmCall encrypt, BulkScratch& scratch, EspJob& job) noexcept {
   job.ok = valid_payload(job, kGcmAlignment);
   if (!job.ok) return;
@@ -387,52 +393,37 @@ void BulkEngine::run_groups(bool sealing) noexcept {
   }
 }
 
-void BulkEngine::seal(std::span<EspJob> jobs) noexcept {
+template <bool kSealing>
+void BulkEngine::run(std::span<EspJob> jobs) noexcept {
+  constexpr auto kCrypt = kSealing ? seal_gcm : open_gcm;
+  const GcmCall gcm128 = kSealing ? wide_->gcm128_enc : wide_->gcm128_dec;
+  const GcmCall gcm256 = kSealing ? wide_->gcm256_enc : wide_->gcm256_dec;
+  constexpr std::size_t kCbcFrom = kSealing ? 0 : offsetof(CbcKey, inner);
+  constexpr std::size_t kCbcTo = kSealing ? offsetof(CbcKey, decrypt) : sizeof(CbcKey);
   for (; !jobs.empty(); jobs = jobs.subspan(std::min(jobs.size(), kBurst))) {
     const auto burst = jobs.first(std::min(jobs.size(), kBurst));
     scratch_->prefetch_first(burst);
-    // All of them before the first is sealed: ipsec-mb loads the header in front with a mask that reaches
-    // over the IV, and would have to wait for a store just before.
-    for (const EspJob& job : burst) store_be64(job.esp + kEspHeader, job.sequence);
+    if constexpr (kSealing) write_ivs(burst);
     for (EspJob& job : burst) {
       switch (job.suite) {
         case EspSuite::aes128_gcm16:
           scratch_->prefetch_ahead(burst, job);
-          seal_gcm(wide_->gcm128_enc, *scratch_, job);
+          kCrypt(gcm128, *scratch_, job);
           break;
         case EspSuite::aes256_gcm16:
           scratch_->prefetch_ahead(burst, job);
-          seal_gcm(wide_->gcm256_enc, *scratch_, job);
+          kCrypt(gcm256, *scratch_, job);
           break;
         default:
-          scratch_->collect(job, 0, offsetof(CbcKey, decrypt));
+          scratch_->collect(job, kCbcFrom, kCbcTo);
       }
     }
-    run_groups(true);
+    run_groups(kSealing);
   }
 }
 
-void BulkEngine::open(std::span<EspJob> jobs) noexcept {
-  for (; !jobs.empty(); jobs = jobs.subspan(std::min(jobs.size(), kBurst))) {
-    const auto burst = jobs.first(std::min(jobs.size(), kBurst));
-    scratch_->prefetch_first(burst);
-    for (EspJob& job : burst) {
-      switch (job.suite) {
-        case EspSuite::aes128_gcm16:
-          scratch_->prefetch_ahead(burst, job);
-          open_gcm(wide_->gcm128_dec, *scratch_, job);
-          break;
-        case EspSuite::aes256_gcm16:
-          scratch_->prefetch_ahead(burst, job);
-          open_gcm(wide_->gcm256_dec, *scratch_, job);
-          break;
-        default:
-          scratch_->collect(job, offsetof(CbcKey, inner), sizeof(CbcKey));
-      }
-    }
-    run_groups(false);
-  }
-}
+void BulkEngine::seal(std::span<EspJob> jobs) noexcept { run<true>(jobs); }
+void BulkEngine::open(std::span<EspJob> jobs) noexcept { run<false>(jobs); }
 
 std::string BulkEngine::name() const {
   const bool sha = (wide_->features & IMB_FEATURE_SHANI) != 0;

@@ -80,6 +80,8 @@ class BulkEngine {
     void operator()(IMB_MGR* manager) const noexcept;
   };
   using Manager = std::unique_ptr<IMB_MGR, FreeManager>;
+  template <bool kSealing>
+  void run(std::span<EspJob> jobs) noexcept;
   void run_groups(bool sealing) noexcept;
 
   Manager wide_;                // the widest vectors of this CPU

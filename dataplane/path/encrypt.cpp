@@ -20,7 +20,7 @@ bool find_outer(Worker&, Packet&) noexcept;
 bool hand_off_foreign(Worker&, Packet&) noexcept;
 bool assign_sequence(Worker&, Packet&) noexcept;
 inline bool encapsulate(Worker&, Packet&) noexcept;
-void encrypt_on(Worker&, Burst&) noexcept;
+void encrypt_with_sa(Worker&, Burst&) noexcept;
 void seal_and_transmit(Worker&, Burst&) noexcept;
 
 }  // namespace
@@ -33,17 +33,18 @@ void forward(Worker& worker, Burst& burst) noexcept {
   mark(worker, Stage::transmit);
   carry<choose_tunnel, choose_sa>(worker, burst);
   mark(worker, Stage::choose_sa);
-  encrypt_on(worker, burst);
+  encrypt_with_sa(worker, burst);
 }
 
 void encrypt(Worker& worker, Burst& burst) noexcept {
   carry<choose_sa>(worker, burst);
-  encrypt_on(worker, burst);
+  encrypt_with_sa(worker, burst);
 }
 
 namespace {
 
-void encrypt_on(Worker& worker, Burst& burst) noexcept {
+// The fragments of what was too large come after the rest of the burst, a packet's at a time.
+void encrypt_with_sa(Worker& worker, Burst& burst) noexcept {
   if (burst.empty()) return;
   carry<check_selectors, find_outer, hand_off_foreign, fit_mtu, assign_sequence, encapsulate>(worker, burst);
   deliver_set_aside(worker);

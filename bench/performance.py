@@ -4,13 +4,13 @@
 What stands in that file above the line of marks is written by hand and kept. --from makes the tables of an earlier
 measurement, which bench/performance.py leaves in build/performance.json.
 """
+import argparse
 import datetime
 import json
 import os
 import re
 import statistics
 import subprocess
-import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BENCH = os.path.join(ROOT, "build", "bench", "pipeline", "espgate-bench")
@@ -172,8 +172,11 @@ def page(results):
 
 
 def main():
-    if len(sys.argv) == 3 and sys.argv[1] == "--from":
-        with open(sys.argv[2], encoding="utf-8") as kept:
+    parser = argparse.ArgumentParser(description="Measures, and writes the tables of docs/performance.md.")
+    parser.add_argument("--from", dest="kept", metavar="FILE.json", help="the tables of an earlier measurement")
+    options = parser.parse_args()
+    if options.kept:
+        with open(options.kept, encoding="utf-8") as kept:
             results = json.load(kept)
     else:
         results = measure()

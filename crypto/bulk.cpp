@@ -365,7 +365,10 @@ BulkEngine::BulkEngine()
   scratch_->vaes = has_vaes_gcm(wide_.get());
 }
 
-BulkEngine::~BulkEngine() { explicit_bzero(&scratch_->gcm, sizeof scratch_->gcm); }
+BulkEngine::~BulkEngine() {
+  explicit_bzero(&scratch_->gcm, sizeof scratch_->gcm);
+  explicit_bzero(&scratch_->nonce, sizeof scratch_->nonce);  // the salt is a secret
+}
 
 IMB_MGR* BulkEngine::encrypt_manager(std::size_t jobs) const noexcept {
   return jobs >= kCipherWideFrom ? wide_.get() : narrow_.get();

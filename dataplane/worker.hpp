@@ -80,7 +80,8 @@ struct Worker {
   std::unique_ptr<Scratch> scratch;
 };
 
-// One poll round: receive from every queue and the inbox, carry, transmit. Returns packets handled.
+// One poll round: receive from every queue and the inbox, carry, transmit. Returns packets handled;
+// with none, pieces done for others.
 unsigned poll_once(Worker& worker) noexcept;
 
 // Does pieces of what other workers lend; returns how many.

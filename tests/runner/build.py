@@ -82,7 +82,7 @@ class Folder:
 # g++ with sanitizers takes ten times as long to compile. Warnings are the release build's business.
 RELEASE = Folder("build")
 # DPDK's rings have to be atomics in C++'s eyes, too.
-THREADS = Folder("build-tsan", None, ["-Db_sanitize=thread", "-Dcpp_args=-DRTE_USE_C11_MEM_MODEL", "-Doptimization=1", "-Ddebug=true", "-Db_lundef=false",
-                                      "-Dwerror=false"])
+THREADS = Folder("build-tsan", None, ["-Db_sanitize=thread", "-Dcpp_args=-DRTE_USE_C11_MEM_MODEL", "-Doptimization=1",
+                                      "-Ddebug=true", "-Db_lundef=false", "-Dwerror=false"])
 SANITIZED = Folder("build-asan", "clang++-14", ["-Dfuzzers=true", "-Doptimization=1", "-Ddebug=true",
                                                 "-Db_ndebug=false", "-Db_lundef=false", "-Dwerror=false"])

@@ -310,6 +310,51 @@ TEST_CASE("lifetimes are told once each, and counters reach the page") {
   CHECK(status.spi == 0);
 }
 
+TEST_CASE("a tunnel has carried what its SAs have, those of the past among them") {
+  Desk desk;
+  REQUIRE(desk.run(set_tunnel(3)) == CommandStatus::ok);
+  const channel::InterfaceCounters& counters = desk.page.tunnels()[3];
+  const auto install = [&](std::uint32_t inbound, std::uint32_t outbound) {
+    REQUIRE(desk.run(install_inbound(3, inbound)) == CommandStatus::ok);
+    REQUIRE(desk.run(install_outbound(3, outbound)) == CommandStatus::ok);
+  };
+  const auto carry = [&](std::uint32_t inbound, std::uint64_t packets) {
+    dataplane::OutboundSa& out = *desk.tables.tunnels[3].outbound;
+    dataplane::InboundSa& in = desk.tables.inbound[0].slots[channel::spi_slot(inbound)];
+    out.sequence = packets;
+    out.bytes = 100 * packets;
+    in.packets = 2 * packets;
+    in.bytes = 200 * packets;
+  };
+  const auto shows = [&](std::uint64_t packets) {
+    desk.associations.snapshot(desk.control, desk.now);
+    CHECK(counters.tx_packets == packets);
+    CHECK(counters.tx_bytes == 100 * packets);
+    CHECK(counters.rx_packets == 2 * packets);
+    CHECK(counters.rx_bytes == 200 * packets);
+  };
+  install(kInboundSpi, kOutboundSpi);
+  shows(0);
+  carry(kInboundSpi, 10);
+  shows(10);
+
+  const std::uint32_t next = channel::make_spi(0, 1, 9);
+  install(next, kOutboundSpi + 1);
+  carry(next, 5);
+  shows(15);  // both pairs at once, as in a rekey
+  // While a worker may still use the removed ones, the counters stand still; they never fall.
+  desk.tables.rcu.online(0);
+  desk.commands.execute(remove_sa(CommandKind::remove_outbound_sa, 3, kOutboundSpi), desk.now);
+  desk.commands.execute(remove_sa(CommandKind::remove_inbound_sa, 3, kInboundSpi), desk.now);
+  shows(15);
+  desk.tables.rcu.quiet(0);
+  desk.tables.rcu.reclaim_ready();
+  shows(15);
+  carry(next, 6);
+  shows(16);
+  desk.tables.rcu.offline(0);
+}
+
 TEST_CASE("sequence numbers that run low ask for a rekey") {
   Desk desk;
   REQUIRE(desk.run(set_tunnel(3)) == CommandStatus::ok);

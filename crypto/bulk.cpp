@@ -123,17 +123,18 @@ struct BulkScratch {
   }
   // A key that is not in the cache costs more than sealing a short packet: it is fetched some packets ahead.
   // Packets of one SA come in runs, so the key is mostly the same one.
-  void prefetch_at(std::span<const EspJob> burst, std::size_t at) const noexcept {
-    if (at < burst.size() && (at == 0 || burst[at].key != burst[at - 1].key)) prefetch_key(burst[at]);
-  }
   static std::size_t ahead_of(const EspJob& job) noexcept {
     return job.payload < kLong ? kAhead : kAheadLong;
   }
   void prefetch_first(std::span<const EspJob> burst) const noexcept {
-    for (std::size_t i = 0; i < ahead_of(burst[0]); ++i) prefetch_at(burst, i);
+    prefetch_key(burst[0]);
+    const std::size_t count = std::min(burst.size(), ahead_of(burst[0]));
+    for (std::size_t i = 1; i < count; ++i)
+      if (burst[i].key != burst[i - 1].key) prefetch_key(burst[i]);
   }
-  void prefetch_ahead(std::span<const EspJob> burst, const EspJob& job) const noexcept {
-    prefetch_at(burst, static_cast<std::size_t>(&job - burst.data()) + ahead_of(job));
+  void prefetch_ahead(std::span<const EspJob> burst, std::size_t i) const noexcept {
+    const std::size_t at = i + ahead_of(burst[i]);
+    if (at < burst.size() && burst[at].key != burst[at - 1].key) prefetch_key(burst[at]);
   }
 
   // Puts a CBC job into the group of its suite and fetches that part of its key; what is of no suite is
@@ -407,14 +408,15 @@ void BulkEngine::run(std::span<EspJob> jobs) noexcept {
     const auto burst = jobs.first(std::min(jobs.size(), kBurst));
     scratch_->prefetch_first(burst);
     if constexpr (kSealing) write_ivs(burst);
-    for (EspJob& job : burst) {
+    for (std::size_t i = 0; i < burst.size(); ++i) {
+      EspJob& job = burst[i];
       switch (job.suite) {
         case EspSuite::aes128_gcm16:
-          scratch_->prefetch_ahead(burst, job);
+          scratch_->prefetch_ahead(burst, i);
           kCrypt(gcm128, *scratch_, job);
           break;
         case EspSuite::aes256_gcm16:
-          scratch_->prefetch_ahead(burst, job);
+          scratch_->prefetch_ahead(burst, i);
           kCrypt(gcm256, *scratch_, job);
           break;
         default:

@@ -34,17 +34,21 @@ class ReplayWindow {
   [[nodiscard]] Verdict check(std::uint64_t sequence) const noexcept {
     if (packets_ == 0) return Verdict::fresh;
     if (sequence == 0) return Verdict::old;
-    if (sequence > highest()) return Verdict::fresh;
-    if (highest() - sequence >= packets_) return Verdict::old;
+    const std::uint64_t newest = highest();
+    if (sequence > newest) return Verdict::fresh;
+    if (newest - sequence >= packets_) return Verdict::old;
     return (word_of(sequence) & bit_of(sequence)) != 0 ? Verdict::duplicate : Verdict::fresh;
   }
 
   // Marks `sequence` as received, after its packet proved authentic. Checks again, because an earlier packet
   // of the same burst may have been its twin.
   [[nodiscard]] Verdict commit(std::uint64_t sequence) noexcept {
-    const Verdict verdict = check(sequence);
-    if (verdict != Verdict::fresh) return verdict;
-    if (sequence > highest()) advance(sequence);
+    if (sequence > highest()) {
+      advance(sequence);
+    } else {
+      const Verdict verdict = check(sequence);
+      if (verdict != Verdict::fresh) return verdict;
+    }
     words_[(sequence / kWordBits) & word_mask_] |= bit_of(sequence);
     return Verdict::fresh;
   }

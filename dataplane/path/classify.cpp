@@ -45,7 +45,6 @@ void start(Packet& packet, rte_mbuf* mbuf, std::uint8_t* ip, std::uint16_t lengt
            std::uint8_t port, bool forwarded) noexcept {
   packet.mbuf = mbuf;
   packet.ip = ip;
-  packet.next_hop = NextHop{};
   packet.tunnel = Note::kNoTunnel;
   packet.length = length;
   packet.family = family;
@@ -118,19 +117,18 @@ bool is_plain_frame(Worker& worker, rte_mbuf* frame) noexcept {
 void classify_frame(Worker& worker, std::uint8_t port, std::uint64_t own_mac, rte_mbuf* frame) noexcept {
   if (!is_plain_frame(worker, frame)) return;
   std::uint8_t* const ethernet = rte_pktmbuf_mtod(frame, std::uint8_t*);
-  const bool group = is_group_mac(ethernet);
-  if (!group && (load<std::uint64_t>(ethernet) & kMacMask) != own_mac)
-    return worker.drop(frame, DropReason::other_mac);
+  const bool own = (load<std::uint64_t>(ethernet) & kMacMask) == own_mac;
+  if (!own && !is_group_mac(ethernet)) return worker.drop(frame, DropReason::other_mac);
   std::uint8_t* const ip = ethernet + kEthernet;
   const std::uint32_t available = std::uint32_t{frame->data_len} - kEthernet;
   switch (load16(ethernet + 12)) {
     case RTE_ETHER_TYPE_IPV4:
       // RFC 1812 section 5.3.4: an IP packet that came as a link-layer broadcast is not forwarded; nor is
       // there any IPv4 service here that listens to one.
-      if (group) return worker.drop(frame, DropReason::multicast);
+      if (!own) return worker.drop(frame, DropReason::multicast);
       return sort_ipv4(worker, frame, ip, available, port, true);
     case RTE_ETHER_TYPE_IPV6:
-      if (group && (available < kIpv6 || ip[24] != 0xff)) return worker.drop(frame, DropReason::multicast);
+      if (!own && (available < kIpv6 || ip[24] != 0xff)) return worker.drop(frame, DropReason::multicast);
       return sort_ipv6(worker, frame, ip, available, port, true);
     case RTE_ETHER_TYPE_ARP: {
       Packet packet{};

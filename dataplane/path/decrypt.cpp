@@ -17,6 +17,7 @@ namespace {
 bool hand_off_foreign(Worker&, Packet&) noexcept;
 bool find_sa(Worker&, Packet&) noexcept;
 bool check_replay(Worker&, Packet&) noexcept;
+bool describe(Worker&, Packet&) noexcept;
 void open(Worker&, Burst&) noexcept;
 bool check_integrity(Worker&, Packet&) noexcept;
 bool commit_replay(Worker&, Packet&) noexcept;
@@ -31,7 +32,7 @@ void decrypt(Worker& worker, Burst& burst) noexcept {
   carry<hand_off_foreign, find_sa>(worker, burst);
   deliver_set_aside(worker);
   mark(worker, Stage::find_sa);
-  carry<check_replay>(worker, burst);
+  carry<check_replay, describe>(worker, burst);
   mark(worker, Stage::check_replay);
   open(worker, burst);
   mark(worker, Stage::open);
@@ -44,10 +45,11 @@ namespace {
 
 // The SPI says whose SA it is, so no other worker's memory is looked at.
 bool hand_off_foreign(Worker& worker, Packet& packet) noexcept {
+  if (packet.inbound != nullptr) [[likely]]
+    return true;
   if (esp_length(packet) < kEsp) return true;  // find_sa has a name for it
   const std::uint32_t owner = channel::spi_worker(spi_of(packet));
-  if (owner == worker.index || owner >= worker.workers->size()) [[likely]]
-    return true;
+  if (owner == worker.index || owner >= worker.workers->size()) return true;
   set_aside(worker, owner, packet, Errand::decrypt);
   return false;
 }
@@ -94,7 +96,7 @@ bool find_sa(Worker& worker, Packet& packet) noexcept {
 
 // What the packet's length leaves for the ciphertext is whole blocks, at least one (RFC 4303 section 2.4).
 bool measure(const InboundSa& sa, Packet& packet) noexcept {
-  const unsigned overhead = kEsp + sa.iv_length + sa.icv_length;
+  const unsigned overhead = static_cast<unsigned>(sa.front + sa.icv_length);
   const unsigned length = esp_length(packet);
   if (length < overhead + sa.alignment) return false;
   packet.payload = static_cast<std::uint16_t>(length - overhead);
@@ -124,17 +126,19 @@ bool check_replay(Worker& worker, Packet& packet) noexcept {
   return verdict == crypto::ReplayWindow::Verdict::fresh || drop_replayed(worker, packet, verdict);
 }
 
+// Of the same walk as check_replay, which has packet and SA at hand.
+bool describe(Worker& worker, Packet& packet) noexcept {
+  const InboundSa& sa = *packet.inbound;
+  add_job(worker, {&sa.key, packet.ip + packet.esp, packet.sequence, packet.payload, sa.suite, false});
+  return true;
+}
+
 void open(Worker& worker, Burst& burst) noexcept {
-  auto& jobs = worker.scratch->jobs;
-  for (unsigned i = 0; i < burst.count; ++i) {
-    const Packet& packet = burst[i];
-    const InboundSa& sa = *packet.inbound;
-    jobs[i] = {&sa.key, packet.ip + packet.esp, packet.sequence, packet.payload, sa.suite, false};
-  }
+  const std::span<crypto::EspJob> jobs = take_jobs(worker);
   if (burst.count != 0 && is_spread(worker, burst[0].inbound->tunnel, burst)) [[unlikely]]
-    worker.loan.open(worker.engine, {jobs.data(), burst.count}, worker.workers->size());
+    worker.loan.open(worker.engine, jobs, worker.workers->size());
   else
-    worker.engine.open({jobs.data(), burst.count});
+    worker.engine.open(jobs);
   worker.scratch->next_opened = 0;
 }
 
@@ -186,7 +190,7 @@ std::uint16_t inner_length(const std::uint8_t* inner, std::uint8_t next_header, 
 
 // From here on `ip` and `length` are the inner packet's; `esp` becomes the distance back to the outer header.
 bool strip_trailer(Worker& worker, Packet& packet) noexcept {
-  const unsigned skipped = packet.esp + kEsp + packet.inbound->iv_length;
+  const unsigned skipped = static_cast<unsigned>(packet.esp + packet.inbound->front);
   std::uint8_t* const inner = packet.ip + skipped;
   const std::uint8_t* const trailer = inner + packet.payload - 2;
   const unsigned padding = trailer[0];
@@ -228,18 +232,27 @@ void count_received(Worker& worker, const Packet& packet) noexcept {
   sa.last_used_tsc.store(worker.scratch->now, std::memory_order_relaxed);
 }
 
-bool decapsulate(Worker& worker, Packet& packet) noexcept {
-  if (is_multicast(packet)) {
-    worker.drop(packet.mbuf, DropReason::multicast);
-    return false;
-  }
+// RFC 6040 section 4.2. An outer packet without a mark changes nothing.
+bool merge_ecn(Worker& worker, Packet& packet) noexcept {
+  const std::uint8_t outer_ecn = (packet.ip - packet.esp)[1] & 3;
+  if (outer_ecn == 0) [[likely]]
+    return true;
   const std::uint8_t inner_ecn = traffic_class(packet.ip, packet.family) & 3;
-  const std::uint8_t ecn = decapsulated_ecn(inner_ecn, (packet.ip - packet.esp)[1]);
+  const std::uint8_t ecn = decapsulated_ecn(inner_ecn, outer_ecn);
   if (ecn == kEcnDrop) {
     worker.drop(packet.mbuf, DropReason::ecn_illegal);
     return false;
   }
   if (ecn != inner_ecn) set_ecn(packet.ip, packet.family, ecn);
+  return true;
+}
+
+bool decapsulate(Worker& worker, Packet& packet) noexcept {
+  if (is_multicast(packet)) {
+    worker.drop(packet.mbuf, DropReason::multicast);
+    return false;
+  }
+  if (!merge_ecn(worker, packet)) return false;
   count_received(worker, packet);
   packet.tunnel = packet.inbound->tunnel;
   packet.port = Note::kNoPort;

@@ -13,12 +13,14 @@ namespace espgate::dataplane {
 
 namespace {
 
+constexpr std::uint32_t kVersionAndIhl = 0x45;  // where they lie in the header's first word
+
 bool choose_tunnel(Worker&, Packet&) noexcept;
 bool choose_sa(Worker&, Packet&) noexcept;
 bool check_selectors(Worker&, Packet&) noexcept;
 bool find_outer(Worker&, Packet&) noexcept;
 bool hand_off_foreign(Worker&, Packet&) noexcept;
-bool assign_sequence(Worker&, Packet&) noexcept;
+inline bool assign_sequence(Worker&, Packet&) noexcept;
 inline bool encapsulate(Worker&, Packet&) noexcept;
 void encrypt_with_sa(Worker&, Burst&) noexcept;
 void seal_and_transmit(Worker&, Burst&) noexcept;
@@ -116,8 +118,9 @@ bool drop_exhausted(Worker& worker, const Packet& packet) noexcept {
   return false;
 }
 
-// RFC 4303 section 3.3.3: sequence numbers never cycle.
-bool assign_sequence(Worker& worker, Packet& packet) noexcept {
+// RFC 4303 section 3.3.3: sequence numbers never cycle. Always inline, as encapsulate is: they are called for
+// every packet, from two places of which one is rare.
+[[gnu::always_inline]] inline bool assign_sequence(Worker& worker, Packet& packet) noexcept {
   OutboundSa& sa = *packet.outbound;
   const std::uint64_t sequence = sa.sequence.load(std::memory_order_relaxed) + 1;
   const std::uint64_t bytes = sa.bytes.load(std::memory_order_relaxed);
@@ -132,12 +135,12 @@ bool assign_sequence(Worker& worker, Packet& packet) noexcept {
 
 // RFC 4303 section 2.4: padding to the suite's alignment, its length, and what is inside. Writes 16 bytes at
 // `at`, for which fit_mtu made sure there is room. Returns the trailer's length.
-unsigned write_trailer(std::uint8_t* at, const OutboundSa& sa, const Packet& packet) noexcept {
+unsigned write_trailer(std::uint8_t* at, const OutboundSa& sa, unsigned length, Family family) noexcept {
   static constexpr std::array<std::uint8_t, 16> kPadding{1, 2,  3,  4,  5,  6,  7,  8,
                                                          9, 10, 11, 12, 13, 14, 15, 16};
-  const unsigned padding = (0U - packet.length - 2U) & (sa.alignment - 1U);
+  const unsigned padding = (0U - length - 2U) & (sa.alignment - 1U);
   std::memcpy(at, kPadding.data(), kPadding.size());
-  const unsigned next_header = packet.family == Family::v4 ? kProtocolIpv4 : kProtocolIpv6;
+  const unsigned next_header = family == Family::v4 ? kProtocolIpv4 : kProtocolIpv6;
   store(at + padding, static_cast<std::uint16_t>(padding | next_header << 8));
   return padding + 2;
 }
@@ -149,53 +152,52 @@ void copy_template(std::uint8_t* outer, const OutboundSa& sa) noexcept {
     std::memcpy(outer, sa.header.data(), kIpv4 + kEsp);
 }
 
-// Fills in what differs from packet to packet. The template's checksum is the one for zeros in these places,
-// so their values are all that is added to it (RFC 1624). RFC 6040 section 4.1, normal mode: DSCP and ECN are
-// copied.
-inline void finish_outer(std::uint8_t* outer, const OutboundSa& sa, const Packet& packet, std::uint8_t tos,
-                         std::uint16_t length) noexcept {
+// Fills in what differs from packet to packet: of the IPv4 header the first two words, of which the template
+// has nothing but version and header length, and the checksum. The template's checksum is the one for zeros
+// in these places, so their values are all that is added to it (RFC 1624). RFC 6040 section 4.1, normal mode:
+// DSCP and ECN are copied.
+inline void finish_outer(std::uint8_t* outer, const OutboundSa& sa, std::uint64_t number, std::uint8_t tos,
+                         unsigned length) noexcept {
+  const std::uint32_t sequence = __builtin_bswap32(static_cast<std::uint32_t>(number));
+  const std::uint32_t tos_field = std::uint32_t{tos} << 8;
+  const std::uint32_t length_field = __builtin_bswap32(length);
+  const std::uint32_t identification = sequence >> 16;
   const std::uint16_t checksum = ipv4(sa.header.data()).hdr_checksum;
-  rte_ipv4_hdr& header = ipv4(outer);
-  header.type_of_service = tos;
-  header.total_length = __builtin_bswap16(length);
-  header.packet_id = __builtin_bswap16(static_cast<std::uint16_t>(packet.sequence));
-  const std::uint32_t sum = std::uint32_t{static_cast<std::uint16_t>(~checksum)} + __builtin_bswap16(tos) +
-                            header.total_length + header.packet_id;
-  header.hdr_checksum = static_cast<std::uint16_t>(~fold(sum));
+  const std::uint32_t sum = std::uint32_t{static_cast<std::uint16_t>(~checksum)} + tos_field +
+                            (length_field >> 16) + identification;
+  store(outer, kVersionAndIhl | tos_field | length_field);
+  store(outer + 4, identification);
+  ipv4(outer).hdr_checksum = static_cast<std::uint16_t>(~fold(sum));
   if (sa.udp) store16(outer + kIpv4 + 4, static_cast<std::uint16_t>(length - kIpv4));
-  store32(outer + sa.esp_offset + 4, static_cast<std::uint32_t>(packet.sequence));
+  store(outer + sa.esp_offset + 4, sequence);
 }
 
-// From here on `ip` and `length` are the outer packet's. Always inline: it is called for every packet, from
-// two places of which one is rare.
-[[gnu::always_inline]] inline bool encapsulate(Worker&, Packet& packet) noexcept {
+// From here on `ip` and `length` are the outer packet's.
+[[gnu::always_inline]] inline bool encapsulate(Worker& worker, Packet& packet) noexcept {
   const OutboundSa& sa = *packet.outbound;
-  const std::uint8_t tos = traffic_class(packet.ip, packet.family);
-  const unsigned trailer = write_trailer(packet.ip + packet.length, sa, packet);
-  const unsigned front = sa.header_length + sa.iv_length;
-  std::uint8_t* const outer = packet.ip - front;
-  const auto length = static_cast<std::uint16_t>(front + packet.length + trailer + sa.icv_length);
+  const std::uint64_t sequence = packet.sequence;
+  std::uint8_t* const inner = packet.ip;
+  const unsigned inner_length = packet.length;
+  const Family family = packet.family;
+  const std::uint8_t tos = traffic_class(inner, family);
+  const unsigned payload = inner_length + write_trailer(inner + inner_length, sa, inner_length, family);
+  std::uint8_t* const outer = inner - sa.front;
+  const unsigned length = sa.front + payload + sa.icv_length;
   copy_template(outer, sa);
-  finish_outer(outer, sa, packet, tos, length);
-  packet.payload = static_cast<std::uint16_t>(packet.length + trailer);
-  packet.esp = sa.esp_offset;
+  finish_outer(outer, sa, sequence, tos, length);
+  add_job(worker, {&sa.key, outer + sa.esp_offset, sequence, payload, sa.suite, false});
   packet.ip = outer;
-  packet.length = length;
+  packet.length = static_cast<std::uint16_t>(length);
   packet.family = Family::v4;
   return true;
 }
 
 void seal(Worker& worker, Burst& burst) noexcept {
-  auto& jobs = worker.scratch->jobs;
-  for (unsigned i = 0; i < burst.count; ++i) {
-    const Packet& packet = burst[i];
-    const OutboundSa& sa = *packet.outbound;
-    jobs[i] = {&sa.key, packet.ip + packet.esp, packet.sequence, packet.payload, sa.suite, false};
-  }
+  const std::span<crypto::EspJob> jobs = take_jobs(worker);
   if (burst.count != 0 && is_spread(worker, burst[0].tunnel, burst)) [[unlikely]]
-    worker.loan.seal(worker.engine, {jobs.data(), burst.count}, worker.workers->size());
+    worker.loan.seal(worker.engine, jobs, worker.workers->size());
   else
-    worker.engine.seal({jobs.data(), burst.count});
+    worker.engine.seal(jobs);
 }
 
 void seal_and_transmit(Worker& worker, Burst& burst) noexcept {

@@ -71,9 +71,11 @@ void set_ecn(std::uint8_t* ip, Family family, std::uint8_t ecn) noexcept {
     return;
   }
   rte_ipv4_hdr& header = ipv4(ip);
-  const std::uint16_t before = load<std::uint16_t>(ip);
-  ip[1] = static_cast<std::uint8_t>((ip[1] & 0xfc) | ecn);
-  header.hdr_checksum = adjust_checksum(header.hdr_checksum, before, load<std::uint16_t>(ip));
+  const std::uint16_t before = load16(ip);
+  const auto after = static_cast<std::uint16_t>((before & 0xfffc) | ecn);
+  store16(ip, after);
+  header.hdr_checksum =
+      __builtin_bswap16(adjust_checksum(__builtin_bswap16(header.hdr_checksum), before, after));
 }
 
 namespace {

@@ -11,7 +11,9 @@ namespace espgate::dataplane {
 
 // `offset` is from the IP header. `fragment`: the packet is one; `later`: and not the first, so no ports are
 // in it.
-struct UpperLayer {
+// Aligned so that it is passed as one word: g++ writes its fields one by one and would wait to read them
+// together.
+struct alignas(8) UpperLayer {
   std::uint16_t offset;
   std::uint8_t protocol;
   bool fragment;
@@ -41,11 +43,11 @@ inline void decrement_hop_limit(std::uint8_t* ip, Family family) noexcept {
     --ip[7];
     return;
   }
-  // The word of TTL and protocol becomes 0x0100 less, so the checksum becomes as much more (RFC 1141).
+  // TTL, protocol and checksum, little endian. The TTL becomes 1 less, so the checksum becomes as much more;
+  // from 0xfffe on it comes round, for 0xffff is no checksum (RFC 1141, RFC 1624 section 3).
+  constexpr std::uint32_t kOneMore = 0x10000;
   const std::uint32_t word = load<std::uint32_t>(ip + 8);
-  const std::uint32_t checksum = (word >> 16) + __builtin_bswap16(0x0100);
-  const std::uint32_t carried = (checksum + (checksum >= 0xffff ? 1 : 0)) & 0xffff;
-  store(ip + 8, ((word - 1) & 0xffff) | carried << 16);
+  store(ip + 8, word - 1 + kOneMore + (word >= 0xfffe0000 ? kOneMore : 0));
 }
 
 // DSCP and ECN as one byte.

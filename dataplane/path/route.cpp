@@ -14,27 +14,14 @@ void look_up(Worker& worker, Burst& burst) noexcept {
   Worker::Scratch& scratch = *worker.scratch;
   unsigned count4 = 0;
   unsigned count6 = 0;
-  for (unsigned i = 0; i < burst.count; ++i) {
-    if (burst[i].family == Family::v4) {
-      scratch.owners4[count4] = static_cast<std::uint8_t>(i);
-      scratch.addresses4[count4++] = load32(burst[i].ip + 16);
-    } else {
-      scratch.owners6[count6] = static_cast<std::uint8_t>(i);
-      std::memcpy(scratch.addresses6[count6++], burst[i].ip + 24, 16);
-    }
+  for (const Packet& packet : burst) {
+    if (packet.family == Family::v4) [[likely]]
+      scratch.addresses4[count4++] = load32(packet.ip + 16);
+    else
+      std::memcpy(scratch.addresses6[count6++], packet.ip + 24, 16);
   }
-  const auto answer = [&](Packet& packet, NextHop hop) {
-    packet.next_hop = hop;
-    if (hop.kind == NextHopKind::tunnel) rte_prefetch0(&worker.tables->tunnels[hop.index]);
-  };
-  if (count4 != 0) {
-    worker.tables->routes.find(scratch.addresses4.data(), scratch.next_hops.data(), count4);
-    for (unsigned i = 0; i < count4; ++i) answer(burst[scratch.owners4[i]], scratch.next_hops[i]);
-  }
-  if (count6 != 0) {
-    worker.tables->routes.find6(scratch.addresses6, scratch.next_hops.data(), count6);
-    for (unsigned i = 0; i < count6; ++i) answer(burst[scratch.owners6[i]], scratch.next_hops[i]);
-  }
+  if (count4 != 0) worker.tables->routes.find(scratch.addresses4.data(), scratch.next_hops4.data(), count4);
+  if (count6 != 0) worker.tables->routes.find6(scratch.addresses6, scratch.next_hops6.data(), count6);
 }
 
 void to_ike(Worker& worker, Packet& packet) noexcept {
@@ -113,9 +100,17 @@ bool goes_on(Worker& worker, Packet& packet) noexcept {
 }  // namespace
 
 void route(Worker& worker, Burst& burst) noexcept {
-  worker.scratch->some_in_clear = false;
+  Worker::Scratch& scratch = *worker.scratch;
+  scratch.some_in_clear = false;
   look_up(worker, burst);
-  keep_if(burst, [&worker](Packet& packet) noexcept { return goes_on(worker, packet); });
+  const NextHop* answer4 = scratch.next_hops4.data();
+  const NextHop* answer6 = scratch.next_hops6.data();
+  keep_if(burst, [&](Packet& packet) noexcept {
+    packet.next_hop = packet.family == Family::v4 ? *answer4++ : *answer6++;
+    if (packet.next_hop.kind == NextHopKind::tunnel)
+      rte_prefetch0(&worker.tables->tunnels[packet.next_hop.index]);
+    return goes_on(worker, packet);
+  });
 }
 
 }  // namespace espgate::dataplane

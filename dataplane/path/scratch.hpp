@@ -17,15 +17,16 @@ struct Worker::Scratch {
   unsigned next_oversized{0};
   std::uint64_t now{0};  // TSC at the burst's start
 
+  // What the engine is to do: one job for each packet of the burst, in its order.
   std::array<crypto::EspJob, kBurst> jobs;
+  unsigned job_count{0};
   unsigned next_opened{0};  // of them, that check_integrity looks at
 
-  // Bulk route lookup: the addresses of each family, whose packets they are, and the answers.
+  // Bulk route lookup: the addresses of each family, in the burst's order, and the answers.
   std::array<std::uint32_t, kBurst> addresses4;
   std::uint8_t addresses6[kBurst][16];
-  std::array<std::uint8_t, kBurst> owners4;
-  std::array<std::uint8_t, kBurst> owners6;
-  std::array<NextHop, kBurst> next_hops;
+  std::array<NextHop, kBurst> next_hops4;
+  std::array<NextHop, kBurst> next_hops6;
   bool some_in_clear{false};  // of the burst last routed, some go to ports as they are
 
   // Packets of other workers' SAs, by worker.

@@ -14,8 +14,7 @@ namespace espgate::dataplane {
 template <class Sa>
 [[nodiscard]] bool selectors_allow(const Sa& sa, const std::uint8_t* ip, Family family, std::uint16_t length,
                                    bool outbound) noexcept {
-  const bool any = family == Family::v4 ? sa.any.v4 : sa.any.v6;
-  return any || ranges_allow(*sa.selectors, ip, family, length, outbound);
+  return sa.any.has(family) || ranges_allow(*sa.selectors, ip, family, length, outbound);
 }
 
 }  // namespace espgate::dataplane

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 #include "dataplane/path/burst.hpp"
 #include "dataplane/path/headers.hpp"
@@ -70,6 +71,17 @@ void transmit(Worker& worker, Burst& burst) noexcept;
 void send_clear(Worker& worker, Burst& burst) noexcept;
 // A finished frame.
 void send_frame(Worker& worker, std::uint8_t port, rte_mbuf* frame) noexcept;
+
+// The engine's jobs, one for each packet that goes through, in the burst's order. take_jobs empties the list;
+// what it returned is valid until the next add_job.
+inline void add_job(Worker& worker, const crypto::EspJob& job) noexcept {
+  Worker::Scratch& scratch = *worker.scratch;
+  scratch.jobs[scratch.job_count++] = job;
+}
+[[nodiscard]] inline std::span<crypto::EspJob> take_jobs(Worker& worker) noexcept {
+  Worker::Scratch& scratch = *worker.scratch;
+  return {scratch.jobs.data(), std::exchange(scratch.job_count, 0U)};
+}
 
 // Whether a burst is one to be lent out: whose first packet belongs to a tunnel that is spread, and that is
 // worth it.

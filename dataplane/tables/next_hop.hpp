@@ -1,6 +1,7 @@
 // Where a packet goes next: what a route lookup answers. 8 bytes, so that it can be swapped atomically.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 namespace espgate::dataplane {
@@ -24,7 +25,10 @@ struct alignas(8) NextHop {
   std::uint8_t port{0};
   std::uint16_t reserved{0};
   std::uint32_t index{0};
-  bool operator==(const NextHop&) const = default;
+  // As a word: every packet sent is asked whether it goes where the one before it went.
+  bool operator==(const NextHop& other) const noexcept {
+    return std::bit_cast<std::uint64_t>(*this) == std::bit_cast<std::uint64_t>(other);
+  }
 };
 static_assert(sizeof(NextHop) == 8);
 

@@ -55,7 +55,6 @@ void write_template(OutboundSa& sa, const channel::InstallSa& install) noexcept 
   write_ipv4(at, install);
   if (install.udp_encapsulation != 0) write_udp(at + kIpv4, install);
   sa.esp_offset = static_cast<std::uint8_t>(kIpv4 + (install.udp_encapsulation != 0 ? kUdp : 0));
-  sa.header_length = static_cast<std::uint8_t>(sa.esp_offset + kEsp);
   put32(at + sa.esp_offset, install.spi);
 }
 
@@ -80,7 +79,6 @@ void reset_counters(Sa& sa) noexcept {
 template <class Sa>
 void set_lengths(Sa& sa, const crypto::SuiteRow& row, bool udp) noexcept {
   sa.suite = row.suite;
-  sa.iv_length = row.iv_length;
   sa.icv_length = row.icv_length;
   sa.alignment = row.alignment;
   sa.udp = udp;
@@ -101,6 +99,7 @@ bool prepare(OutboundSa& sa, const channel::InstallSa& install, const SelectorSe
   sa.last_sequence = std::min(kLastSequence, limit(install.hard_packets));
   set_lengths(sa, *row, install.udp_encapsulation != 0);
   write_template(sa, install);
+  sa.front = static_cast<std::uint8_t>(sa.esp_offset + kEsp + row->iv_length);
   sa.tunnel = install.tunnel;
   sa.worker = static_cast<std::uint8_t>(install.worker);
   sa.selectors = &selectors;
@@ -122,6 +121,7 @@ bool prepare(InboundSa& sa, const channel::InstallSa& install, const SelectorSet
   sa.hard_bytes = limit(install.hard_bytes);
   sa.hard_packets = limit(install.hard_packets);
   set_lengths(sa, *row, install.udp_encapsulation != 0);
+  sa.front = static_cast<std::uint8_t>(kEsp + row->iv_length);
   sa.tunnel = install.tunnel;
   sa.worker = static_cast<std::uint8_t>(channel::spi_worker(install.spi));
   sa.local = install.local;
@@ -160,10 +160,11 @@ SelectorSet make_selector_set(const channel::Selectors& selectors) noexcept {
                        [&](const channel::Selector& selector) { return is_all(selector, family); });
   };
   const auto any = [&](Family family) {
-    return has_all(selectors.local, selectors.local_count, family) &&
-           has_all(selectors.remote, selectors.remote_count, family);
+    const bool all = has_all(selectors.local, selectors.local_count, family) &&
+                     has_all(selectors.remote, selectors.remote_count, family);
+    return (all ? 1U : 0U) << static_cast<unsigned>(family);
   };
-  return SelectorSet{selectors, {any(Family::v4), any(Family::v6)}};
+  return SelectorSet{selectors, {static_cast<std::uint8_t>(any(Family::v4) | any(Family::v6))}};
 }
 
 std::uint16_t inner_mtu(std::uint16_t outer_mtu, crypto::EspSuite suite, bool udp) noexcept {

@@ -23,9 +23,12 @@ inline constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
 
 // The child SA's traffic selectors in the form the check needs.
 struct SelectorSet {
-  struct Any {  // all of IPv4, all of IPv6: nothing to check
-    bool v4 : 1;
-    bool v6 : 1;
+  // The families of which all is allowed, so that there is nothing to check: a bit each, by its number.
+  struct Any {
+    std::uint8_t families;
+    [[nodiscard]] bool has(Family family) const noexcept {
+      return (families >> static_cast<unsigned>(family) & 1U) != 0;
+    }
   };
   channel::Selectors ranges;
   Any any;
@@ -50,9 +53,8 @@ struct alignas(64) OutboundSa {
       header;  // ready to copy: IPv4 (20 bytes) | UDP when encapsulated | SPI | sequence
   crypto::EspSuite suite;
   std::uint8_t worker;
-  std::uint8_t header_length;  // bytes of `header` in use
-  std::uint8_t esp_offset;     // of the SPI in it
-  std::uint8_t iv_length;
+  std::uint8_t esp_offset;  // of the SPI in it
+  std::uint8_t front;       // bytes before the payload: those of `header` in use, and the IV
   std::uint8_t icv_length;
   std::uint8_t alignment;
   bool udp;  // ESP in UDP
@@ -79,7 +81,7 @@ struct alignas(64) InboundSa {
   alignas(64) const SelectorSet* selectors;  // never null
   std::uint32_t tunnel;
   crypto::EspSuite suite;
-  std::uint8_t iv_length;
+  std::uint8_t front;  // bytes from the SPI to the payload
   std::uint8_t icv_length;
   std::uint8_t alignment;
   bool udp;  // must come in UDP; else as protocol 50

@@ -2,8 +2,6 @@
 // alone on the same bytes, measured in turns. `chained` is ipsec-mb's queue of chained jobs on the manager
 // that it picks itself.
 // --sas: keys that the packets of a burst take in turn; beyond a few hundred they do not stay in the cache.
-#include <x86intrin.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +11,7 @@
 #include <vector>
 
 #include "bench/micro/raw_crypto.hpp"
+#include "bench/micro/samples.hpp"
 #include "crypto/bulk.hpp"
 #include "crypto/secret.hpp"
 
@@ -28,27 +27,6 @@ struct Options {
   std::size_t sas{1};
   std::size_t rounds{400};
 };
-
-std::uint64_t now() noexcept {
-  unsigned core;
-  const std::uint64_t time = __rdtscp(&core);
-  _mm_lfence();
-  return time;
-}
-
-std::uint64_t median(std::vector<std::uint64_t>& values) {
-  std::ranges::nth_element(values, values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2));
-  return values[values.size() / 2];
-}
-
-std::uint64_t clock_cost() {
-  std::vector<std::uint64_t> costs(1000);
-  for (std::uint64_t& cost : costs) {
-    const std::uint64_t start = now();
-    cost = now() - start;
-  }
-  return median(costs);
-}
 
 // Packets as a driver hands them over: each in its own 2 KiB buffer, not aligned to anything.
 class Packets {
@@ -127,9 +105,7 @@ class Run {
  private:
   template <class Work>
   void time(std::vector<std::uint64_t>& into, Work work) {
-    const std::uint64_t start = now();
-    work();
-    const std::uint64_t cycles = now() - start;
+    const std::uint64_t cycles = bench::cycles_of(work);
     into.push_back(cycles > clock_ ? cycles - clock_ : 0);
   }
 
@@ -156,7 +132,7 @@ class Run {
   }
 
   double per_packet(std::vector<std::uint64_t>& cycles) {
-    return static_cast<double>(median(cycles)) / static_cast<double>(case_.burst);
+    return static_cast<double>(bench::median(cycles)) / static_cast<double>(case_.burst);
   }
 
   BulkEngine& engine_;
@@ -199,7 +175,7 @@ int main(int argc, char** argv) {
               options.rounds);
   std::printf("%-14s %5s %3s  %8s %8s %6s  %8s %8s %6s  %8s\n", "suite", "bytes", "pkt", "seal", "raw",
               "ratio", "open", "raw", "ratio", "chained");
-  const std::uint64_t clock = clock_cost();
+  const std::uint64_t clock = bench::clock_cost();
   for (const SuiteRow& suite : crypto::kSuites) {
     for (const std::uint32_t size : {64u, 512u, 1420u}) {
       const std::uint32_t payload = (size + suite.alignment - 1) / suite.alignment * suite.alignment;

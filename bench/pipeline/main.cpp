@@ -1,17 +1,15 @@
 // espgate-bench: what a packet costs in the worker's code, fed from memory on one core.
 #include <fmt/format.h>
-#include <rte_cycles.h>
 #include <rte_mbuf.h>
-#include <sched.h>
-#include <unistd.h>
 
-#include <chrono>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "bench/micro/machine.hpp"
 #include "bench/pipeline/measure.hpp"
 #include "bench/pipeline/plot.hpp"
 #include "crypto/bulk.hpp"
@@ -28,47 +26,6 @@ std::size_t megabytes_for(const Options& options) {
   for (const Case& which : options.cases) tunnels = std::max(tunnels, which.tunnels);
   tunnels *= options.workers;
   return 640 + tunnels / 128 + (tunnels > 32000 ? 700 : 0);
-}
-
-std::vector<std::string> eal_arguments(const Options& options, int cpu) {
-  return {"espgate-bench",
-          "--no-pci",
-          "--no-telemetry",
-          "--log-level",
-          "error",
-          "--lcores",
-          "0@" + std::to_string(cpu),
-          "--file-prefix",
-          "espgate-bench-" + std::to_string(getpid()),
-          "-m",
-          std::to_string(megabytes_for(options)),
-          options.huge_pages ? "--in-memory" : "--no-huge"};
-}
-
-// The first CPUs that this process may run on.
-std::vector<int> usable_cpus(std::uint32_t workers) {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) throw std::runtime_error("no CPUs to run on");
-  std::vector<int> cpus;
-  for (int cpu = 0; cpu < CPU_SETSIZE && cpus.size() < workers; ++cpu)
-    if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
-  if (cpus.size() < workers) throw std::runtime_error("there are fewer CPUs than workers");
-  return cpus;
-}
-
-// DPDK's own estimate is rounded: measure against the monotonic clock.
-double measure_tsc_hz() {
-  using Clock = std::chrono::steady_clock;
-  const auto start = Clock::now();
-  const std::uint64_t from = rte_rdtsc();
-  while (Clock::now() - start < std::chrono::milliseconds(100)) {
-  }
-  const std::uint64_t to = rte_rdtsc();
-  return static_cast<double>(to - from) / std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-nlohmann::json to_json(const Spread& spread) {
-  return {{"median", spread.median}, {"min", spread.min}, {"max", spread.max}};
 }
 
 constexpr std::array<const char*, dataplane::kStages> kStageNames{
@@ -96,10 +53,10 @@ nlohmann::json to_json(const Case& which, const Options& options, const Result& 
           {"tunnels", which.tunnels},
           {"per_sa", which.per_sa},
           {"workers", options.workers},
-          {"mpps", to_json(result.mpps)},
-          {"gbps", to_json(result.gbps)},
-          {"cycles_per_packet", to_json(result.cycles_per_packet)},
-          {"raw_cycles_per_packet", to_json(result.raw_cycles_per_packet)},
+          {"mpps", result.mpps},
+          {"gbps", result.gbps},
+          {"cycles_per_packet", result.cycles_per_packet},
+          {"raw_cycles_per_packet", result.raw_cycles_per_packet},
           {"ratio", result.ratio},
           {"cold", options.cold},
           {"spread", options.spread},
@@ -140,7 +97,8 @@ void write_file(const std::string& path, const std::string& content) {
 
 int run(const Options& options) {
   const std::vector<int> cpus = usable_cpus(options.workers);
-  const dataplane::Eal eal(eal_arguments(options, cpus[0]));
+  const dataplane::Eal eal(
+      eal_arguments("espgate-bench", cpus[0], megabytes_for(options), options.huge_pages));
   rte_mempool* const pool =
       dataplane::make_packet_pool("frames", 128 * options.workers + 127, 0, RTE_MBUF_DEFAULT_BUF_SIZE);
   if (pool == nullptr) throw std::runtime_error("no memory for packet buffers");

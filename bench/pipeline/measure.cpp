@@ -1,9 +1,7 @@
 #include "bench/pipeline/measure.hpp"
 
 #include <sched.h>
-#include <x86intrin.h>
 
-#include <algorithm>
 #include <barrier>
 #include <exception>
 #include <functional>
@@ -11,6 +9,7 @@
 #include <thread>
 
 #include "bench/micro/raw_crypto.hpp"
+#include "bench/micro/samples.hpp"
 #include "bench/pipeline/gateways.hpp"
 #include "bench/pipeline/latency.hpp"
 #include "bench/pipeline/traffic.hpp"
@@ -22,35 +21,6 @@ using namespace dataplane;
 namespace {
 
 constexpr std::size_t kChaseBytes = 16 << 20;
-constexpr double kNoise = 0.2;  // of the median, between the quickest and the slowest sample but one
-
-std::uint64_t now() noexcept {
-  unsigned core;
-  const std::uint64_t time = __rdtscp(&core);
-  _mm_lfence();
-  return time;
-}
-
-template <class Work>
-std::uint64_t cycles_of(Work&& work) {
-  const std::uint64_t start = now();
-  work();
-  return now() - start;
-}
-
-std::uint64_t clock_cost() {
-  std::uint64_t least = ~std::uint64_t{0};
-  for (int i = 0; i < 1000; ++i) least = std::min(least, cycles_of([] {}));
-  return least;
-}
-
-// The median burst of a sample stands for it: one during which the system took the core away says nothing
-// about the code.
-std::uint64_t median(std::vector<std::uint64_t>& values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 struct Sample {
   std::vector<std::uint64_t> cycles;  // by burst
@@ -246,16 +216,6 @@ class Team {
   Gateways gateways_;
   std::vector<std::unique_ptr<Measure>> members_;
 };
-
-Spread spread(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return {values[values.size() / 2], values.front(), values.back()};
-}
-
-bool is_noisy(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() - 2] - values.front() > kNoise * values[values.size() / 2];
-}
 
 }  // namespace
 

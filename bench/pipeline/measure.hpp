@@ -3,18 +3,13 @@
 
 #include <array>
 
+#include "bench/micro/spread.hpp"
 #include "bench/pipeline/options.hpp"
 #include "dataplane/path/ways.hpp"
 
 struct rte_mempool;
 
 namespace espgate::bench {
-
-struct Spread {
-  double median;
-  double min;
-  double max;
-};
 
 struct Result {
   Spread mpps;  // of all workers together, as gbps
@@ -25,7 +20,7 @@ struct Result {
   std::array<double, dataplane::kStages>
       stages;           // cycles a packet, of a sample of their own; 0: not on this way
   double chase_cycles;  // of a dependent load somewhere in 16 MiB: what a cache line costs at this moment
-  bool noisy;           // samples lie so far apart that the figures say little
+  bool noisy;
 };
 
 // `tsc_hz`: cycles in a second; `cpus`: one for each worker, by the kernel's number. Throws

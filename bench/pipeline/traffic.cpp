@@ -5,6 +5,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "bench/micro/frames.hpp"
 #include "channel/spi.hpp"
 #include "dataplane/path/wire.hpp"
 
@@ -16,31 +17,6 @@ namespace {
 
 // So that what runs through 10,000 tunnels is no walk that the hardware foresees.
 constexpr std::uint64_t kStride = 7919;
-
-void write_ethernet(std::uint8_t* at, const std::array<std::uint8_t, 6>& to) {
-  std::memcpy(at, to.data(), 6);
-  std::memset(at + 6, 0x42, 6);
-  store16(at + 12, RTE_ETHER_TYPE_IPV4);
-}
-
-void write_ipv4(std::uint8_t* ip, std::uint16_t length, std::uint8_t protocol, std::uint32_t from,
-                std::uint32_t to) {
-  std::memset(ip, 0, kIpv4);
-  ip[0] = 0x45;
-  store16(ip + 2, length);
-  ip[8] = 64;
-  ip[9] = protocol;
-  store32(ip + 12, from);
-  store32(ip + 16, to);
-  const auto checksum = static_cast<std::uint16_t>(~ipv4_header_sum(ip, kIpv4 / 4));
-  store(ip + 10, checksum);
-}
-
-void set_length(rte_mbuf* mbuf, std::size_t length) {
-  mbuf->data_off = RTE_PKTMBUF_HEADROOM;
-  mbuf->data_len = static_cast<std::uint16_t>(length);
-  mbuf->pkt_len = mbuf->data_len;
-}
 
 }  // namespace
 
@@ -103,7 +79,7 @@ void Traffic::make_plain() {
   for (std::size_t i = 0; i < mbufs_.size(); ++i) {
     set_length(mbufs_[i], kEthernet + shapes_[i].inner);
     std::uint8_t* const frame = rte_pktmbuf_mtod(mbufs_[i], std::uint8_t*);
-    write_ethernet(frame, mac);
+    write_ethernet(frame, mac, RTE_ETHER_TYPE_IPV4);
     write_inner(frame + kEthernet, shapes_[i]);
     payloads_[i] = payload_of(shapes_[i].inner);
     esp_[i] = frame + kEthernet - case_.suite->iv_length - kEsp;
@@ -118,7 +94,7 @@ void Traffic::seal(std::size_t i, const Shape& shape) {
   std::uint8_t* const esp = frame + kEthernet + kIpv4;
   std::uint8_t* const inner = esp + kEsp + suite.iv_length;
   const std::uint32_t payload = payload_of(shape.inner);
-  write_ethernet(frame, gateways_.receiver().ports[kOutside].mac);
+  write_ethernet(frame, gateways_.receiver().ports[kOutside].mac, RTE_ETHER_TYPE_IPV4);
   write_inner(inner, shape);
   const std::uint32_t padding = payload - shape.inner - 2;
   for (std::uint32_t k = 0; k < padding; ++k) inner[shape.inner + k] = static_cast<std::uint8_t>(k + 1);

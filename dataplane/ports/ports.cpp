@@ -57,7 +57,10 @@ void set_mtu(const std::string& port, std::uint16_t ethdev, std::uint16_t mtu, u
 rte_eth_conf configuration_for(const rte_eth_dev_info& info, std::uint16_t queues,
                                std::uint16_t mtu) noexcept {
   rte_eth_conf conf{};
-  conf.rxmode.mtu = std::min(mtu, std::max<std::uint16_t>(info.max_mtu, RTE_ETHER_MIN_MTU));
+  std::uint32_t most = std::max<std::uint32_t>(info.max_mtu, RTE_ETHER_MIN_MTU);
+  // af_packet says 1518 bytes whatever its interface carries; check_kernel_mtu looks at that.
+  if (info.if_index != 0) most = std::min(most, info.max_rx_pktlen - RTE_ETHER_HDR_LEN - RTE_ETHER_CRC_LEN);
+  conf.rxmode.mtu = std::min<std::uint32_t>(mtu, most);
   if (info.max_mtu == 0) conf.rxmode.mtu = RTE_ETHER_MTU;
   const std::uint64_t hash =
       info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);

@@ -57,8 +57,9 @@ class Report:
 def all_suites():
     """Quick ones first. The release build must exist: it knows the compiled tests."""
     return (suites.python_suites("rules", "rules") + [suites.format_suite()] + suites.meson_suites() +
-            [suites.instructions_suite()] + suites.python_suites("packets", "packets", RELEASE) +
-            suites.python_suites("interop", "interop", RELEASE) + suites.fuzz_suites())
+            [suites.instructions_suite()] + suites.python_suites("bench", "bench") +
+            suites.python_suites("packets", "packets", RELEASE) + suites.python_suites("interop", "interop", RELEASE) +
+            suites.fuzz_suites())
 
 
 def run_suites(pattern, report):

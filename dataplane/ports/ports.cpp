@@ -63,7 +63,7 @@ rte_eth_conf configuration_for(const rte_eth_dev_info& info, std::uint16_t queue
   conf.rxmode.mtu = std::min<std::uint32_t>(mtu, most);
   if (info.max_mtu == 0) conf.rxmode.mtu = RTE_ETHER_MTU;
   const std::uint64_t hash =
-      info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
+      info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_ESP);
   if (queues > 1 && hash != 0) {
     conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
     conf.rx_adv_conf.rss_conf.rss_hf = hash;
@@ -84,40 +84,44 @@ std::uint16_t buffer_size(const std::vector<conf::Port>& ports) noexcept {
 
 Ports::Ports(const std::vector<conf::Port>& wanted, Forwarding& tables, Interfaces& interfaces,
              channel::CountersPage& page, rte_mempool* pool, unsigned workers)
-    : tables_(tables), page_(page) {
+    : tables_(tables), page_(page), workers_(workers) {
   for (std::uint32_t i = 0; i < wanted.size(); i++) {
     State port{.name = wanted[i].name,
                .ethdev = 0,
                .receive_queues = 0,
                .transmit_queues = 0,
                .kernel_interface = 0,
-               .started = false};
+               .hashes_spi = false,
+               .started = false,
+               .steering = nullptr};
     const std::string device = conf::device_args(wanted[i], i).ethdev_name;
     check(port.name, ("no DPDK device " + device).c_str(),
           rte_eth_dev_get_port_by_name(device.c_str(), &port.ethdev));
-    configure(port, wanted[i].mtu, pool, workers);
-    ports_.push_back(port);
+    configure(port, wanted[i].mtu, pool);
+    ports_.push_back(std::move(port));
     publish(i, wanted[i], interfaces);
   }
 }
 
 Ports::~Ports() {
-  for (const State& port : ports_) {
+  for (State& port : ports_) {
+    port.steering.reset();
     if (port.started) rte_eth_dev_stop(port.ethdev);
     rte_eth_dev_close(port.ethdev);
   }
 }
 
-void Ports::configure(State& port, std::uint16_t mtu, rte_mempool* pool, unsigned workers) {
+void Ports::configure(State& port, std::uint16_t mtu, rte_mempool* pool) {
   rte_eth_dev_info info{};
   check(port.name, "asking for its abilities", rte_eth_dev_info_get(port.ethdev, &info));
   port.kernel_interface = info.if_index;
-  port.receive_queues = static_cast<std::uint16_t>(std::min<unsigned>(workers, info.max_rx_queues));
-  port.transmit_queues = static_cast<std::uint16_t>(std::min<unsigned>(workers, info.max_tx_queues));
+  port.receive_queues = static_cast<std::uint16_t>(std::min<unsigned>(workers_, info.max_rx_queues));
+  port.transmit_queues = static_cast<std::uint16_t>(std::min<unsigned>(workers_, info.max_tx_queues));
   const rte_eth_conf conf = configuration_for(info, port.receive_queues, mtu);
   // Without a way to spread packets, further queues would stay empty.
   if (port.receive_queues > 1 && conf.rxmode.mq_mode != RTE_ETH_MQ_RX_RSS && port.kernel_interface == 0)
     port.receive_queues = 1;
+  port.hashes_spi = (conf.rx_adv_conf.rss_conf.rss_hf & RTE_ETH_RSS_ESP) != 0;
   check(port.name, "configuring",
         rte_eth_dev_configure(port.ethdev, port.receive_queues, port.transmit_queues, &conf));
   std::uint16_t receive = kDescriptors;
@@ -159,29 +163,42 @@ void Ports::publish(std::uint32_t index, const conf::Port& wanted, Interfaces& i
   interfaces.push_back(std::move(interface));
 }
 
-// Queue q of port p belongs to worker (q + p) modulo workers, so that ports of one queue spread over the
-// workers.
+// So that ports of one queue spread over the workers. The receive queues that are polled and those that the
+// card steers to must agree.
+std::uint32_t Ports::worker_of(unsigned port, unsigned queue) const noexcept {
+  return (queue + port) % workers_;
+}
+
 void Ports::wire(std::vector<Worker*>& workers) const {
-  const auto count = static_cast<unsigned>(workers.size());
   for (unsigned p = 0; p < ports_.size(); p++) {
     const auto port = static_cast<std::uint8_t>(p);
     for (std::uint16_t q = 0; q < ports_[p].receive_queues; q++)
-      workers[(q + p) % count]->receive.push_back({port, q});
-    for (unsigned w = 0; w < count; w++) {
-      const unsigned place = (w + count - p % count) % count;
+      workers[worker_of(p, q)]->receive.push_back({port, q});
+    for (unsigned w = 0; w < workers_; w++) {
+      const unsigned place = (w + workers_ - p % workers_) % workers_;
       const auto queue = static_cast<std::uint16_t>(place % ports_[p].transmit_queues);
-      workers[w]->transmit_queues[p] = {queue, static_cast<std::uint16_t>((queue + p) % count)};
+      workers[w]->transmit_queues[p] = {queue, static_cast<std::uint16_t>(worker_of(p, queue))};
     }
   }
 }
 
 void Ports::start() {
-  for (State& port : ports_) {
+  for (unsigned p = 0; p < ports_.size(); p++) {
+    State& port = ports_[p];
     check(port.name, "starting", rte_eth_dev_start(port.ethdev));
     port.started = true;
     // Neighbour discovery comes by multicast; a port that can't be told so lets it through anyway.
     (void)rte_eth_allmulticast_enable(port.ethdev);
+    if (port.receive_queues > 1) steer(p);
   }
+}
+
+void Ports::steer(unsigned index) {
+  State& port = ports_[index];
+  std::vector<std::uint32_t> workers;
+  for (std::uint16_t q = 0; q < port.receive_queues; q++) workers.push_back(worker_of(index, q));
+  port.steering = std::make_unique<Steering>(port.name, port.ethdev, workers);
+  log_line("port {}: {}", port.name, port.steering->describe(port.hashes_spi));
 }
 
 bool Ports::link_up(const State& port) const noexcept {

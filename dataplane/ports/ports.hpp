@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "channel/region.hpp"
 #include "conf/schema.hpp"
 #include "dataplane/ports/interfaces.hpp"
+#include "dataplane/ports/steering.hpp"
 #include "dataplane/tables/forwarding.hpp"
 #include "dataplane/worker.hpp"
 
@@ -30,6 +32,8 @@ class Ports {
 
   // Gives each worker its receive queues, and its transmit queue or the worker that has one.
   void wire(std::vector<Worker*>& workers) const;
+  // Starts the ports and has their cards steer ESP; before the workers run, and before there are SAs, so that
+  // no flow changes its queue.
   void start();
 
   // Reads link state and missed packets, and calls `changed` for each port that went up or down.
@@ -42,14 +46,19 @@ class Ports {
     std::uint16_t receive_queues;
     std::uint16_t transmit_queues;
     unsigned kernel_interface;  // its index where a kernel interface is behind the port; 0: none
+    bool hashes_spi;            // RSS takes the SPI into its hash
     bool started;
+    std::unique_ptr<Steering> steering;
   };
-  void configure(State& port, std::uint16_t mtu, rte_mempool* pool, unsigned workers);
+  void configure(State& port, std::uint16_t mtu, rte_mempool* pool);
   void publish(std::uint32_t index, const conf::Port& wanted, Interfaces& interfaces);
+  [[nodiscard]] std::uint32_t worker_of(unsigned port, unsigned queue) const noexcept;
+  void steer(unsigned port);
   [[nodiscard]] bool link_up(const State& port) const noexcept;
 
   Forwarding& tables_;
   channel::CountersPage& page_;
+  unsigned workers_;
   std::vector<State> ports_;
 };
 

@@ -1,0 +1,68 @@
+// A model of a card that steers. It answers the calls of rte_flow in DPDK's place: in a program that links
+// it, its functions of those names come first. A rule is kept as the bytes of its items, and compared with
+// the bytes of a frame.
+#pragma once
+
+#include <rte_flow.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "tests/dataplane/frames.hpp"
+
+// What DPDK leaves to the driver: here, a rule as the card has it.
+struct rte_flow {
+  struct Header {
+    rte_flow_item_type type;
+    espgate::test::Octets spec;  // empty: any
+    espgate::test::Octets mask;
+  };
+  std::uint16_t port;
+  std::vector<Header> headers;
+  std::uint16_t queue;
+};
+
+namespace espgate::test {
+
+// While one lives, it is the card behind every port. What is called with nonsense throws, or, from where
+// nothing may be thrown, ends the program.
+class Card {
+ public:
+  Card();
+  ~Card();
+  Card(const Card&) = delete;
+  Card& operator=(const Card&) = delete;
+
+  // What it can do.
+  std::size_t capacity{1000};  // rules
+  bool masks_of_spi{true};     // or only whole SPIs
+  bool esp{true};
+  bool esp_in_udp{true};
+  bool talks{true};     // says why it refuses
+  bool destroys{true};  // or destroying fails
+  unsigned fail_at{0};  // this call of those that ask for rules fails, counted from 1
+  std::function<void(std::uint16_t port)> on_change{[](std::uint16_t) {}};  // a rule comes or goes
+
+  [[nodiscard]] std::size_t rules() const { return rules_.size(); }
+  [[nodiscard]] unsigned calls() const { return calls_; }
+  // The queue that a frame comes to by a rule; none: no rule is about it. Throws if rules contradict.
+  [[nodiscard]] std::optional<std::uint16_t> queue_of(std::uint16_t port, const Octets& frame) const;
+
+  // What the functions of rte_flow do; 0 or a negative errno.
+  int validate(const rte_flow_attr& attributes, const rte_flow_item* pattern, const rte_flow_action* actions,
+               rte_flow_error* error);
+  rte_flow* create(std::uint16_t port, const rte_flow_attr& attributes, const rte_flow_item* pattern,
+                   const rte_flow_action* actions, rte_flow_error* error);
+  int destroy(std::uint16_t port, const rte_flow* rule, rte_flow_error* error);
+
+ private:
+  int refuse(int why, const char* words, rte_flow_error* error) const;
+
+  std::vector<std::unique_ptr<rte_flow>> rules_;
+  unsigned calls_{0};
+};
+
+}  // namespace espgate::test

@@ -1,52 +1,17 @@
 // The poll loop with real ports: rings on either side stand for the cables.
-#include <rte_eth_ring.h>
-#include <rte_ethdev.h>
 #include <sys/resource.h>
 
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <thread>
 
+#include "tests/dataplane/cable.hpp"
 #include "tests/dataplane/rig.hpp"
 
 namespace espgate::test {
 namespace {
 
 using namespace std::chrono_literals;
-
-constexpr unsigned kCable = 64;  // frames
-
-struct Cable {
-  Cable() {
-    static unsigned count = 0;  // DPDK remembers the name of a port that was closed
-    const std::string name = "cable" + std::to_string(count++);
-    rx = rte_ring_create((name + "-rx").c_str(), kCable, SOCKET_ID_ANY, 0);
-    tx = rte_ring_create((name + "-tx").c_str(), kCable, SOCKET_ID_ANY, 0);
-    const int made = rte_eth_from_rings(name.c_str(), &rx, 1, &tx, 1, 0);
-    REQUIRE(made >= 0);
-    port = static_cast<std::uint16_t>(made);
-    const rte_eth_conf conf{};
-    REQUIRE(rte_eth_dev_configure(port, 1, 1, &conf) == 0);
-    pool = rte_pktmbuf_pool_create((name + "-pool").c_str(), 63, 0, 0, 2048, SOCKET_ID_ANY);
-    REQUIRE(rte_eth_rx_queue_setup(port, 0, 64, 0, nullptr, pool) == 0);
-    REQUIRE(rte_eth_tx_queue_setup(port, 0, 64, 0, nullptr) == 0);
-    REQUIRE(rte_eth_dev_start(port) == 0);
-  }
-  ~Cable() {
-    rte_eth_dev_stop(port);
-    rte_eth_dev_close(port);
-    for (rte_ring* ring : {rx, tx}) {
-      void* object = nullptr;
-      while (rte_ring_dequeue(ring, &object) == 0) rte_pktmbuf_free(static_cast<rte_mbuf*>(object));
-      rte_ring_free(ring);
-    }
-    rte_mempool_free(pool);
-  }
-  rte_ring* rx;
-  rte_ring* tx;
-  rte_mempool* pool;
-  std::uint16_t port;
-};
 
 struct Wired {
   explicit Wired(unsigned workers = 1) : rig(1, workers) {
@@ -57,7 +22,7 @@ struct Wired {
   }
   void arrive(unsigned count) {
     const Octets frame = rig.frame_to(kInside, ipv4_packet({.destination = "10.5.0.1"}, filling(40)));
-    for (unsigned i = 0; i < count; ++i) REQUIRE(rte_ring_enqueue(inside.rx, rig.make(frame)) == 0);
+    for (unsigned i = 0; i < count; ++i) REQUIRE(rte_ring_enqueue(inside.rx[0], rig.make(frame)) == 0);
   }
   Rig rig;
   Cable outside;
@@ -78,7 +43,7 @@ TEST_CASE("A round receives, forwards and transmits, and counts at the ports") {
   Wired wired;
   wired.arrive(10);
   CHECK(poll_once(wired.rig.worker()) == 10);
-  CHECK(rte_ring_count(wired.outside.tx) == 10);
+  CHECK(rte_ring_count(wired.outside.tx[0]) == 10);
   const channel::InterfaceCounters& out = wired.rig.worker().counters->ports[kOutside];
   CHECK(out.tx_packets == 10);
   CHECK(out.tx_bytes == 10 * (14 + 20 + 40));
@@ -92,8 +57,8 @@ TEST_CASE("What a full transmit queue does not take is dropped and counted") {
   poll_once(wired.rig.worker());
   wired.arrive(50);
   poll_once(wired.rig.worker());
-  const unsigned room = rte_ring_get_capacity(wired.outside.tx);
-  CHECK(rte_ring_count(wired.outside.tx) == room);
+  const unsigned room = rte_ring_get_capacity(wired.outside.tx[0]);
+  CHECK(rte_ring_count(wired.outside.tx[0]) == room);
   CHECK(wired.rig.drops(DropReason::transmit_full) == 100 - room);
   CHECK(wired.rig.worker().counters->ports[kOutside].tx_packets == room);
 }
@@ -103,10 +68,10 @@ TEST_CASE("A worker without a transmit queue hands its frames to the one that ha
   wired.rig.worker(0).transmit_queues[kOutside] = {0, 1};
   wired.arrive(5);
   poll_once(wired.rig.worker(0));
-  CHECK(rte_ring_count(wired.outside.tx) == 0);
+  CHECK(rte_ring_count(wired.outside.tx[0]) == 0);
   CHECK(wired.rig.worker(0).counters->handed_off == 5);
   CHECK(poll_once(wired.rig.worker(1)) == 5);
-  CHECK(rte_ring_count(wired.outside.tx) == 5);
+  CHECK(rte_ring_count(wired.outside.tx[0]) == 5);
 }
 
 TEST_CASE("The loop carries traffic until it is told to stop, and lets the main thread reclaim") {
@@ -120,11 +85,11 @@ TEST_CASE("The loop carries traffic until it is told to stop, and lets the main 
       wired.rig.tables().rcu.wait();
       std::this_thread::sleep_for(1ms);
     }
-    for (unsigned i = 0; i < 5000 && rte_ring_count(wired.outside.tx) < 20; ++i)
+    for (unsigned i = 0; i < 5000 && rte_ring_count(wired.outside.tx[0]) < 20; ++i)
       std::this_thread::sleep_for(1ms);
     stop = true;
     thread.join();
-    CHECK(rte_ring_count(wired.outside.tx) == 20);
+    CHECK(rte_ring_count(wired.outside.tx[0]) == 20);
     CHECK(wired.rig.worker().counters->busy_loops > 0);
     CHECK(wired.rig.worker().counters->loops >= wired.rig.worker().counters->busy_loops);
     CHECK(wired.rig.worker().counters->busy_cycles > 0);
@@ -141,11 +106,11 @@ TEST_CASE("An idle worker sleeps, and wakes for traffic") {
   });
   std::this_thread::sleep_for(2s);
   wired.arrive(1);
-  for (unsigned i = 0; i < 5000 && rte_ring_count(wired.outside.tx) == 0; ++i)
+  for (unsigned i = 0; i < 5000 && rte_ring_count(wired.outside.tx[0]) == 0; ++i)
     std::this_thread::sleep_for(1ms);
   stop = true;
   thread.join();
-  CHECK(rte_ring_count(wired.outside.tx) == 1);
+  CHECK(rte_ring_count(wired.outside.tx[0]) == 1);
   // 2 s at rest: a busy worker would have used them all. What it really takes is printed by the quickstart.
   WARN("CPU at rest: " << used / 2.0 * 100 << " % of a core");
   CHECK(used < 0.5);

@@ -53,13 +53,13 @@ struct Burst {
 // Keeps, in order, the packets for which `keep` says true; it has disposed of the others.
 template <class Keep>
 void keep_if(Burst& burst, Keep&& keep) noexcept {
-  unsigned kept = 0;
-  for (unsigned i = 0; i < burst.count; ++i) {
-    if (!keep(burst.packets[i])) continue;
-    if (kept != i) burst.packets[kept] = burst.packets[i];
+  Packet* kept = burst.begin();
+  for (Packet *packet = kept, *const end = burst.end(); packet != end; ++packet) {
+    if (!keep(*packet)) continue;
+    if (kept != packet) *kept = *packet;
     ++kept;
   }
-  burst.count = kept;
+  burst.count = static_cast<unsigned>(kept - burst.begin());
 }
 
 // Takes each packet through `Stages` in turn, as far as they let it; keeps, in order, those that came

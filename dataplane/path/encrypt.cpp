@@ -93,8 +93,9 @@ bool check_selectors(Worker& worker, Packet& packet) noexcept {
 }
 
 bool find_outer(Worker& worker, Packet& packet) noexcept {
-  packet.next_hop = packet.outbound->outer.load(std::memory_order_relaxed);
-  if (packet.next_hop.kind != NextHopKind::none) [[likely]]
+  const NextHop hop = packet.outbound->outer.load(std::memory_order_relaxed);
+  packet.next_hop = hop;
+  if (hop != NextHop{}) [[likely]]
     return true;
   return leave_unreachable(worker, packet, DropReason::no_route);
 }

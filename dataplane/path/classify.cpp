@@ -59,7 +59,7 @@ void address_sa(const Worker& worker, Packet& packet) noexcept {
   packet.inbound = slot_of(worker, packet);
   if (packet.inbound == nullptr) return;
   rte_prefetch0(packet.inbound);
-  rte_prefetch0(&packet.inbound->selectors);
+  rte_prefetch0(&packet.inbound->spi);
 }
 
 void sort_ipv4(Worker& worker, rte_mbuf* mbuf, std::uint8_t* ip, std::uint32_t available, std::uint8_t port,

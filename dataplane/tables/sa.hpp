@@ -65,20 +65,10 @@ struct alignas(64) OutboundSa {
 static_assert(offsetof(OutboundSa, header) == 64);
 static_assert(offsetof(OutboundSa, key) == 128);
 
-// One line that every packet needs and writes, one word of the window, one read-only line, and the key.
+// One line that is only read, the key, and one line that every packet writes, with a word of the window
+// behind it: all that a packet needs lies together, on as few pages as can be.
 struct alignas(64) InboundSa {
-  std::atomic<std::uint32_t> spi;         // host order; 0: the slot is free. Published last, cleared first
-  std::atomic<std::uint32_t> former_spi;  // what the slot held before: a packet for it is stale, not unknown
-  // What the owner writes.
-  Counter packets;
-  Counter bytes;  // of inner packets
-  Counter last_used_tsc;
-  std::uint64_t hard_bytes;    // kNoLimit: none
-  std::uint64_t hard_packets;  // kNoLimit: none
-  crypto::ReplayWindow window;
-
-  // Read only.
-  alignas(64) const SelectorSet* selectors;  // never null
+  const SelectorSet* selectors;  // never null
   std::uint32_t tunnel;
   crypto::EspSuite suite;
   std::uint8_t front;  // bytes from the SPI to the payload
@@ -90,14 +80,23 @@ struct alignas(64) InboundSa {
   IpAddress local;   // outer
   IpAddress remote;  // outer source; with UDP only informative (the peer's port and address may move)
 
-  alignas(64) crypto::SaKey key;
+  crypto::SaKey key;
 
-  // What the owner writes when something is wrong.
+  alignas(64) std::atomic<std::uint32_t> spi;  // host order; 0: free. Published last, cleared first
+  std::atomic<std::uint32_t> former_spi;  // what the slot held before: a packet for it is stale, not unknown
+  std::uint64_t hard_bytes;               // kNoLimit: none
+  std::uint64_t hard_packets;             // kNoLimit: none
+  // What the owner writes.
+  Counter packets;
+  Counter bytes;  // of inner packets
+  Counter last_used_tsc;
+  crypto::ReplayWindow window;
+  // And when something is wrong:
   Counter replayed;
   Counter failed;
 };
-static_assert(offsetof(InboundSa, window) + crypto::ReplayWindow::kHead == 64);
-static_assert(offsetof(InboundSa, key) - offsetof(InboundSa, selectors) == 64);
+static_assert(offsetof(InboundSa, key) == 64);
+static_assert(offsetof(InboundSa, window) + crypto::ReplayWindow::kHead - offsetof(InboundSa, spi) == 64);
 
 // Main thread. Fill a free slot from a validated command (IPv4 outer): header template, lengths, limits, key;
 // the sequence, counters and window start anew. `selectors` must outlive the SA. Left to the caller: `outer`,

@@ -31,7 +31,7 @@ struct alignas(64) Packet {
   std::uint16_t length;   // of the IP packet, from `ip` on
   std::uint16_t esp;      // offset of the SPI from `ip`
   std::uint16_t payload;  // bytes between IV and ICV
-  std::uint16_t mtu;      // fit_mtu: the size to which the packet is to be cut
+  std::uint16_t mtu;      // of a deferred packet: the size to which it is to be cut; 0: it fits
   Family family;
   std::uint8_t port;  // it came in on, or Note::kNoPort
   bool forwarded;     // false: made here, so its hop limit stays

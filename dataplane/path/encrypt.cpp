@@ -45,13 +45,13 @@ void encrypt(Worker& worker, Burst& burst) noexcept {
 
 namespace {
 
-// The fragments of what was too large come after the rest of the burst, a packet's at a time.
+// What was deferred comes after the rest of the burst, the fragments of one packet at a time.
 void encrypt_with_sa(Worker& worker, Burst& burst) noexcept {
   if (burst.empty()) return;
   carry<check_selectors, find_outer, hand_off_foreign, fit_mtu, assign_sequence, encapsulate>(worker, burst);
   deliver_set_aside(worker);
   seal_and_transmit(worker, burst);
-  while (next_fragments(worker, burst)) {
+  while (next_deferred(worker, burst)) {
     carry<assign_sequence, encapsulate>(worker, burst);
     seal_and_transmit(worker, burst);
   }

@@ -22,7 +22,7 @@ void too_large(Worker& worker, Packet& packet, std::uint16_t mtu) noexcept {
   if (packet.family == Family::v4 && may_be_fragmented(ipv4(packet.ip))) {
     set_data(packet.mbuf, packet.ip, packet.length);
     packet.mtu = mtu;
-    worker.scratch->oversized.add() = packet;
+    worker.scratch->deferred.add() = packet;
     return;
   }
   leave(worker, packet, Exception::too_big, DropReason::too_big, mtu);
@@ -41,25 +41,40 @@ bool make_fit(Worker& worker, Packet& packet, Fit fit) noexcept {
     return false;
   }
   if (fit.clamp_mss) clamp(fit, packet);
-  return true;
+  if (!has_room(worker, packet)) return false;
+  Burst& deferred = worker.scratch->deferred;
+  if (deferred.empty()) return true;
+  packet.mtu = 0;
+  deferred.add() = packet;
+  return false;
 }
 
-bool next_fragments(Worker& worker, Burst& burst) noexcept {
-  Burst& oversized = worker.scratch->oversized;
-  unsigned& next = worker.scratch->next_oversized;
-  while (burst.empty() && next < oversized.count) {
-    const Packet& whole = oversized[next++];
-    std::array<rte_mbuf*, kBurst> pieces;
-    const unsigned count = cut(worker, whole.mbuf, whole.mtu, pieces);
-    for (unsigned i = 0; i < count; ++i) {
-      Packet& piece = burst.add() = whole;
-      piece.mbuf = pieces[i];
-      piece.ip = rte_pktmbuf_mtod(pieces[i], std::uint8_t*);
-      piece.length = pieces[i]->data_len;
-    }
+namespace {
+
+void add_fragments(Worker& worker, const Packet& whole, Burst& burst) noexcept {
+  std::array<rte_mbuf*, kBurst> pieces;
+  const unsigned count = cut(worker, whole.mbuf, whole.mtu, pieces);
+  for (unsigned i = 0; i < count; ++i) {
+    Packet& piece = burst.add() = whole;
+    piece.mbuf = pieces[i];
+    piece.ip = rte_pktmbuf_mtod(pieces[i], std::uint8_t*);
+    piece.length = pieces[i]->data_len;
+  }
+}
+
+}  // namespace
+
+bool next_deferred(Worker& worker, Burst& burst) noexcept {
+  Burst& deferred = worker.scratch->deferred;
+  unsigned& next = worker.scratch->next_deferred;
+  while (burst.empty() && next < deferred.count) {
+    if (deferred[next].mtu != 0)
+      add_fragments(worker, deferred[next++], burst);
+    else
+      while (next < deferred.count && deferred[next].mtu == 0) burst.add() = deferred[next++];
   }
   if (!burst.empty()) return true;
-  next = oversized.count = 0;
+  next = deferred.count = 0;
   return false;
 }
 

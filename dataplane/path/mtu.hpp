@@ -1,5 +1,6 @@
 // fit_mtu: what is too large for its tunnel is cut (IPv4 without DF) or goes back to its sender with the size
-// that fits; TCP learns a fitting segment size beforehand.
+// that fits; TCP learns a fitting segment size beforehand. What comes behind a packet that is cut waits until
+// its fragments are on their way, so that no flow is reordered.
 #pragma once
 
 #include "dataplane/path/ways.hpp"
@@ -12,15 +13,8 @@ inline constexpr std::uint16_t kFront = kEthernet + kIpv4 + kUdp + kEsp + 16;
 inline constexpr std::uint16_t kBehind = 15 + 2 + 16;
 static_assert(kFront <= kHeadroom);
 
-// A packet that is too large, or may need its MSS lowered. False: it was disposed of.
-[[nodiscard]] bool make_fit(Worker& worker, Packet& packet, Fit fit) noexcept;
-
-[[nodiscard]] inline bool fit_mtu(Worker& worker, Packet& packet) noexcept {
-  const Fit fit = worker.tables->tunnels[packet.tunnel].fit.load(std::memory_order_relaxed);
-  const bool may_be_tcp = packet.family == Family::v6 || packet.ip[9] == kProtocolTcp;
-  if ((packet.length > fit.mtu || (fit.clamp_mss && may_be_tcp)) && !make_fit(worker, packet, fit))
-      [[unlikely]]
-    return false;
+// Whether encapsulate and seal find the room that they need; where not, the packet is dropped.
+[[nodiscard]] inline bool has_room(Worker& worker, Packet& packet) noexcept {
   const rte_mbuf& mbuf = *packet.mbuf;
   const std::ptrdiff_t offset = packet.ip - static_cast<const std::uint8_t*>(mbuf.buf_addr);
   if (offset >= kFront && mbuf.buf_len >= offset + packet.length + kBehind) [[likely]]
@@ -29,7 +23,21 @@ static_assert(kFront <= kHeadroom);
   return false;
 }
 
-// Fills the empty burst with the fragments of the next packet that fit_mtu set aside. False: there is none.
-[[nodiscard]] bool next_fragments(Worker& worker, Burst& burst) noexcept;
+// A packet that is too large, or behind one that is, or may need its MSS lowered. False: it was disposed of,
+// or deferred.
+[[nodiscard]] bool make_fit(Worker& worker, Packet& packet, Fit fit) noexcept;
+
+[[nodiscard]] inline bool fit_mtu(Worker& worker, Packet& packet) noexcept {
+  const Fit fit = worker.tables->tunnels[packet.tunnel].fit.load(std::memory_order_relaxed);
+  const bool may_be_tcp = packet.family == Family::v6 || packet.ip[9] == kProtocolTcp;
+  const bool fits = packet.length <= fit.mtu && !(fit.clamp_mss && may_be_tcp);
+  if (!fits || !worker.scratch->deferred.empty()) [[unlikely]]
+    return make_fit(worker, packet, fit);
+  return has_room(worker, packet);
+}
+
+// Fills the empty burst with what was deferred, in its order: the fragments of the next packet that is too
+// large, or the packets up to there. False: there is nothing more.
+[[nodiscard]] bool next_deferred(Worker& worker, Burst& burst) noexcept;
 
 }  // namespace espgate::dataplane

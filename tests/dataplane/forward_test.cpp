@@ -1,5 +1,6 @@
 // Where packets go: classified, routed, in clear to a port, cut to fit, or to the main thread with a reason.
 #include <catch2/catch.hpp>
+#include <random>
 
 #include "tests/dataplane/rig.hpp"
 
@@ -208,6 +209,34 @@ TEST_CASE("What is larger than a tunnel is cut before it is sealed, in order, an
   CHECK(reassemble({inner.begin(), inner.begin() + 3}) == payload);
   CHECK(reassemble({inner.begin() + 3, inner.end()}) == payload);
   for (const Octets& piece : inner) CHECK(piece.size() <= 1400);
+}
+
+TEST_CASE("Packets do not overtake the fragments of those before them") {
+  Pair pair(kSuite);
+  std::mt19937 random(7);
+  for (unsigned round = 0; round < 200; ++round) {
+    std::vector<Octets> frames, sent;
+    for (unsigned i = 0; i < 20; ++i) {
+      const bool large = random() % 4 == 0;
+      Octets ip = ipv4_packet({}, filling(large ? 1400 + random() % 1500 : random() % 1381));
+      put16(ip, 4, i);
+      fix_ipv4_checksum(ip);
+      frames.push_back(pair.left.frame_to(kInside, ip));
+      sent.push_back(slice(ip, 20));
+    }
+    const Output outer = pair.left.receive(kInside, frames);
+    std::vector<std::vector<Octets>> pieces;
+    unsigned last = 0;
+    for (const Octets& inner : without_ethernet(Pair::carry(outer, pair.right).frames[kInside])) {
+      const unsigned number = get16(inner, 4);
+      REQUIRE(number >= last);
+      if (pieces.empty() || number != last) pieces.emplace_back();
+      pieces.back().push_back(inner);
+      last = number;
+    }
+    REQUIRE(pieces.size() == sent.size());
+    for (unsigned i = 0; i < sent.size(); ++i) REQUIRE(reassemble(pieces[i]) == sent[i]);
+  }
 }
 
 TEST_CASE("An outer packet larger than its port is cut after it was sealed") {

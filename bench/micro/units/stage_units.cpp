@@ -178,10 +178,10 @@ Figure drop_burst(const Meter& meter) {
   });
 }
 
-Figure no_fragments(const Meter& meter) {
+Figure nothing_deferred(const Meter& meter) {
   Testbed bed;
   Burst burst;
-  return meter.repeat(1, [&] { keep(next_fragments(bed.worker(), burst)); });
+  return meter.repeat(1, [&] { keep(next_deferred(bed.worker(), burst)); });
 }
 
 // The others move up.
@@ -211,7 +211,7 @@ Units stage_units() {
           fit_burst("fit_mtu", udp4, false),
           fit_burst("fit_mtu, MSS clamp, TCP without SYN", tcp4, true),
           {"cut, 1500 bytes into 2 fragments", cut_in_two},
-          {"next_fragments, none", no_fragments},
+          {"next_deferred, none", nothing_deferred},
           {"transmit, gateway", transmit_to_gateway},
           {"transmit, connected", transmit_connected},
           {"send_clear, gateway", send_in_clear},

@@ -17,7 +17,11 @@ namespace espgate::channel {
   X(malformed_ipv4, "malformed-ipv4", "an IPv4 header with an impossible version, length or checksum")       \
   X(malformed_ipv6, "malformed-ipv6", "an IPv6 header with an impossible version or length")                 \
   X(multicast, "multicast", "multicast or broadcast that no protocol here asked for")                        \
-  X(outer_fragment, "outer-fragment", "a fragment of an outer packet: reassembly is not done yet")           \
+  X(host_fragment, "host-fragment", "a fragment to this gateway of neither ESP nor UDP, or out of a tunnel") \
+  X(reassembly_malformed, "reassembly-malformed", "fragments of ESP or UDP that make no packet")             \
+  X(reassembly_too_big, "reassembly-too-big", "reassembled, and larger than a packet buffer")                \
+  X(reassembly_full, "reassembly-full", "fragments beyond their source's share, or with no room to wait")    \
+  X(reassembly_timeout, "reassembly-timeout", "fragments of ESP or UDP whose rest did not come in time")     \
   X(no_route, "no-route", "no route to the destination; the sender is told")                                 \
   X(blackhole, "blackhole", "a blackhole route")                                                             \
   X(ttl_exceeded, "ttl-exceeded", "TTL or hop limit ran out; the sender is told")                            \

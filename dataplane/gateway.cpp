@@ -99,7 +99,7 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
       ike_ring_(make_ring("ike", kIkeSize, RING_F_SC_DEQ)),
       attachment_(socket_path, tables_.shape, page_),
       outbox_(workers_, pool_.get(), page_.header().main_thread),
-      slow_path_(tables_, interfaces_, outbox_, attachment_, random_seed()),
+      slow_path_(tables_, interfaces_, outbox_, peers_, attachment_, random_seed()),
       ike_(tables_, outbox_, peers_, attachment_, random_seed()),
       rib_(tables_.routes),
       associations_(tables_, slow_path_.resolver(), page_, engine_, test_suites(engine_)),

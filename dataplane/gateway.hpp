@@ -73,8 +73,8 @@ class Gateway {
   crypto::BulkEngine engine_;
   Attachment attachment_;
   Outbox outbox_;
-  SlowPath slow_path_;
   KnownPeers peers_;
+  SlowPath slow_path_;
   IkePort ike_;
   Rib rib_;
   Associations associations_;

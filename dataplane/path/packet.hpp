@@ -35,7 +35,8 @@ enum class Exception : std::uint8_t {
 enum class Errand : std::uint8_t {
   encrypt,  // from another worker: data at the inner IP header, note.tunnel says by which tunnel (choose_sa
             // again)
-  decrypt,  // from another worker: data at the outer IP header (find_sa again)
+  decrypt,  // from another worker (find_sa again), or reassembled by the main thread: data at the outer IP
+            // header; as if just received on note.port
   route,    // from the main thread: data at an IP header; as if just received on no port, but its TTL stays
   frame,    // from the main thread: data at an Ethernet header, complete, to send on note.port
 };

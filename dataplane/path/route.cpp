@@ -39,13 +39,11 @@ void nat_traversal(Worker& worker, Packet& packet, const std::uint8_t* udp, unsi
 }
 
 // To one of our addresses. IKE is taken from a port only: what came through a tunnel is not from its peer's
-// IKE.
+// IKE. Fragments go to the main thread, which puts together those that may be ESP or IKE.
 void deliver(Worker& worker, Packet& packet) noexcept {
   const UpperLayer upper = upper_layer(packet.ip, packet.family, packet.length);
   const bool udp = upper.protocol == kProtocolUdp;
-  if (packet.family == Family::v4 && upper.fragment && (udp || upper.protocol == kProtocolEsp))
-    return worker.drop(packet.mbuf, DropReason::outer_fragment);
-  if (udp && packet.family == Family::v4 && packet.port != Note::kNoPort &&
+  if (udp && !upper.fragment && packet.family == Family::v4 && packet.port != Note::kNoPort &&
       packet.length >= upper.offset + kUdp) {
     const std::uint8_t* const at = packet.ip + upper.offset;
     const std::uint16_t port = load16(at + 2);

@@ -112,10 +112,12 @@ void IkePort::receive(std::span<rte_mbuf* const> packets, std::uint64_t now) {
 }
 
 void IkePort::deliver(rte_mbuf* packet, bool known, std::uint64_t now) {
-  const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
-  const std::uint16_t length = checked_ipv4(ip, packet->data_len);
-  if (length == 0) return outbox_.drop(packet, DropReason::ike_malformed);
-  if (is_fragment(ipv4(ip))) return outbox_.drop(packet, DropReason::outer_fragment);
+  if (packet->pkt_len > packet_.size()) return outbox_.drop(packet, DropReason::ike_malformed);
+  // Copies only what is in several segments.
+  const auto* ip =
+      static_cast<const std::uint8_t*>(rte_pktmbuf_read(packet, 0, packet->pkt_len, packet_.data()));
+  const std::uint16_t length = checked_ipv4(ip, packet->pkt_len);
+  if (length == 0 || is_fragment(ipv4(ip))) return outbox_.drop(packet, DropReason::ike_malformed);
   const auto udp = checked_udp(ip, length);
   if (udp.empty() || !read_ike(ip, udp, received_)) return outbox_.drop(packet, DropReason::ike_malformed);
   const bool share = known || control_.undelivered() < channel::kIkeSlots / 2;

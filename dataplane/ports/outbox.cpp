@@ -53,6 +53,10 @@ void Outbox::decrypt(std::uint32_t worker, rte_mbuf* packet) noexcept {
   put(*workers_[worker], packet, Errand::decrypt, note_of(packet).port);
 }
 
+void Outbox::ike(rte_mbuf* packet) noexcept {
+  if (rte_ring_enqueue(workers_[0]->ike, packet) != 0) drop(packet, DropReason::ike_ring_full);
+}
+
 void Outbox::frame(std::uint8_t port, rte_mbuf* packet) noexcept {
   put(*workers_[workers_[0]->transmit_queues[port].owner], packet, Errand::frame, port);
 }

@@ -29,10 +29,16 @@ class Outbox {
   // `packet`'s data begin at an IP header: puts the Ethernet header before it.
   void send_to(std::uint8_t port, const Mac& source, const std::uint8_t destination[6],
                rte_mbuf* packet) noexcept;
-  // `packet`'s data begin at the outer IP header of ESP: to the worker that owns its SA.
+  // `packet`'s data begin at the outer IP header: the worker takes it as if just received on the port in its
+  // note. For ESP best the worker that owns its SA.
   void decrypt(std::uint32_t worker, rte_mbuf* packet) noexcept;
+  // `packet`'s data begin at the outer IP header: to the IKE port, as the workers give it theirs.
+  void ike(rte_mbuf* packet) noexcept;
   // `packet`'s data begin at a complete Ethernet header.
   void frame(std::uint8_t port, rte_mbuf* packet) noexcept;
+
+  // How many packet buffers there are in all.
+  [[nodiscard]] unsigned buffers() const noexcept { return pool_->size; }
 
   void count(DropReason reason) noexcept {
     channel::add(counters_.drops[static_cast<std::size_t>(reason)], 1);

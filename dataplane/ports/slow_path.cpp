@@ -1,7 +1,9 @@
 #include "dataplane/ports/slow_path.hpp"
 
+#include <array>
 #include <optional>
 
+#include "channel/spi.hpp"
 #include "dataplane/path/headers.hpp"
 #include "dataplane/ports/arp.hpp"
 #include "dataplane/ports/checksum.hpp"
@@ -41,10 +43,22 @@ std::optional<std::uint32_t> spi_in(rte_mbuf* packet) {
   return load32(ip + at);
 }
 
+// Port 500, or port 4500 with the non-ESP marker (RFC 3948 section 2.2). A first fragment may be so short
+// that the marker is in the next segment.
+bool is_ike(rte_mbuf* packet) noexcept {
+  const rte_ipv4_hdr& header = ipv4(rte_pktmbuf_mtod(packet, const std::uint8_t*));
+  std::array<std::uint8_t, kUdp + 4> room;
+  const auto* udp = static_cast<const std::uint8_t*>(
+      rte_pktmbuf_read(packet, ipv4_header_length(header), room.size(), room.data()));
+  if (header.next_proto_id != kProtocolUdp || udp == nullptr) return false;
+  const std::uint16_t port = load16(udp + 2);
+  return port == kIkePort || (port == kNatTraversalPort && load32(udp + kUdp) == 0);
+}
+
 }  // namespace
 
-SlowPath::SlowPath(Forwarding& tables, const Interfaces& interfaces, Outbox& outbox, ControlLink& control,
-                   std::uint64_t seed)
+SlowPath::SlowPath(Forwarding& tables, const Interfaces& interfaces, Outbox& outbox, const KnownPeers& peers,
+                   ControlLink& control, std::uint64_t seed)
     : tables_(tables),
       interfaces_(interfaces),
       outbox_(outbox),
@@ -53,7 +67,8 @@ SlowPath::SlowPath(Forwarding& tables, const Interfaces& interfaces, Outbox& out
       icmp_(tables, interfaces, outbox, seed),
       resolver_(tables, interfaces, outbox,
                 [this](rte_mbuf* packet, std::uint64_t now) { unreachable_neighbour(packet, now); }),
-      early_(tables, outbox, [this](rte_mbuf* packet, std::uint64_t now) { nobodys_spi(packet, now); }) {
+      early_(tables, outbox, [this](rte_mbuf* packet, std::uint64_t now) { nobodys_spi(packet, now); }),
+      reassembly_(outbox, peers, seed) {
   icmp_.set_resolver(resolver_);
 }
 
@@ -131,7 +146,7 @@ void SlowPath::to_host4(rte_mbuf* packet, std::uint64_t now) {
   const UpperLayer upper = upper_layer4(ip);
   if (tables_.routes.find_one(destination_of(ip)).kind != NextHopKind::host)
     return outbox_.drop(packet, DropReason::multicast);
-  if (upper.fragment) return outbox_.drop(packet, DropReason::outer_fragment);
+  if (upper.fragment) return fragment(packet, upper.protocol, now);
   if (upper.protocol != kProtocolIcmp) return refuse(packet, upper.protocol, 0, now);
   const auto own = static_cast<std::uint16_t>(length - upper.offset);
   if (own < kIcmpHeader || checksum(ip + upper.offset, own) != 0)
@@ -145,7 +160,7 @@ void SlowPath::to_host6(rte_mbuf* packet, std::uint64_t now) {
   const std::uint16_t length = packet->data_len;
   const Note note = note_of(packet);
   const UpperLayer upper = upper_layer6(ip, length);
-  if (upper.fragment) return outbox_.drop(packet, DropReason::outer_fragment);
+  if (upper.fragment) return outbox_.drop(packet, DropReason::host_fragment);
   const IpAddress destination = destination_of(ip);
   const bool group = is_multicast(destination);
   // The workers hand up whatever goes to a link-local address: it is one of this port's, or nobody's here.
@@ -166,6 +181,24 @@ void SlowPath::to_host6(rte_mbuf* packet, std::uint64_t now) {
   if (group) return outbox_.drop(packet, DropReason::multicast);
   if (type != kEchoRequest6) return outbox_.drop(packet, DropReason::host_protocol);
   icmp_.echo(packet, upper.offset, length, now);
+}
+
+// What came out of a tunnel is not outer: its fragments must not meet those from the wire.
+void SlowPath::fragment(rte_mbuf* packet, std::uint8_t protocol, std::uint64_t now) {
+  const bool outer = note_of(packet).port != Note::kNoPort;
+  if (!outer || (protocol != kProtocolEsp && protocol != kProtocolUdp))
+    return outbox_.drop(packet, DropReason::host_fragment);
+  rte_mbuf* const whole = reassembly_.add(packet, now);
+  if (whole != nullptr) reassembled(whole);
+}
+
+// IKE stays in its segments, because it may be larger than a buffer. Whatever else it is, a worker finds out,
+// as of a packet that came whole.
+void SlowPath::reassembled(rte_mbuf* packet) {
+  if (is_ike(packet)) return outbox_.ike(packet);
+  if (rte_pktmbuf_linearize(packet) != 0) return outbox_.drop(packet, DropReason::reassembly_too_big);
+  const std::uint32_t owner = channel::spi_worker(spi_in(packet).value_or(0));
+  outbox_.decrypt(owner < tables_.shape.workers ? owner : 0, packet);
 }
 
 void SlowPath::refuse(rte_mbuf* packet, std::uint8_t protocol, std::uint32_t pointer,

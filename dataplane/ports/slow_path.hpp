@@ -1,5 +1,6 @@
 // What the workers hand up: ARP, packets to this host, packets that need an ICMP error, packets without a
-// resolved neighbour. Each ends here: answered, kept for its neighbour, or dropped by name. Main thread only.
+// resolved neighbour. Each ends here: answered, kept for its neighbour or for its other fragments, or dropped
+// by name. Main thread only.
 #pragma once
 
 #include <array>
@@ -10,6 +11,7 @@
 #include "dataplane/ports/icmp.hpp"
 #include "dataplane/ports/interfaces.hpp"
 #include "dataplane/ports/outbox.hpp"
+#include "dataplane/ports/reassembly.hpp"
 #include "dataplane/ports/resolver.hpp"
 #include "dataplane/tables/forwarding.hpp"
 
@@ -17,28 +19,32 @@ namespace espgate::dataplane {
 
 class SlowPath {
  public:
-  SlowPath(Forwarding& tables, const Interfaces& interfaces, Outbox& outbox, ControlLink& control,
-           std::uint64_t seed);
+  SlowPath(Forwarding& tables, const Interfaces& interfaces, Outbox& outbox, const KnownPeers& peers,
+           ControlLink& control, std::uint64_t seed);
 
   // A packet from the workers' exceptions ring; its note says why. Takes it. `now`: CLOCK_MONOTONIC
   // nanoseconds.
   void handle(rte_mbuf* packet, std::uint64_t now);
 
-  // What is due: neighbours to ask again, ESP whose SA came meanwhile.
+  // What is due: neighbours to ask again, ESP whose SA came meanwhile, fragments that waited too long.
   void advance(std::uint64_t now) {
     resolver_.advance(now);
     early_.advance(now);
+    reassembly_.advance(now);
   }
 
   // Tells the link of the port's addresses; after the port came up.
   void announce(std::uint8_t port) noexcept;
 
   [[nodiscard]] Resolver& resolver() noexcept { return resolver_; }
+  [[nodiscard]] const Reassembly& reassembly() const noexcept { return reassembly_; }
 
  private:
   void to_host(rte_mbuf* packet, std::uint64_t now);
   void to_host4(rte_mbuf* packet, std::uint64_t now);
   void to_host6(rte_mbuf* packet, std::uint64_t now);
+  void fragment(rte_mbuf* packet, std::uint8_t protocol, std::uint64_t now);
+  void reassembled(rte_mbuf* packet);
   void refuse(rte_mbuf* packet, std::uint8_t protocol, std::uint32_t pointer, std::uint64_t now) noexcept;
   void resolve(rte_mbuf* packet, std::uint64_t now);
   void unreachable_neighbour(rte_mbuf* packet, std::uint64_t now) noexcept;
@@ -55,6 +61,7 @@ class SlowPath {
   Icmp icmp_;
   Resolver resolver_;
   EarlyEsp early_;
+  Reassembly reassembly_;
   std::array<TokenBucket, kSpiSources> spi_events_{};
 };
 

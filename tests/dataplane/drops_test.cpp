@@ -39,10 +39,8 @@ struct Gateway : Rig {
 const Octets kInner = ipv4_packet({.source = "10.2.0.2", .destination = "10.1.0.2"}, udp(1, 2, filling(40)));
 Octets good() { return with_trailer(kInner, kSuite, 4); }
 Octets to_tunnel(unsigned size = 100) { return ipv4_packet({}, udp(1, 2, filling(size))); }
-Octets to_us(unsigned protocol, const Octets& payload, unsigned fragment = 0) {
-  return ipv4_packet(
-      {.source = "192.0.2.2", .destination = "192.0.2.1", .protocol = protocol, .fragment = fragment},
-      payload);
+Octets to_us(unsigned protocol, const Octets& payload) {
+  return ipv4_packet({.source = "192.0.2.2", .destination = "192.0.2.1", .protocol = protocol}, payload);
 }
 Octets broken(Octets bytes, std::size_t at, std::uint8_t value) {
   bytes.at(at) = value;
@@ -122,10 +120,6 @@ const std::vector<Row> kRows{
      [](G g) {
        return g.open(1, with_trailer(ipv4_packet({.destination = "224.0.0.5"}, filling(8)), kSuite, 4));
      }},
-    {DropReason::outer_fragment, "the first fragment of an ESP packet to us",
-     [](G g) { return g.receive_ip(kOutside, to_us(50, filling(64), 0x2000)); }},
-    {DropReason::outer_fragment, "a later fragment of UDP to us",
-     [](G g) { return g.receive_ip(kOutside, to_us(17, filling(64), 0x0010)); }},
     {DropReason::no_route, "no route to the destination",
      [](G g) { return g.send(ipv4_packet({.destination = "198.51.100.1"}, filling(8))); }},
     {DropReason::no_route, "no route to the tunnel's far end",
@@ -351,9 +345,11 @@ const std::vector<Row> kRows{
 
 // Counted elsewhere: by the slow path, and at the port's queue (worker_test.cpp).
 constexpr DropReason kNotTheWays[] = {
-    DropReason::ike_malformed,     DropReason::ike_rate_limited, DropReason::host_protocol,
-    DropReason::icmp_rate_limited, DropReason::icmp_error_quiet, DropReason::arp_malformed,
-    DropReason::nd_malformed,      DropReason::inject_full,      DropReason::transmit_full,
+    DropReason::ike_malformed,     DropReason::ike_rate_limited,     DropReason::host_protocol,
+    DropReason::icmp_rate_limited, DropReason::icmp_error_quiet,     DropReason::arp_malformed,
+    DropReason::nd_malformed,      DropReason::inject_full,          DropReason::transmit_full,
+    DropReason::host_fragment,     DropReason::reassembly_malformed, DropReason::reassembly_too_big,
+    DropReason::reassembly_full,   DropReason::reassembly_timeout,
 };
 
 }  // namespace

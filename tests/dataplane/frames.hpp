@@ -77,6 +77,26 @@ inline Octets ipv4_packet(const Ipv4Fields& fields, const Octets& payload) {
   return ip;
 }
 
+// The fragment of an IPv4 packet with payload bytes `from` to `to` (RFC 791 section 3.2). Of the options,
+// none is copied into later ones.
+inline Octets fragment_of(const Octets& ip, std::size_t from, std::size_t to) {
+  const std::size_t own = (ip[0] & 15U) * 4;
+  Octets out = slice(ip, 0, from == 0 ? own : 20) + slice(ip, own + from, to - from);
+  if (from != 0) out[0] = 0x45;
+  put16(out, 2, static_cast<unsigned>(out.size()));
+  put16(out, 6, static_cast<unsigned>(from / 8) | (own + to == ip.size() ? 0U : 0x2000U));
+  fix_ipv4_checksum(out);
+  return out;
+}
+// All of them, with at most `size` bytes of payload each, a multiple of 8.
+inline std::vector<Octets> fragments_of(const Octets& ip, std::size_t size) {
+  const std::size_t payload = ip.size() - (ip[0] & 15U) * 4;
+  std::vector<Octets> out;
+  for (std::size_t from = 0; from < payload; from += size)
+    out.push_back(fragment_of(ip, from, from + size < payload ? from + size : payload));
+  return out;
+}
+
 struct Ipv6Fields {
   std::string source{"2001:db8:1::2"};
   std::string destination{"2001:db8:2::2"};

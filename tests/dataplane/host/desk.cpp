@@ -42,7 +42,7 @@ Desk::Desk(unsigned count, unsigned buffers, std::uint32_t max_routes)
       page(shape(count)),
       tables(shape(count), max_routes),
       outbox(workers, pool.get(), page.header().main_thread),
-      slow_path(tables, interfaces, outbox, control, kSeed),
+      slow_path(tables, interfaces, outbox, peers, control, kSeed),
       ike(tables, outbox, peers, control, kSeed),
       rib(tables.routes),
       associations(tables, slow_path.resolver(), page, engine, RefusedSuites{}),
@@ -115,6 +115,39 @@ void Desk::receive_ike(const std::vector<Octets>& packets) {
   std::vector<rte_mbuf*> mbufs;
   for (const Octets& octets : packets) mbufs.push_back(make(octets));
   ike.receive(mbufs, now);
+}
+
+bool Desk::serve_rings() {
+  bool any = false;
+  const auto each = [&any](rte_ring* ring, auto&& serve) {
+    void* object = nullptr;
+    for (; rte_ring_dequeue(ring, &object) == 0; any = true) serve(static_cast<rte_mbuf*>(object));
+  };
+  for (Worker* worker : workers) {
+    each(worker->exceptions, [&](rte_mbuf* packet) { slow_path.handle(packet, now); });
+    each(worker->ike, [&](rte_mbuf* packet) { ike.receive({&packet, 1}, now); });
+    each(worker->inbox, [&](rte_mbuf* packet) { process_inbox(*worker, {&packet, 1}); });
+  }
+  return any;
+}
+
+Output Desk::pass(std::uint8_t port, const std::vector<Octets>& frames, unsigned worker) {
+  std::vector<rte_mbuf*> mbufs;
+  for (const Octets& frame : frames) mbufs.push_back(make(frame));
+  process_received(*workers[worker], port, mbufs);
+  while (serve_rings()) continue;
+  Output out;
+  for (Worker* from : workers)
+    for (const std::uint8_t to : {kLan, kWan}) {
+      TransmitBuffer& buffer = from->transmit[to];
+      for (unsigned i = 0; i < buffer.count; i++) {
+        const auto* data = rte_pktmbuf_mtod(buffer.packets[i], const std::uint8_t*);
+        out.frames[to].emplace_back(data, data + buffer.packets[i]->data_len);
+        rte_pktmbuf_free(buffer.packets[i]);
+      }
+      buffer.count = 0;
+    }
+  return out;
 }
 
 std::vector<Sent> Desk::sent() {

@@ -64,7 +64,11 @@ class Desk {
              DropReason reason = DropReason::no_route, std::uint16_t mtu = 0,
              std::uint32_t tunnel = dataplane::Note::kNoTunnel);
   void receive_ike(const std::vector<Octets>& packets);
-  std::vector<Sent> sent();     // since the last call
+  // Frames received by a worker; then workers and main thread take turns until nothing is left to do. What
+  // is to leave by the ports, by port, and IKE in `control`.
+  Output pass(std::uint8_t port, const std::vector<Octets>& frames, unsigned worker = 0);
+  std::vector<Sent> sent();  // since the last call
+  [[nodiscard]] unsigned buffers_out() const { return rte_mempool_in_use_count(pool.get()); }
   void wait(std::uint64_t ns);  // in steps of a quarter of a second
   std::uint64_t drops(DropReason reason) const;
   std::uint64_t all_drops() const;
@@ -84,8 +88,8 @@ class Desk {
   Listener control;
   crypto::BulkEngine engine;
   dataplane::Outbox outbox;
-  dataplane::SlowPath slow_path;
   dataplane::KnownPeers peers;
+  dataplane::SlowPath slow_path;
   dataplane::IkePort ike;
   dataplane::Rib rib;
   dataplane::Associations associations;
@@ -94,6 +98,7 @@ class Desk {
  private:
   void add_worker(std::uint32_t index);
   void add_port(std::string name, std::vector<std::string> addresses);
+  bool serve_rings();
 };
 
 // tests/packets/host.json, made by scapy.

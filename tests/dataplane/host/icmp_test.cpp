@@ -149,7 +149,7 @@ TEST_CASE("packets to this host that end here have a name") {
   };
   for (const Row& row : {Row{"echo4_bad_checksum", DropReason::malformed_ipv4},
                          {"echo6_bad_checksum", DropReason::malformed_ipv6},
-                         {"echo4_fragment", DropReason::outer_fragment},
+                         {"echo4_fragment", DropReason::host_fragment},
                          {"echo4_from_ourselves", DropReason::icmp_error_quiet},
                          {"echo4_reply_to_us", DropReason::host_protocol},
                          {"router_advertisement", DropReason::host_protocol},

@@ -9,7 +9,7 @@ import os
 import signal
 import unittest
 
-from base import LabCase, east_gateway, east_tunnel, west_swan
+from base import EAST, WEST, LabCase, east_gateway, east_tunnel, west_swan
 from lab import Capture, Ping, ping, wait_until
 from topologies import Single
 
@@ -74,6 +74,16 @@ class Negotiation(LabCase):
     def test_fragmented_ike_received_as_initiator(self):
         _, west = self.initiate("aes256-sha384-ecp384", "aes256gcm16", settings={"fragment_size": "300"})
         self.assertIn("splitting IKE", west.log())
+
+    # West's route to east has a small MTU: its kernel cuts UDP, whatever is in it.
+    def test_ike_in_ip_fragments(self):
+        self.net.west.ip("route", "add", EAST + "/32", "dev", "wan", "mtu", "lock", "300")
+        self.addCleanup(self.net.west.ip, "route", "delete", EAST + "/32", "dev", "wan")
+        capture = Capture(self.net.west, "wan", "src host " + WEST + " and ip[6:2] & 0x3fff != 0")
+        east, _ = self.respond("aes256-sha384-ecp384", "aes256gcm16", settings={"fragment_size": "1200"})
+        capture.stop()
+        self.assertGreater(capture.count("udp"), 1)
+        self.assertEqual([name for name in east.drops() if "fragment" in name or "reassembly" in name], [])
 
     # A half-open SA makes strongSwan ask for cookies: IKE_AUTH of a first attempt is kept from it.
     def test_cookie_is_answered(self):

@@ -1,4 +1,6 @@
 // Outer packets that came in fragments: what is put together is what was cut, and nothing waits for ever.
+#include <rte_hash_crc.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <fstream>
@@ -407,6 +409,36 @@ TEST_CASE("Whose first fragments only come has no more than a share, and peers h
   check_empty(desk);
   raise(desk, fragments);
   CHECK(desk.sent().size() == 1);
+}
+
+// The library's hash (of addresses and identification, with a known seed) has two buckets of eight for a
+// packet.
+TEST_CASE("Who fills a packet's places in the table keeps that packet out, by name, and no other") {
+  Desk desk;
+  const auto places = [](const Octets& ip) {
+    std::uint32_t words[3] = {};
+    std::memcpy(words, ip.data() + 12, 8);
+    std::memcpy(words + 2, ip.data() + 4, 2);
+    std::uint32_t hash = 0xeaad8405;
+    for (const std::uint32_t word : words) hash = rte_hash_crc_4byte(word, hash);
+    constexpr std::uint32_t kMask = 512 - 8;
+    return std::pair(hash & kMask, ((hash << 7) + (hash >> 14)) & kMask);
+  };
+  const Octets wanted = esp_of(100);
+  unsigned taken = 0;
+  for (unsigned i = 0; i < 0x40000 && taken < 16; i++) {
+    const Octets rival = esp_of(100, "203.0.113." + std::to_string(i >> 16), i & 0xffff);
+    if (places(rival) != places(wanted)) continue;
+    raise(desk, {fragment_of(rival, 0, 40)});
+    taken++;
+  }
+  REQUIRE(desk.slow_path.reassembly().waiting() == 16);
+  raise(desk, fragments_of(wanted, 40));
+  CHECK(desk.drops(DropReason::reassembly_full) == 3);
+  CHECK(desk.all_drops() == 3);
+  raise(desk, fragments_of(esp_of(100, "192.0.2.3"), 40));
+  CHECK(desk.sent().size() == 1);
+  check_empty(desk);
 }
 
 TEST_CASE("Only ESP and UDP from a port are put together") {

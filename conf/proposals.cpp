@@ -24,14 +24,19 @@ struct Name {
 };
 
 struct Cipher {
-  IkeCipherId id;
+  std::uint16_t id;  // IANA IKEv2 transform type 1
   std::uint16_t key_bits;
+  bool aead;
   bool operator==(const Cipher&) const = default;
 };
+constexpr Cipher kAesCbc128{static_cast<std::uint16_t>(IkeCipherId::aes_cbc), 128, false};
+constexpr Cipher kAesCbc256{static_cast<std::uint16_t>(IkeCipherId::aes_cbc), 256, false};
+constexpr Cipher kAesGcm128{static_cast<std::uint16_t>(IkeCipherId::aes_gcm16), 128, true};
+constexpr Cipher kAesGcm256{static_cast<std::uint16_t>(IkeCipherId::aes_gcm16), 256, true};
+// IKE's own; those of ESP are in the table of suites.
 constexpr Name<Cipher> kCiphers[] = {
-    {"aes128", {IkeCipherId::aes_cbc, 128}},        {"aes256", {IkeCipherId::aes_cbc, 256}},
-    {"aes128gcm16", {IkeCipherId::aes_gcm16, 128}}, {"aes256gcm16", {IkeCipherId::aes_gcm16, 256}},
-    {"aes128gcm", {IkeCipherId::aes_gcm16, 128}},   {"aes256gcm", {IkeCipherId::aes_gcm16, 256}},
+    {"aes128", kAesCbc128},      {"aes256", kAesCbc256},    {"aes128gcm16", kAesGcm128},
+    {"aes256gcm16", kAesGcm256}, {"aes128gcm", kAesGcm128}, {"aes256gcm", kAesGcm256},
 };
 // A hash: as integrity algorithm, and as the PRF that goes with it.
 struct Hash {
@@ -67,23 +72,32 @@ struct Parts {
   throw Error(fmt::format("{}: {}", in_quotes(text), why));
 }
 
-template <class T, std::size_t N>
-std::string names_of(const Name<T> (&table)[N]) {
+template <class Table>
+std::string names_of(const Table& table) {
   std::string names;
-  for (const Name<T>& row : table) names.append(names.empty() ? "" : " ").append(row.name);
+  for (const auto& row : table) names.append(names.empty() ? "" : " ").append(row.name);
   return names;
 }
 
-std::string supported_suites() {
-  std::string names;
-  for (const crypto::SuiteRow& row : crypto::kSuites)
-    names += (names.empty() ? "" : ", ") + std::string(row.name);
-  return names;
+std::string_view cipher_name(const crypto::SuiteRow& row) { return row.name.substr(0, row.name.find('-')); }
+
+// The ciphers of the suites, each once and in their order.
+std::vector<Name<Cipher>> esp_ciphers() {
+  std::vector<Name<Cipher>> ciphers;
+  for (const crypto::SuiteRow& row : crypto::kSuites) {
+    const auto is_it = [&row](const Name<Cipher>& known) { return known.name == cipher_name(row); };
+    if (std::ranges::any_of(ciphers, is_it)) continue;
+    const Cipher cipher{row.ike_cipher, ike_key_bits(row), row.ike_integrity == 0};
+    ciphers.push_back({cipher_name(row), cipher});
+    if (cipher_name(row).ends_with("gcm16"))  // short for it: "aes128gcm"
+      ciphers.push_back({cipher_name(row).substr(0, cipher_name(row).size() - 2), cipher});
+  }
+  return ciphers;
 }
 
 // True if `word` is one of the table's; false otherwise. Throws when the same was said before.
-template <class T, std::size_t N>
-bool take(std::string_view word, std::string_view text, const Name<T> (&table)[N], std::vector<T>& into) {
+template <class Table, class T>
+bool take(std::string_view word, std::string_view text, const Table& table, std::vector<T>& into) {
   for (const Name<T>& row : table) {
     if (row.name != word) continue;
     if (std::find(into.begin(), into.end(), row.value) != into.end())
@@ -96,7 +110,8 @@ bool take(std::string_view word, std::string_view text, const Name<T> (&table)[N
 
 [[noreturn]] void refuse_word(std::string_view word, std::string_view text, bool esp) {
   const std::string known =
-      esp ? fmt::format("suites: {}; groups: {}", supported_suites(), names_of(kGroups))
+      esp ? fmt::format("ciphers: {}; hashes: {}; groups: {}", names_of(esp_ciphers()), names_of(kHashes),
+                        names_of(kGroups))
           : fmt::format("ciphers: {}; hashes: {}; PRFs: {}; groups: {}", names_of(kCiphers),
                         names_of(kHashes), names_of(kPrfs), names_of(kGroups));
   refuse(text,
@@ -109,7 +124,9 @@ Parts split(std::string_view text, bool esp) {
   while (begin <= text.size()) {
     const std::size_t end = std::min(text.find('-', begin), text.size());
     const std::string_view word = text.substr(begin, end - begin);
-    const bool known = take(word, text, kCiphers, parts.ciphers) || take(word, text, kHashes, parts.hashes) ||
+    const bool is_cipher =
+        esp ? take(word, text, esp_ciphers(), parts.ciphers) : take(word, text, kCiphers, parts.ciphers);
+    const bool known = is_cipher || take(word, text, kHashes, parts.hashes) ||
                        take(word, text, kPrfs, parts.prfs) || take(word, text, kGroups, parts.groups);
     if (!known) refuse_word(word, text, esp);
     begin = end + 1;
@@ -118,13 +135,14 @@ Parts split(std::string_view text, bool esp) {
 }
 
 // Do the ciphers authenticate as well? RFC 7296 section 3.3: the two kinds can't share a proposal.
-bool are_aead(const Parts& parts, std::string_view text) {
-  if (parts.ciphers.empty()) refuse(text, fmt::format("no cipher; expected one of: {}", names_of(kCiphers)));
-  const auto is_aead = [](const Cipher& cipher) { return cipher.id == IkeCipherId::aes_gcm16; };
-  const auto count = std::count_if(parts.ciphers.begin(), parts.ciphers.end(), is_aead);
+bool are_aead(const Parts& parts, std::string_view text, bool esp) {
+  if (parts.ciphers.empty())
+    refuse(text,
+           fmt::format("no cipher; expected one of: {}", esp ? names_of(esp_ciphers()) : names_of(kCiphers)));
+  const auto count = std::ranges::count(parts.ciphers, true, &Cipher::aead);
   if (count == 0) return false;
   if (static_cast<std::size_t>(count) == parts.ciphers.size()) return true;
-  refuse(text, "AEAD and CBC ciphers don't go together; expected a proposal for each");
+  refuse(text, "AEAD ciphers and others don't go together; expected a proposal for each");
 }
 
 // With an AEAD the PRF must be said, as `prfsha384` or, short, as the hash's own name.
@@ -149,19 +167,15 @@ void set_cbc_integrity(const Parts& parts, IkeProposal& out) {
 
 void add_suite(const Cipher& cipher, std::uint16_t integrity, EspProposal& out) {
   for (const crypto::SuiteRow& row : crypto::kSuites) {
-    const bool fits = row.ike_cipher == static_cast<std::uint16_t>(cipher.id) &&
-                      row.key_length * 8 == cipher.key_bits && row.ike_integrity == integrity;
-    if (!fits) continue;
-    out.suites.push_back(row.suite);
-    return;
+    const bool fits =
+        row.ike_cipher == cipher.id && ike_key_bits(row) == cipher.key_bits && row.ike_integrity == integrity;
+    if (fits) out.suites.push_back(row.suite);
   }
-  refuse(out.text,
-         fmt::format("not a suite that ESP is done with here; expected one of: {}", supported_suites()));
 }
 
-void set_cbc_suites(const Parts& parts, EspProposal& out) {
+void set_hmac_suites(const Parts& parts, EspProposal& out) {
   if (parts.hashes.empty())
-    refuse(out.text, fmt::format("no integrity algorithm; expected one of: {}", supported_suites()));
+    refuse(out.text, fmt::format("no integrity algorithm; expected one of: {}", names_of(kHashes)));
   for (const Cipher& cipher : parts.ciphers)
     for (const Hash& hash : parts.hashes) add_suite(cipher, static_cast<std::uint16_t>(hash.integrity), out);
 }
@@ -172,13 +186,14 @@ IkeProposal parse_ike_proposal(std::string_view text) {
   const Parts parts = split(text, false);
   IkeProposal proposal;
   proposal.text = text;
-  if (are_aead(parts, text))
+  if (are_aead(parts, text, false))
     set_aead_prfs(parts, proposal);
   else
     set_cbc_integrity(parts, proposal);
   if (parts.groups.empty())
     refuse(text, fmt::format("no Diffie-Hellman group; expected one of: {}", names_of(kGroups)));
-  for (const Cipher& cipher : parts.ciphers) proposal.ciphers.push_back({cipher.id, cipher.key_bits});
+  for (const Cipher& cipher : parts.ciphers)
+    proposal.ciphers.push_back({static_cast<IkeCipherId>(cipher.id), cipher.key_bits});
   proposal.groups = parts.groups;
   return proposal;
 }
@@ -188,8 +203,8 @@ EspProposal parse_esp_proposal(std::string_view text) {
   EspProposal proposal;
   proposal.text = text;
   if (!parts.prfs.empty()) refuse(text, "a PRF belongs to IKE's proposals");
-  if (!are_aead(parts, text))
-    set_cbc_suites(parts, proposal);
+  if (!are_aead(parts, text, true))
+    set_hmac_suites(parts, proposal);
   else if (!parts.hashes.empty())
     refuse(text, "an AEAD cipher takes no integrity algorithm");
   else

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 #include <new>
 #include <stdexcept>
@@ -16,10 +17,9 @@ constexpr std::size_t kBurst = 64;
 constexpr std::size_t kEspHeader =
     8;  // SPI and sequence number: RFC 4303 section 2; also GCM's AAD (RFC 4106 section 5)
 constexpr std::size_t kGcmIv = 8;
-constexpr std::size_t kGcmIcv = 16;
 constexpr std::uint32_t kGcmAlignment = 4;
 constexpr std::size_t kBlock = 16;  // of AES, and so CBC's IV
-constexpr std::size_t kMaxIcv = 16;
+constexpr std::size_t kMaxIcv = most_of_suites([](const SuiteRow& row) { return row.icv_length; });
 // ipsec-mb's multi-buffer lanes count bytes in 16 bits, the HMAC's inner padding included.
 constexpr std::uint32_t kMaxPayload = 65280;
 
@@ -41,15 +41,7 @@ static_assert(kHashKeys % kLine == 0);
 // 48 backwards; its other code with the first 8, whatever the length.
 constexpr std::size_t kVaesHashKeys = 48;
 
-// `inner` and `outer` are the hash states after HMAC's padded key (RFC 2104). They are used both ways and the
-// rest one way each, so that either direction reads one contiguous run of lines.
-struct CbcKey {
-  alignas(16) std::array<std::uint8_t, 240> encrypt;
-  alignas(16) std::array<std::uint8_t, 32> inner;
-  alignas(16) std::array<std::uint8_t, 32> outer;
-  alignas(16) std::array<std::uint8_t, 240> decrypt;
-};
-static_assert(sizeof(GcmKey) == SaKey::kStorage && sizeof(CbcKey) <= SaKey::kStorage);
+static_assert(sizeof(GcmKey) == SaKey::kStorage);
 
 // In assembly, because g++ takes a function that does nothing but _mm_prefetch for one without effects, and
 // leaves its calls out.
@@ -58,30 +50,88 @@ void prefetch(const SaKey* key, std::size_t from, std::size_t to) noexcept {
     asm volatile("prefetcht0 %0" : : "m"(key->storage[at]));
 }
 
-struct CbcSuite {
-  EspSuite suite;
+// Where in SaKey the parts of the other suites' keys lie: the schedule that encrypts, the hash states after
+// HMAC's padded key (RFC 2104), the schedule that decrypts. The states are used both ways and the rest one
+// way each, so that either direction reads one contiguous run of lines.
+struct KeyLayout {
+  std::uint16_t inner;
+  std::uint16_t outer;
+  std::uint16_t decrypt;
+  std::uint16_t end;
+};
+
+struct HashAlgorithm {
+  IMB_HASH_ALG algorithm;
+  std::uint16_t block;  // bytes
+  std::uint16_t state;  // bytes, rounded up to ipsec-mb's alignment
+};
+constexpr HashAlgorithm hash_of(Integrity integrity) noexcept {
+  switch (integrity) {
+    case Integrity::none:
+      break;
+    case Integrity::hmac_sha1_96:
+      return {IMB_AUTH_HMAC_SHA_1, 64, 32};
+    case Integrity::hmac_sha256_128:
+      return {IMB_AUTH_HMAC_SHA_256, 64, 32};
+    case Integrity::hmac_sha384_192:
+      return {IMB_AUTH_HMAC_SHA_384, 128, 64};
+    case Integrity::hmac_sha512_256:
+      return {IMB_AUTH_HMAC_SHA_512, 128, 64};
+  }
+  return {IMB_AUTH_NULL, 0, 0};
+}
+
+// FIPS 197: 10, 12 or 14 rounds, and a round key more.
+constexpr std::uint16_t schedule_length(const SuiteRow& row) noexcept {
+  return static_cast<std::uint16_t>(kBlock * (row.key_length / 4U + 7U));
+}
+
+// How the packets of a suite are done; one for each row of the table.
+struct Plan {
+  bool grouped;  // and submitted together; else a direct call for each packet, and the rest is not used
   IMB_KEY_SIZE_BYTES key_size;
   IMB_HASH_ALG hash;
+  Integrity integrity;
   std::uint8_t icv_length;
+  std::uint8_t alignment;
+  KeyLayout key;
 };
-constexpr std::array<CbcSuite, 4> kCbcSuites{{
-    {EspSuite::aes128_cbc_sha1, IMB_KEY_128_BYTES, IMB_AUTH_HMAC_SHA_1, 12},
-    {EspSuite::aes256_cbc_sha1, IMB_KEY_256_BYTES, IMB_AUTH_HMAC_SHA_1, 12},
-    {EspSuite::aes128_cbc_sha256, IMB_KEY_128_BYTES, IMB_AUTH_HMAC_SHA_256, 16},
-    {EspSuite::aes256_cbc_sha256, IMB_KEY_256_BYTES, IMB_AUTH_HMAC_SHA_256, 16},
-}};
-// In the order of their numbers, so that a suite's row is its number less the first one's.
-constexpr std::size_t kFirstCbc = static_cast<std::size_t>(EspSuite::aes128_cbc_sha1);
+constexpr Plan plan_of(const SuiteRow& row) noexcept {
+  const HashAlgorithm hash = hash_of(row.integrity);
+  KeyLayout key{};
+  key.inner = schedule_length(row);
+  key.outer = static_cast<std::uint16_t>(key.inner + hash.state);
+  key.decrypt = static_cast<std::uint16_t>(key.outer + hash.state);
+  key.end = static_cast<std::uint16_t>(key.decrypt + schedule_length(row));
+  return {row.mode != CipherMode::gcm,
+          static_cast<IMB_KEY_SIZE_BYTES>(row.key_length),
+          hash.algorithm,
+          row.integrity,
+          row.icv_length,
+          row.alignment,
+          key};
+}
+constexpr auto kPlans = [] {
+  std::array<Plan, kSuites.size()> plans{};
+  std::ranges::transform(kSuites, plans.begin(), plan_of);
+  return plans;
+}();
+static_assert(std::ranges::all_of(kPlans, [](const Plan& plan) { return plan.key.end <= SaKey::kStorage; }));
 
 alignas(16) constexpr std::array<std::uint8_t, kBlock> kZeroIv{};
 
-template <class Key>
-const Key& as(const SaKey& key) noexcept {
-  return *reinterpret_cast<const Key*>(key.storage);
+const GcmKey& gcm_key(const SaKey& key) noexcept { return *reinterpret_cast<const GcmKey*>(key.storage); }
+
+const std::uint8_t* part(const SaKey& key, std::size_t at) noexcept {
+  return reinterpret_cast<const std::uint8_t*>(key.storage + at);
+}
+std::uint8_t* part(SaKey& key, std::size_t at) noexcept {
+  return reinterpret_cast<std::uint8_t*>(key.storage + at);
 }
 
+// `alignment`: a power of two.
 bool valid_payload(const EspJob& job, std::uint32_t alignment) noexcept {
-  return job.payload != 0 && job.payload % alignment == 0 && job.payload <= kMaxPayload;
+  return job.payload != 0 && (job.payload & (alignment - 1)) == 0 && job.payload <= kMaxPayload;
 }
 
 void store_be64(std::uint8_t* to, std::uint64_t value) noexcept {
@@ -89,27 +139,33 @@ void store_be64(std::uint8_t* to, std::uint64_t value) noexcept {
   std::memcpy(to, &value, sizeof value);
 }
 
-// 12 or 16 bytes, without a branch on any of them.
-bool same_icv(const std::uint8_t* a, const std::uint8_t* b, std::size_t length) noexcept {
-  std::uint64_t head_a, head_b, tail_a, tail_b;
-  std::memcpy(&head_a, a, sizeof head_a);
-  std::memcpy(&head_b, b, sizeof head_b);
-  std::memcpy(&tail_a, a + length - sizeof tail_a, sizeof tail_a);
-  std::memcpy(&tail_b, b + length - sizeof tail_b, sizeof tail_b);
-  return ((head_a ^ head_b) | (tail_a ^ tail_b)) == 0;
+// 8 bytes or more, without a branch on any of them.
+[[gnu::always_inline]] inline bool same_icv(const std::uint8_t* a, const std::uint8_t* b,
+                                            std::size_t length) noexcept {
+  const auto differ = [a, b](std::size_t at) {
+    std::uint64_t of_a, of_b;
+    std::memcpy(&of_a, a + at, sizeof of_a);
+    std::memcpy(&of_b, b + at, sizeof of_b);
+    return of_a ^ of_b;
+  };
+  std::uint64_t difference = differ(0) | differ(length - 8);
+  for (std::size_t at = 8; at + 8 < length; at += 8) difference |= differ(at);
+  return difference == 0;
 }
 
 }  // namespace
 
 // What one burst needs besides the packets themselves.
 struct BulkScratch {
+  static_assert(kSuites.size() <= 64);
   std::array<IMB_JOB, kBurst> jobs{};
   std::array<std::array<std::uint8_t, kMaxIcv>, kBurst> icvs{};
   struct Group {
     std::size_t count{0};
     std::array<EspJob*, kBurst> jobs{};
   };
-  std::array<Group, kCbcSuites.size()> groups{};
+  std::array<Group, kSuites.size()> groups{};  // by row of the table
+  std::uint64_t waiting{0};                    // a bit for each group that is not empty
   gcm_context_data gcm{};
   __m128i nonce{};
   bool vaes{false};
@@ -137,20 +193,36 @@ struct BulkScratch {
     if (at < burst.size() && burst[at].key != burst[at - 1].key) prefetch_key(burst[at]);
   }
 
-  // Puts a CBC job into the group of its suite and fetches that part of its key; what is of no suite is
-  // refused.
-  void collect(EspJob& job, std::size_t key_from, std::size_t key_to) noexcept {
-    const std::size_t row = static_cast<std::size_t>(job.suite) - kFirstCbc;
-    job.ok = row < groups.size() && valid_payload(job, kBlock);
+  // Puts a job into the group of its suite, a row of the table, and fetches that part of its key which it
+  // will read.
+  template <bool kSealing>
+  void collect(EspJob& job, std::size_t row) noexcept {
+    const Plan& plan = kPlans[row];
+    job.ok = valid_payload(job, plan.alignment);
     if (!job.ok) return;
-    prefetch(job.key, key_from, key_to);
-    groups[row].jobs[groups[row].count++] = &job;
+    Group& group = groups[row];
+    if (group.count == 0 || group.jobs[group.count - 1]->key != job.key)
+      prefetch(job.key, kSealing ? 0 : plan.key.inner, kSealing ? plan.key.decrypt : plan.key.end);
+    group.jobs[group.count++] = &job;
+    waiting |= std::uint64_t{1} << row;
   }
 };
 
 namespace {
 
 using GcmCall = aes_gcm_enc_dec_t;
+
+template <bool kSealing>
+GcmCall gcm_call(const IMB_MGR& manager, std::size_t key_length) noexcept {
+  switch (key_length) {
+    case 16:
+      return kSealing ? manager.gcm128_enc : manager.gcm128_dec;
+    case 24:
+      return kSealing ? manager.gcm192_enc : manager.gcm192_dec;
+    default:
+      return kSealing ? manager.gcm256_enc : manager.gcm256_dec;
+  }
+}
 
 // RFC 4106 section 4: the nonce is salt, then IV, as they lie on the wire. Built in a register and stored at
 // once, for ipsec-mb reads it in pieces of its own choice, which would wait for two stores.
@@ -167,48 +239,48 @@ void write_ivs(std::span<const EspJob> burst) noexcept {
   for (const EspJob& job : burst) store_be64(job.esp + kEspHeader, job.sequence);
 }
 
-void seal_gcm(GcmCall encrypt, BulkScratch& scratch, EspJob& job) noexcept {
+[[gnu::always_inline]] inline void seal_gcm(GcmCall encrypt, BulkScratch& scratch, EspJob& job,
+                                            std::size_t icv_length) noexcept {
   job.ok = valid_payload(job, kGcmAlignment);
   if (!job.ok) return;
-  const auto& key = as<GcmKey>(*job.key);
+  const auto& key = gcm_key(*job.key);
   std::uint8_t* payload = job.esp + kEspHeader + kGcmIv;
   const std::uint8_t* nonce = make_nonce(scratch, key.salt, __builtin_bswap64(job.sequence));
   encrypt(&key.schedule, &scratch.gcm, payload, payload, job.payload, nonce, job.esp, kEspHeader,
-          payload + job.payload, kGcmIcv);
+          payload + job.payload, icv_length);
 }
 
 // The nonce is made of the IV on the wire: a peer may count it as it likes (RFC 4106 section 3.1).
-void open_gcm(GcmCall decrypt, BulkScratch& scratch, EspJob& job) noexcept {
+[[gnu::always_inline]] inline void open_gcm(GcmCall decrypt, BulkScratch& scratch, EspJob& job,
+                                            std::size_t icv_length) noexcept {
   job.ok = valid_payload(job, kGcmAlignment);
   if (!job.ok) return;
-  const auto& key = as<GcmKey>(*job.key);
+  const auto& key = gcm_key(*job.key);
   std::uint8_t* payload = job.esp + kEspHeader + kGcmIv;
   std::uint64_t iv;
   std::memcpy(&iv, job.esp + kEspHeader, sizeof iv);
   const std::uint8_t* nonce = make_nonce(scratch, key.salt, iv);
   std::uint8_t* icv = scratch.icvs[0].data();
   decrypt(&key.schedule, &scratch.gcm, payload, payload, job.payload, nonce, job.esp, kEspHeader, icv,
-          kGcmIcv);
-  job.ok = same_icv(icv, payload + job.payload, kGcmIcv);
+          icv_length);
+  job.ok = same_icv(icv, payload + job.payload, icv_length);
 }
 
 // The hash runs from the SPI to the end of the ciphertext (RFC 4303 section 2.8).
-void describe_hash(const EspJob& job, const CbcSuite& suite, std::uint8_t* icv, IMB_JOB& out) noexcept {
-  const auto& key = as<CbcKey>(*job.key);
+void describe_hash(const EspJob& job, const Plan& plan, std::uint8_t* icv, IMB_JOB& out) noexcept {
   out.src = job.esp;
   out.hash_start_src_offset_in_bytes = 0;
   out.msg_len_to_hash_in_bytes = kEspHeader + kBlock + job.payload;
-  out.u.HMAC._hashed_auth_key_xor_ipad = key.inner.data();
-  out.u.HMAC._hashed_auth_key_xor_opad = key.outer.data();
+  out.u.HMAC._hashed_auth_key_xor_ipad = part(*job.key, plan.key.inner);
+  out.u.HMAC._hashed_auth_key_xor_opad = part(*job.key, plan.key.outer);
   out.auth_tag_output = icv;
-  out.auth_tag_output_len_in_bytes = suite.icv_length;
+  out.auth_tag_output_len_in_bytes = plan.icv_length;
 }
 
-void describe_cipher(const EspJob& job, std::size_t from, std::size_t length, const std::uint8_t* iv,
-                     IMB_JOB& out) noexcept {
-  const auto& key = as<CbcKey>(*job.key);
-  out.enc_keys = key.encrypt.data();
-  out.dec_keys = key.decrypt.data();
+void describe_cipher(const EspJob& job, const Plan& plan, std::size_t from, std::size_t length,
+                     const std::uint8_t* iv, IMB_JOB& out) noexcept {
+  out.enc_keys = part(*job.key, 0);
+  out.dec_keys = part(*job.key, plan.key.decrypt);
   out.src = job.esp;
   out.dst = job.esp + from;
   out.cipher_start_src_offset_in_bytes = from;
@@ -225,86 +297,107 @@ struct Managers {
 // ipsec-mb's synchronous bursts: first all packets of the group by one algorithm, then all by the other.
 // Measured 2 to 8 % faster than the queue of chained jobs, and nothing unauthentic is decrypted. Unchecked:
 // we check ourselves.
-bool encrypt_burst(IMB_MGR* manager, BulkScratch& scratch, std::size_t count,
-                   const CbcSuite& suite) noexcept {
+bool encrypt_burst(IMB_MGR* manager, BulkScratch& scratch, std::size_t count, const Plan& plan) noexcept {
   return manager->submit_cipher_burst_nocheck(manager, scratch.jobs.data(), static_cast<std::uint32_t>(count),
-                                              IMB_CIPHER_CBC, IMB_DIR_ENCRYPT, suite.key_size) == count;
+                                              IMB_CIPHER_CBC, IMB_DIR_ENCRYPT, plan.key_size) == count;
 }
 
-bool decrypt_burst(IMB_MGR* manager, BulkScratch& scratch, std::size_t count,
-                   const CbcSuite& suite) noexcept {
+bool decrypt_burst(IMB_MGR* manager, BulkScratch& scratch, std::size_t count, const Plan& plan) noexcept {
   return manager->submit_cipher_burst_nocheck(manager, scratch.jobs.data(), static_cast<std::uint32_t>(count),
-                                              IMB_CIPHER_CBC, IMB_DIR_DECRYPT, suite.key_size) == count;
+                                              IMB_CIPHER_CBC, IMB_DIR_DECRYPT, plan.key_size) == count;
 }
 
-bool hash_burst(IMB_MGR* manager, BulkScratch& scratch, std::size_t count, const CbcSuite& suite) noexcept {
+bool hash_burst(IMB_MGR* manager, BulkScratch& scratch, std::size_t count, const Plan& plan) noexcept {
   return manager->submit_hash_burst_nocheck(manager, scratch.jobs.data(), static_cast<std::uint32_t>(count),
-                                            suite.hash) == count;
+                                            plan.hash) == count;
 }
 
 // The sequence number is encrypted as a first block before the payload, under a zero IV; its ciphertext is
 // the IV on the wire: unpredictable, and never the same twice under one key (NIST SP 800-38A appendix C,
 // first method).
-void seal_group(Managers by, BulkScratch& scratch, const CbcSuite& suite,
+void seal_group(Managers by, BulkScratch& scratch, const Plan& plan,
                 std::span<EspJob* const> group) noexcept {
   for (std::size_t i = 0; i < group.size(); ++i) {
     const EspJob& job = *group[i];
     std::uint8_t* iv = job.esp + kEspHeader;
     store_be64(iv, 0);
     store_be64(iv + 8, job.sequence);
-    describe_cipher(job, kEspHeader, kBlock + job.payload, kZeroIv.data(), scratch.jobs[i]);
-    describe_hash(job, suite, iv + kBlock + job.payload, scratch.jobs[i]);
+    describe_cipher(job, plan, kEspHeader, kBlock + job.payload, kZeroIv.data(), scratch.jobs[i]);
+    describe_hash(job, plan, iv + kBlock + job.payload, scratch.jobs[i]);
   }
-  const bool done = encrypt_burst(by.cipher, scratch, group.size(), suite) &&
-                    hash_burst(by.hash, scratch, group.size(), suite);
+  const bool done = encrypt_burst(by.cipher, scratch, group.size(), plan) &&
+                    hash_burst(by.hash, scratch, group.size(), plan);
   for (EspJob* job : group) job->ok = done;
 }
 
 // Hashes all, then decrypts only what is authentic.
-void open_group(Managers by, BulkScratch& scratch, const CbcSuite& suite,
+void open_group(Managers by, BulkScratch& scratch, const Plan& plan,
                 std::span<EspJob* const> group) noexcept {
   for (std::size_t i = 0; i < group.size(); ++i)
-    describe_hash(*group[i], suite, scratch.icvs[i].data(), scratch.jobs[i]);
-  const bool hashed = hash_burst(by.hash, scratch, group.size(), suite);
+    describe_hash(*group[i], plan, scratch.icvs[i].data(), scratch.jobs[i]);
+  const bool hashed = hash_burst(by.hash, scratch, group.size(), plan);
 
   std::size_t authentic = 0;
   for (std::size_t i = 0; i < group.size(); ++i) {
     EspJob& job = *group[i];
     std::uint8_t* payload = job.esp + kEspHeader + kBlock;
-    job.ok = hashed && same_icv(scratch.icvs[i].data(), payload + job.payload, suite.icv_length);
+    job.ok = hashed && same_icv(scratch.icvs[i].data(), payload + job.payload, plan.icv_length);
     if (job.ok)
-      describe_cipher(job, kEspHeader + kBlock, job.payload, payload - kBlock, scratch.jobs[authentic++]);
+      describe_cipher(job, plan, kEspHeader + kBlock, job.payload, payload - kBlock,
+                      scratch.jobs[authentic++]);
   }
-  if (!decrypt_burst(by.cipher, scratch, authentic, suite))
+  if (!decrypt_burst(by.cipher, scratch, authentic, plan))
     for (EspJob* job : group) job->ok = false;
 }
 
+hash_one_block_t one_block(IMB_MGR* manager, Integrity integrity) noexcept {
+  switch (integrity) {
+    case Integrity::none:
+      break;
+    case Integrity::hmac_sha1_96:
+      return manager->sha1_one_block;
+    case Integrity::hmac_sha256_128:
+      return manager->sha256_one_block;
+    case Integrity::hmac_sha384_192:
+      return manager->sha384_one_block;
+    case Integrity::hmac_sha512_256:
+      return manager->sha512_one_block;
+  }
+  return nullptr;
+}
+
 // The states of HMAC after its padded key (RFC 2104 section 2); the keys here are never longer than a block.
-void expand_hmac(IMB_MGR* manager, Integrity integrity, Bytes key, CbcKey& out) noexcept {
-  constexpr std::size_t kHashBlock = 64;
-  const hash_one_block_t hash =
-      integrity == Integrity::hmac_sha1_96 ? manager->sha1_one_block : manager->sha256_one_block;
+void expand_hmac(IMB_MGR* manager, const Plan& plan, Bytes key, SaKey& out) noexcept {
+  const hash_one_block_t hash = one_block(manager, plan.integrity);
   const auto padded = [&](std::uint8_t pad, std::uint8_t* state) {
-    std::array<std::uint8_t, kHashBlock> block;
+    std::array<std::uint8_t, 128> block;
     block.fill(pad);
     for (std::size_t i = 0; i < key.size(); ++i) block[i] = static_cast<std::uint8_t>(key[i] ^ pad);
     hash(block.data(), state);
     explicit_bzero(block.data(), block.size());
   };
-  padded(0x36, out.inner.data());
-  padded(0x5c, out.outer.data());
+  padded(0x36, part(out, plan.key.inner));
+  padded(0x5c, part(out, plan.key.outer));
+}
+
+keyexp_t key_expansion(IMB_MGR* manager, std::size_t key_length) noexcept {
+  return key_length == 16   ? manager->keyexp_128
+         : key_length == 24 ? manager->keyexp_192
+                            : manager->keyexp_256;
 }
 
 void expand_cbc(IMB_MGR* manager, const SuiteRow& row, Bytes material, SaKey& out) noexcept {
-  CbcKey& key = *new (out.storage) CbcKey{};
-  const keyexp_t expand = row.key_length == 16 ? manager->keyexp_128 : manager->keyexp_256;
-  expand(material.data(), key.encrypt.data(), key.decrypt.data());
-  expand_hmac(manager, row.integrity, material.subspan(row.key_length), key);
+  const Plan& plan = kPlans[row_index(row.suite)];
+  key_expansion(manager, row.key_length)(material.data(), part(out, 0), part(out, plan.key.decrypt));
+  expand_hmac(manager, plan, material.subspan(row.key_length), out);
 }
 
 void expand_gcm(IMB_MGR* manager, const SuiteRow& row, Bytes material, SaKey& out) noexcept {
   GcmKey& key = *new (out.storage) GcmKey{};
-  (row.key_length == 16 ? manager->gcm128_pre : manager->gcm256_pre)(material.data(), &key.schedule);
+  const aes_gcm_pre_t expand = row.key_length == 16   ? manager->gcm128_pre
+                               : row.key_length == 24 ? manager->gcm192_pre
+                                                      : manager->gcm256_pre;
+  expand(material.data(), &key.schedule);
   std::memcpy(&key.salt, material.data() + row.key_length, sizeof key.salt);
 }
 
@@ -375,35 +468,43 @@ IMB_MGR* BulkEngine::encrypt_manager(std::size_t jobs) const noexcept {
   return jobs >= kCipherWideFrom ? wide_.get() : narrow_.get();
 }
 
-IMB_MGR* BulkEngine::hash_manager(std::size_t jobs) const noexcept {
-  return jobs >= hash_wide_from_ ? wide_.get() : narrow_.get();
+IMB_MGR* BulkEngine::hash_manager(Integrity integrity, std::size_t jobs) const noexcept {
+  const bool has_extension = integrity == Integrity::hmac_sha1_96 || integrity == Integrity::hmac_sha256_128;
+  return !has_extension || jobs >= hash_wide_from_ ? wide_.get() : narrow_.get();
 }
 
 bool BulkEngine::expand(EspSuite suite, Bytes key_material, SaKey& out) const noexcept {
   const SuiteRow* row = find_suite(suite);
   if (row == nullptr || key_material.size() != key_material_length(*row)) return false;
+  out = SaKey{};
   (row->mode == CipherMode::gcm ? expand_gcm : expand_cbc)(wide_.get(), *row, key_material, out);
   return true;
 }
 
 void BulkEngine::run_groups(bool sealing) noexcept {
-  for (std::size_t i = 0; i < kCbcSuites.size(); ++i) {
-    auto& group = scratch_->groups[i];
-    if (group.count == 0) continue;
-    const Managers by{sealing ? encrypt_manager(group.count) : wide_.get(), hash_manager(group.count)};
-    (sealing ? seal_group : open_group)(by, *scratch_, kCbcSuites[i],
-                                        std::span(group.jobs.data(), group.count));
+  for (; scratch_->waiting != 0; scratch_->waiting &= scratch_->waiting - 1) {
+    const auto row = static_cast<std::size_t>(std::countr_zero(scratch_->waiting));
+    const Plan& plan = kPlans[row];
+    auto& group = scratch_->groups[row];
+    const Managers by{sealing ? encrypt_manager(group.count) : wide_.get(),
+                      hash_manager(plan.integrity, group.count)};
+    (sealing ? seal_group : open_group)(by, *scratch_, plan, std::span(group.jobs.data(), group.count));
     group.count = 0;
   }
 }
 
 template <bool kSealing>
+void BulkEngine::run_direct(const SuiteRow& row, EspJob& job) noexcept {
+  const GcmCall call = gcm_call<kSealing>(*wide_, row.key_length);
+  (kSealing ? seal_gcm : open_gcm)(call, *scratch_, job, row.icv_length);
+}
+
+// The switch keeps the two suites of most tunnels on a way of their own.
+template <bool kSealing>
 void BulkEngine::run(std::span<EspJob> jobs) noexcept {
   constexpr auto kCrypt = kSealing ? seal_gcm : open_gcm;
-  const GcmCall gcm128 = kSealing ? wide_->gcm128_enc : wide_->gcm128_dec;
-  const GcmCall gcm256 = kSealing ? wide_->gcm256_enc : wide_->gcm256_dec;
-  constexpr std::size_t kCbcFrom = kSealing ? 0 : offsetof(CbcKey, inner);
-  constexpr std::size_t kCbcTo = kSealing ? offsetof(CbcKey, decrypt) : sizeof(CbcKey);
+  const GcmCall gcm128 = gcm_call<kSealing>(*wide_, 16);
+  const GcmCall gcm256 = gcm_call<kSealing>(*wide_, 32);
   for (; !jobs.empty(); jobs = jobs.subspan(std::min(jobs.size(), kBurst))) {
     const auto burst = jobs.first(std::min(jobs.size(), kBurst));
     scratch_->prefetch_first(burst);
@@ -413,14 +514,22 @@ void BulkEngine::run(std::span<EspJob> jobs) noexcept {
       switch (job.suite) {
         case EspSuite::aes128_gcm16:
           scratch_->prefetch_ahead(burst, i);
-          kCrypt(gcm128, *scratch_, job);
+          kCrypt(gcm128, *scratch_, job, 16);
           break;
         case EspSuite::aes256_gcm16:
           scratch_->prefetch_ahead(burst, i);
-          kCrypt(gcm256, *scratch_, job);
+          kCrypt(gcm256, *scratch_, job, 16);
           break;
         default:
-          scratch_->collect(job, kCbcFrom, kCbcTo);
+          const std::size_t row = row_index(job.suite);
+          if (row >= kSuites.size()) {
+            job.ok = false;
+          } else if (kPlans[row].grouped) {
+            scratch_->collect<kSealing>(job, row);
+          } else {
+            scratch_->prefetch_ahead(burst, i);
+            run_direct<kSealing>(kSuites[row], job);
+          }
       }
     }
     run_groups(kSealing);

@@ -73,7 +73,7 @@ class BulkEngine {
   // they fill.
   [[nodiscard]] IMB_MGR* manager() const noexcept { return wide_.get(); }
   [[nodiscard]] IMB_MGR* encrypt_manager(std::size_t jobs) const noexcept;
-  [[nodiscard]] IMB_MGR* hash_manager(std::size_t jobs) const noexcept;
+  [[nodiscard]] IMB_MGR* hash_manager(Integrity integrity, std::size_t jobs) const noexcept;
 
  private:
   struct FreeManager {
@@ -82,6 +82,8 @@ class BulkEngine {
   using Manager = std::unique_ptr<IMB_MGR, FreeManager>;
   template <bool kSealing>
   void run(std::span<EspJob> jobs) noexcept;
+  template <bool kSealing>
+  void run_direct(const SuiteRow& row, EspJob& job) noexcept;
   void run_groups(bool sealing) noexcept;
 
   Manager wide_;                // the widest vectors of this CPU

@@ -2,25 +2,51 @@
 // this table.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
 namespace espgate::crypto {
 
-// Stable numbers: they travel through the channel.
+// Stable numbers, 1 and up without gaps: they travel through the channel.
 enum class EspSuite : std::uint16_t {
   none = 0,
   aes128_gcm16 = 1,
   aes256_gcm16 = 2,
-  aes128_cbc_sha1 = 3,  // HMAC-SHA1-96, RFC 2404
+  aes128_cbc_sha1 = 3,
   aes256_cbc_sha1 = 4,
-  aes128_cbc_sha256 = 5,  // HMAC-SHA2-256-128, RFC 4868
+  aes128_cbc_sha256 = 5,
   aes256_cbc_sha256 = 6,
+  aes192_gcm16 = 7,
+  aes128_gcm8 = 8,
+  aes192_gcm8 = 9,
+  aes256_gcm8 = 10,
+  aes128_gcm12 = 11,
+  aes192_gcm12 = 12,
+  aes256_gcm12 = 13,
+  aes192_cbc_sha1 = 14,
+  aes192_cbc_sha256 = 15,
+  aes128_cbc_sha384 = 16,
+  aes192_cbc_sha384 = 17,
+  aes256_cbc_sha384 = 18,
+  aes128_cbc_sha512 = 19,
+  aes192_cbc_sha512 = 20,
+  aes256_cbc_sha512 = 21,
 };
 
-enum class CipherMode : std::uint8_t { gcm, cbc };
-enum class Integrity : std::uint8_t { none, hmac_sha1_96, hmac_sha256_128 };
+enum class CipherMode : std::uint8_t {
+  gcm,  // AES, RFC 4106
+  cbc,  // AES, RFC 3602
+};
+enum class Integrity : std::uint8_t {
+  none,             // AEAD
+  hmac_sha1_96,     // RFC 2404
+  hmac_sha256_128,  // this and what follows: RFC 4868
+  hmac_sha384_192,
+  hmac_sha512_256,
+};
 
 struct SuiteRow {
   EspSuite suite;
@@ -32,29 +58,87 @@ struct SuiteRow {
   std::uint8_t integrity_key_length;  // bytes
   std::uint8_t iv_length;             // bytes on the wire
   std::uint8_t icv_length;            // bytes on the wire
-  std::uint8_t alignment;       // the plaintext with its trailer is a multiple of this (RFC 4303 section 2.4)
+  std::uint8_t
+      alignment;  // a power of two; the plaintext with its trailer is a multiple (RFC 4303 section 2.4)
   std::uint16_t ike_cipher;     // IANA IKEv2 transform type 1
   std::uint16_t ike_integrity;  // IANA IKEv2 transform type 3; 0: none (AEAD)
 };
 
-inline constexpr std::array<SuiteRow, 6> kSuites{{
-    {EspSuite::aes128_gcm16, "aes128gcm16", CipherMode::gcm, Integrity::none, 16, 4, 0, 8, 16, 4, 20, 0},
-    {EspSuite::aes256_gcm16, "aes256gcm16", CipherMode::gcm, Integrity::none, 32, 4, 0, 8, 16, 4, 20, 0},
-    {EspSuite::aes128_cbc_sha1, "aes128-sha1", CipherMode::cbc, Integrity::hmac_sha1_96, 16, 0, 20, 16, 12,
-     16, 12, 2},
-    {EspSuite::aes256_cbc_sha1, "aes256-sha1", CipherMode::cbc, Integrity::hmac_sha1_96, 32, 0, 20, 16, 12,
-     16, 12, 2},
-    {EspSuite::aes128_cbc_sha256, "aes128-sha256", CipherMode::cbc, Integrity::hmac_sha256_128, 16, 0, 32, 16,
-     16, 16, 12, 12},
-    {EspSuite::aes256_cbc_sha256, "aes256-sha256", CipherMode::cbc, Integrity::hmac_sha256_128, 32, 0, 32, 16,
-     16, 16, 12, 12},
-}};
+namespace suite_rows {
 
-// The row of `suite`, or nullptr for a number that is none (it may have come from the other process).
+struct IntegrityRow {
+  Integrity integrity;
+  std::uint8_t key_length;  // bytes
+  std::uint8_t icv_length;  // bytes
+  std::uint16_t ike;
+};
+inline constexpr IntegrityRow kSha1{Integrity::hmac_sha1_96, 20, 12, 2};
+inline constexpr IntegrityRow kSha256{Integrity::hmac_sha256_128, 32, 16, 12};
+inline constexpr IntegrityRow kSha384{Integrity::hmac_sha384_192, 48, 24, 13};
+inline constexpr IntegrityRow kSha512{Integrity::hmac_sha512_256, 64, 32, 14};
+
+constexpr SuiteRow gcm(EspSuite suite, std::string_view name, std::uint8_t key, std::uint8_t icv) {
+  const std::uint16_t ike = icv == 8 ? 18 : icv == 12 ? 19 : 20;
+  return {suite, name, CipherMode::gcm, Integrity::none, key, 4, 0, 8, icv, 4, ike, 0};
+}
+constexpr SuiteRow cbc(EspSuite suite, std::string_view name, std::uint8_t key, const IntegrityRow& hmac) {
+  return {suite, name, CipherMode::cbc, hmac.integrity, key, 0, hmac.key_length, 16, hmac.icv_length,
+          16,    12,   hmac.ike};
+}
+
+}  // namespace suite_rows
+
+// In the order of their numbers. A name is the cipher's, then, after a dash, the integrity algorithm's.
+inline constexpr auto kSuites = [] {
+  using namespace suite_rows;
+  return std::to_array<SuiteRow>({
+      gcm(EspSuite::aes128_gcm16, "aes128gcm16", 16, 16),
+      gcm(EspSuite::aes256_gcm16, "aes256gcm16", 32, 16),
+      cbc(EspSuite::aes128_cbc_sha1, "aes128-sha1", 16, kSha1),
+      cbc(EspSuite::aes256_cbc_sha1, "aes256-sha1", 32, kSha1),
+      cbc(EspSuite::aes128_cbc_sha256, "aes128-sha256", 16, kSha256),
+      cbc(EspSuite::aes256_cbc_sha256, "aes256-sha256", 32, kSha256),
+      gcm(EspSuite::aes192_gcm16, "aes192gcm16", 24, 16),
+      gcm(EspSuite::aes128_gcm8, "aes128gcm8", 16, 8),
+      gcm(EspSuite::aes192_gcm8, "aes192gcm8", 24, 8),
+      gcm(EspSuite::aes256_gcm8, "aes256gcm8", 32, 8),
+      gcm(EspSuite::aes128_gcm12, "aes128gcm12", 16, 12),
+      gcm(EspSuite::aes192_gcm12, "aes192gcm12", 24, 12),
+      gcm(EspSuite::aes256_gcm12, "aes256gcm12", 32, 12),
+      cbc(EspSuite::aes192_cbc_sha1, "aes192-sha1", 24, kSha1),
+      cbc(EspSuite::aes192_cbc_sha256, "aes192-sha256", 24, kSha256),
+      cbc(EspSuite::aes128_cbc_sha384, "aes128-sha384", 16, kSha384),
+      cbc(EspSuite::aes192_cbc_sha384, "aes192-sha384", 24, kSha384),
+      cbc(EspSuite::aes256_cbc_sha384, "aes256-sha384", 32, kSha384),
+      cbc(EspSuite::aes128_cbc_sha512, "aes128-sha512", 16, kSha512),
+      cbc(EspSuite::aes192_cbc_sha512, "aes192-sha512", 24, kSha512),
+      cbc(EspSuite::aes256_cbc_sha512, "aes256-sha512", 32, kSha512),
+  });
+}();
+
+// Where the row of `suite` is in the table; kSuites.size() or more for a number that is none (it may have
+// come from the other process).
+[[nodiscard]] constexpr std::size_t row_index(EspSuite suite) noexcept {
+  return static_cast<std::size_t>(suite) - 1;
+}
+static_assert([] {
+  for (std::size_t i = 0; i < kSuites.size(); ++i)
+    if (row_index(kSuites[i].suite) != i) return false;
+  return true;
+}());
+
+// The largest that `of` says of a row.
+template <class Of>
+[[nodiscard]] consteval std::size_t most_of_suites(Of of) {
+  std::size_t most = 0;
+  for (const SuiteRow& row : kSuites) most = std::max<std::size_t>(most, of(row));
+  return most;
+}
+
+// The row of `suite`, or nullptr for a number that is none.
 [[nodiscard]] constexpr const SuiteRow* find_suite(EspSuite suite) noexcept {
-  for (const SuiteRow& row : kSuites)
-    if (row.suite == suite) return &row;
-  return nullptr;
+  const std::size_t index = row_index(suite);
+  return index < kSuites.size() ? &kSuites[index] : nullptr;
 }
 [[nodiscard]] constexpr const SuiteRow* find_suite(std::string_view name) noexcept {
   for (const SuiteRow& row : kSuites)
@@ -63,6 +147,10 @@ inline constexpr std::array<SuiteRow, 6> kSuites{{
 }
 [[nodiscard]] constexpr std::size_t key_material_length(const SuiteRow& row) noexcept {
   return std::size_t{row.key_length} + row.salt_length + row.integrity_key_length;
+}
+// Of IKE's Key Length attribute (RFC 7296 section 3.3.5), without the salt.
+[[nodiscard]] constexpr std::uint16_t ike_key_bits(const SuiteRow& row) noexcept {
+  return static_cast<std::uint16_t>(row.key_length * 8);
 }
 
 }  // namespace espgate::crypto

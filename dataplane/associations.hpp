@@ -20,6 +20,7 @@ namespace espgate::dataplane {
 
 // Suites whose self-test failed, by their number.
 using RefusedSuites = std::bitset<64>;
+static_assert(crypto::kSuites.size() < RefusedSuites{}.size());
 
 class Associations {
  public:

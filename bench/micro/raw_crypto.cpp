@@ -12,20 +12,35 @@ const crypto::SuiteRow& row_of(crypto::EspSuite suite) {
   return *row;
 }
 
+IMB_HASH_ALG hash_of(crypto::Integrity integrity) {
+  switch (integrity) {
+    case crypto::Integrity::none:
+      break;
+    case crypto::Integrity::hmac_sha1_96:
+      return IMB_AUTH_HMAC_SHA_1;
+    case crypto::Integrity::hmac_sha256_128:
+      return IMB_AUTH_HMAC_SHA_256;
+    case crypto::Integrity::hmac_sha384_192:
+      return IMB_AUTH_HMAC_SHA_384;
+    case crypto::Integrity::hmac_sha512_256:
+      return IMB_AUTH_HMAC_SHA_512;
+  }
+  return IMB_AUTH_NULL;
+}
+
 }  // namespace
 
 RawCrypto::RawCrypto(const crypto::BulkEngine& engine, crypto::EspSuite suite, crypto::Bytes keys)
     : engine_(engine),
       suite_(row_of(suite)),
-      hash_(suite_.integrity == crypto::Integrity::hmac_sha1_96 ? IMB_AUTH_HMAC_SHA_1
-                                                                : IMB_AUTH_HMAC_SHA_256),
-      key_size_(suite_.key_length == 16 ? IMB_KEY_128_BYTES : IMB_KEY_256_BYTES) {
+      hash_(hash_of(suite_.integrity)),
+      key_size_(static_cast<IMB_KEY_SIZE_BYTES>(suite_.key_length)) {
   IMB_MGR* manager = engine.manager();
   if (suite_.mode == crypto::CipherMode::gcm) {
-    (suite_.key_length == 16 ? manager->gcm128_pre : manager->gcm256_pre)(keys.data(), &gcm_key_);
+    by_key(manager->gcm128_pre, manager->gcm192_pre, manager->gcm256_pre)(keys.data(), &gcm_key_);
     return;
   }
-  (suite_.key_length == 16 ? manager->keyexp_128 : manager->keyexp_256)(keys.data(), encrypt_.data(),
+  by_key(manager->keyexp_128, manager->keyexp_192, manager->keyexp_256)(keys.data(), encrypt_.data(),
                                                                         decrypt_.data());
   // Any hash state costs the same.
   std::ranges::fill(inner_, std::uint8_t{0x36});
@@ -42,7 +57,7 @@ void RawCrypto::gcm(std::span<std::uint8_t* const> packets, std::span<const std:
   for (std::size_t i = 0; i < packets.size(); ++i) {
     std::uint8_t* data = packets[i] + 16;
     call(&gcm_key_, &gcm_context_, data, data, payloads[i], nonce_.data(), packets[i], 8,
-         sealing ? data + payloads[i] : icvs_[i].data(), 16);
+         sealing ? data + payloads[i] : icvs_[i].data(), suite_.icv_length);
   }
 }
 
@@ -75,14 +90,14 @@ void RawCrypto::open(std::span<std::uint8_t* const> packets, std::uint32_t paylo
 
 void RawCrypto::seal(std::span<std::uint8_t* const> packets,
                      std::span<const std::uint32_t> payloads) noexcept {
+  const IMB_MGR& manager = *engine_.manager();
   if (suite_.mode == crypto::CipherMode::gcm)
-    return gcm(packets, payloads,
-               key_size_ == 16 ? engine_.manager()->gcm128_enc : engine_.manager()->gcm256_enc, true);
+    return gcm(packets, payloads, by_key(manager.gcm128_enc, manager.gcm192_enc, manager.gcm256_enc), true);
   for (std::size_t i = 0; i < packets.size(); ++i)
     describe(jobs_[i], packets[i], payloads[i], packets[i] + 24 + payloads[i]);
   const auto count = static_cast<std::uint32_t>(packets.size());
   IMB_MGR* cipher = engine_.encrypt_manager(count);
-  IMB_MGR* hash = engine_.hash_manager(count);
+  IMB_MGR* hash = engine_.hash_manager(suite_.integrity, count);
   cipher->submit_cipher_burst_nocheck(cipher, jobs_.data(), count, IMB_CIPHER_CBC, IMB_DIR_ENCRYPT,
                                       key_size_);
   hash->submit_hash_burst_nocheck(hash, jobs_.data(), count, hash_);
@@ -90,13 +105,13 @@ void RawCrypto::seal(std::span<std::uint8_t* const> packets,
 
 void RawCrypto::open(std::span<std::uint8_t* const> packets,
                      std::span<const std::uint32_t> payloads) noexcept {
+  const IMB_MGR& manager = *engine_.manager();
   if (suite_.mode == crypto::CipherMode::gcm)
-    return gcm(packets, payloads,
-               key_size_ == 16 ? engine_.manager()->gcm128_dec : engine_.manager()->gcm256_dec, false);
+    return gcm(packets, payloads, by_key(manager.gcm128_dec, manager.gcm192_dec, manager.gcm256_dec), false);
   for (std::size_t i = 0; i < packets.size(); ++i)
     describe(jobs_[i], packets[i], payloads[i], icvs_[i].data());
   const auto count = static_cast<std::uint32_t>(packets.size());
-  IMB_MGR* hash = engine_.hash_manager(count);
+  IMB_MGR* hash = engine_.hash_manager(suite_.integrity, count);
   IMB_MGR* cipher = engine_.manager();
   hash->submit_hash_burst_nocheck(hash, jobs_.data(), count, hash_);
   cipher->submit_cipher_burst_nocheck(cipher, jobs_.data(), count, IMB_CIPHER_CBC, IMB_DIR_DECRYPT,

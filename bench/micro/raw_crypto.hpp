@@ -38,6 +38,10 @@ class RawCrypto {
   void gcm(std::span<std::uint8_t* const> packets, std::span<const std::uint32_t> payloads,
            aes_gcm_enc_dec_t call, bool sealing) noexcept;
   [[nodiscard]] std::span<const std::uint32_t> all(std::size_t count, std::uint32_t payload) noexcept;
+  template <class Call>
+  [[nodiscard]] Call by_key(Call of_128, Call of_192, Call of_256) const noexcept {
+    return key_size_ == IMB_KEY_128_BYTES ? of_128 : key_size_ == IMB_KEY_192_BYTES ? of_192 : of_256;
+  }
   void describe(IMB_JOB& job, std::uint8_t* esp, std::uint32_t payload, std::uint8_t* icv) const noexcept;
 
   const crypto::BulkEngine& engine_;
@@ -49,11 +53,11 @@ class RawCrypto {
   std::array<std::uint8_t, IMB_GCM_IV_DATA_LEN> nonce_{};
   alignas(64) std::array<std::uint8_t, 240> encrypt_{};
   alignas(64) std::array<std::uint8_t, 240> decrypt_{};
-  alignas(64) std::array<std::uint8_t, 32> inner_{};
-  alignas(64) std::array<std::uint8_t, 32> outer_{};
+  alignas(64) std::array<std::uint8_t, 64> inner_{};
+  alignas(64) std::array<std::uint8_t, 64> outer_{};
   std::array<IMB_JOB, kMaxPackets> jobs_{};
   std::array<std::uint32_t, kMaxPackets> payloads_{};
-  std::array<std::array<std::uint8_t, 16>, kMaxPackets> icvs_{};
+  std::array<std::array<std::uint8_t, 32>, kMaxPackets> icvs_{};
 };
 
 }  // namespace espgate::bench

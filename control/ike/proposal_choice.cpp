@@ -70,7 +70,7 @@ std::optional<crypto::EspSuite> suite_of(const std::vector<Transform>& transform
   const Transform* cipher = chosen(transforms, TransformType::cipher);
   const std::uint16_t integrity = chosen_id(transforms, TransformType::integrity);
   for (const crypto::SuiteRow& row : crypto::kSuites)
-    if (cipher != nullptr && row.ike_cipher == cipher->id && row.key_length * 8 == cipher->key_bits &&
+    if (cipher != nullptr && row.ike_cipher == cipher->id && ike_key_bits(row) == cipher->key_bits &&
         row.ike_integrity == integrity)
       return row.suite;
   return std::nullopt;

@@ -65,8 +65,7 @@ void add_esp(SaPayload& sa, const conf::EspProposal& wanted, std::uint32_t spi, 
     Proposal proposal{0, Protocol::esp, big_endian(spi), {}};
     for (const crypto::SuiteRow* row : rows)
       if (row->ike_integrity == integrity)
-        proposal.transforms.push_back(transform(TransformType::cipher, row->ike_cipher,
-                                                static_cast<std::uint16_t>(row->key_length * 8)));
+        proposal.transforms.push_back(transform(TransformType::cipher, row->ike_cipher, ike_key_bits(*row)));
     if (integrity != 0) proposal.transforms.push_back(transform(TransformType::integrity, integrity));
     if (with_groups) add_all(proposal, TransformType::dh, wanted.groups);
     proposal.transforms.push_back(transform(TransformType::esn, 0));

@@ -8,9 +8,12 @@
 namespace espgate::dataplane {
 
 // What encapsulate and seal take before the inner packet and behind it, at most: Ethernet, IPv4, UDP, ESP and
-// a 16-byte IV; 15 bytes of padding, two of trailer and a 16-byte ICV.
-inline constexpr std::uint16_t kFront = kEthernet + kIpv4 + kUdp + kEsp + 16;
-inline constexpr std::uint16_t kBehind = 15 + 2 + 16;
+// the IV; padding, two bytes of trailer and the ICV.
+inline constexpr std::uint16_t kFront =
+    kEthernet + kIpv4 + kUdp + kEsp +
+    crypto::most_of_suites([](const crypto::SuiteRow& row) { return row.iv_length; });
+inline constexpr std::uint16_t kBehind = crypto::most_of_suites(
+    [](const crypto::SuiteRow& row) { return row.alignment - 1U + 2U + row.icv_length; });
 static_assert(kFront <= kHeadroom);
 
 // Whether encapsulate and seal find the room that they need; where not, the packet is dropped.

@@ -13,6 +13,8 @@ constexpr std::size_t kIpv4 = 20;
 constexpr std::size_t kUdp = 8;
 constexpr std::size_t kEsp = 8;
 
+static_assert(crypto::most_of_suites(crypto::key_material_length) <= channel::kMaxKeyMaterial);
+
 void put16(std::uint8_t* at, std::uint16_t value) noexcept {
   at[0] = static_cast<std::uint8_t>(value >> 8);
   at[1] = static_cast<std::uint8_t>(value);

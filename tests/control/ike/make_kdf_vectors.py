@@ -9,6 +9,7 @@ import hmac
 import os
 import sys
 
+CHILD = 2 * 100  # bytes: the longest key material of an ESP suite, for either direction
 NI, NR = "3651fef5c9c35e93", "c09a8b90a3f04d59"
 SPI_I, SPI_R = "8e5c3ae507221684", "b1f201bb155c3acd"
 GIR = ("d084a30166a50fb7325c3960874a839449ef9741c2f4f947d0201dd8c1269273d79509f37e3ca3eb4fa2fe2a28254e289cd3f34dad4eb4df1a07"
@@ -98,8 +99,8 @@ def lines():
         yield from ((f"nist_{digest}_{name}", text) for name, text in published.items())
     # AES-256-CBC with the PRF's own hash, 3 keys of the PRF and 2 of each kind; and AES-256-GCM with its salt.
     for digest, size in (("sha1", 20), ("sha256", 32), ("sha384", 48), ("sha512", 64)):
-        yield from ((f"py_{digest}_{name}", value.hex()) for name, value in derive(digest, 5 * size + 64, 128).items())
-        yield f"py_{digest}_gcm", derive(digest, 3 * size + 72, 128)["dkm"].hex()
+        yield from ((f"py_{digest}_{name}", value.hex()) for name, value in derive(digest, 5 * size + 64, CHILD).items())
+        yield f"py_{digest}_gcm", derive(digest, 3 * size + 72, CHILD)["dkm"].hex()
 
 
 def main():

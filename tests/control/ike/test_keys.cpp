@@ -102,6 +102,8 @@ TEST_CASE("KEYMAT of child SAs: initiator's direction first") {
         derive_child_keys(row.prf, ike.sk_d.view(), pfs ? Bytes(kdf("gir_new")) : Bytes{}, nonces(), suite);
     const Bytes keymat = kdf(name + (pfs ? "_child_dh" : "_child"));
     const std::size_t length = crypto::key_material_length(suite);
+    if (2 * length > keymat.size() && name.starts_with("nist")) return;  // NIST published no more
+    REQUIRE(2 * length <= keymat.size());
     CAPTURE(name, std::string(suite.name), pfs);
     CHECK(to_hex(keys.to_responder.view()) == to_hex(keymat.first(length)));
     CHECK(to_hex(keys.to_initiator.view()) == to_hex(keymat.subspan(length, length)));

@@ -1,0 +1,99 @@
+"""The ESP suites as other people's libraries do them: scapy's ESP, and the cryptography package without scapy.
+
+A suite is known here by its name alone, as operators write it; nothing is read from crypto/suite.hpp. Key material is
+cipher key, salt and integrity key, in this order.
+"""
+import hashlib
+import hmac
+import re
+import struct
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+NAMES = [
+    "aes128gcm16", "aes256gcm16", "aes128-sha1", "aes256-sha1", "aes128-sha256", "aes256-sha256",
+    "aes192gcm16", "aes128gcm8", "aes192gcm8", "aes256gcm8", "aes128gcm12", "aes192gcm12", "aes256gcm12",
+    "aes192-sha1", "aes192-sha256", "aes128-sha384", "aes192-sha384", "aes256-sha384",
+    "aes128-sha512", "aes192-sha512", "aes256-sha512",
+]
+# Integrity key and ICV in bytes, and scapy's name: RFC 2404, RFC 4868.
+HASHES = {"sha1": (20, 12, "HMAC-SHA1-96"), "sha256": (32, 16, "SHA2-256-128"), "sha384": (48, 24, "SHA2-384-192"),
+          "sha512": (64, 32, "SHA2-512-256")}
+CIPHERS = {  # salt, IV and alignment in bytes, and scapy's name
+    "gcm": (4, 8, 4, "AES-GCM"),  # RFC 4106
+    "cbc": (0, 16, 16, "AES-CBC"),  # RFC 3602
+}
+
+
+class Suite:
+    def __init__(self, name):
+        bits, mode, icv, self.hash = re.fullmatch(r"(?:aes(\d{3}))?([a-z]*)(\d*)(?:-(sha\d+))?", name).groups()
+        self.name = name
+        self.mode = mode or "cbc"
+        self.key = int(bits) // 8
+        self.salt, self.iv, self.alignment, self.scapy_cipher = CIPHERS[self.mode]
+        self.integrity_key, self.icv, self.scapy_hash = HASHES[self.hash] if self.hash else (0, int(icv), None)
+        self.key_material = self.key + self.salt + self.integrity_key
+
+    def enumerator(self):
+        """As crypto/suite.hpp writes it."""
+        return f"aes{8 * self.key}_{self.mode}{self.icv if not self.hash else '_' + self.hash}"
+
+    def split(self, keys):
+        """Cipher key, salt and integrity key."""
+        assert len(keys) == self.key_material
+        return keys[:self.key], keys[self.key:self.key + self.salt], keys[self.key + self.salt:]
+
+    def engine_iv(self, keys, sequence):
+        """The IV that espgate seals with: the sequence, or for CBC its encryption as one block."""
+        if self.mode == "cbc":
+            return crypt(self.split(keys)[0], modes.ECB(), struct.pack(">QQ", 0, sequence))
+        return struct.pack(">Q", sequence)
+
+    def open(self, keys, packet):
+        """The plaintext of an ESP packet from SPI to ICV, by the cryptography package; raises what is not authentic."""
+        key, salt, integrity_key = self.split(keys)
+        header, iv, rest = packet[:8], packet[8:8 + self.iv], packet[8 + self.iv:]
+        ciphertext, icv = rest[:-self.icv], rest[-self.icv:]
+        if self.mode == "gcm":
+            cipher = Cipher(algorithms.AES(key), modes.GCM(salt + iv, icv, self.icv)).decryptor()
+            cipher.authenticate_additional_data(header)
+            return cipher.update(ciphertext) + cipher.finalize()
+        assert self.mac(integrity_key, packet[:-self.icv]) == icv
+        return crypt(key, modes.CBC(iv), ciphertext, encrypt=False)
+
+    def seal(self, keys, header, iv, plaintext):
+        """The ESP packet, by the cryptography package."""
+        key, salt, integrity_key = self.split(keys)
+        if self.mode == "gcm":
+            sealed = AESGCM(key).encrypt(salt + iv, plaintext, header)
+            return header + iv + sealed[:len(plaintext) + self.icv]
+        packet = header + iv + crypt(key, modes.CBC(iv), plaintext)
+        return packet + self.mac(integrity_key, packet)
+
+    def mac(self, integrity_key, data):
+        return hmac.new(integrity_key, data, getattr(hashlib, self.hash)).digest()[:self.icv]
+
+    def association(self, keys, **more):
+        """scapy's SecurityAssociation."""
+        from scapy.layers import ipsec
+        key, salt, integrity_key = self.split(keys)
+        cipher = self.scapy_cipher
+        if self.mode == "gcm" and self.icv != 16:
+            cipher = f"AES-GCM-{self.icv}"
+            ipsec.CRYPT_ALGOS[cipher] = ipsec.CryptAlgo(
+                cipher, cipher=algorithms.AES, mode=modes.GCM, block_size=1, iv_size=8, salt_size=4, icv_size=self.icv,
+                format_mode_iv=lambda sa, iv, **_: sa.crypt_salt + iv)
+        return ipsec.SecurityAssociation(ipsec.ESP, crypt_algo=cipher, crypt_key=key + salt, auth_algo=self.scapy_hash,
+                                         auth_key=integrity_key or None, **more)
+
+
+def crypt(key, mode, data, encrypt=True):
+    cipher = Cipher(algorithms.AES(key), mode)
+    worker = cipher.encryptor() if encrypt else cipher.decryptor()
+    return worker.update(data) + worker.finalize()
+
+
+def suites():
+    return [Suite(name) for name in NAMES]

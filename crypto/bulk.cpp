@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t kBurst = 64;
 constexpr std::size_t kEspHeader =
     8;  // SPI and sequence number: RFC 4303 section 2; also GCM's AAD (RFC 4106 section 5)
-constexpr std::size_t kGcmIv = 8;
+constexpr std::size_t kCounterIv = 8;  // the IV on the wire of all but CBC and NULL
 constexpr std::uint32_t kGcmAlignment = 4;
 constexpr std::size_t kBlock = 16;  // of AES, and so CBC's IV
 constexpr std::size_t kMaxIcv = most_of_suites([](const SuiteRow& row) { return row.icv_length; });
@@ -50,10 +50,12 @@ void prefetch(const SaKey* key, std::size_t from, std::size_t to) noexcept {
     asm volatile("prefetcht0 %0" : : "m"(key->storage[at]));
 }
 
-// Where in SaKey the parts of the other suites' keys lie: the schedule that encrypts, the hash states after
-// HMAC's padded key (RFC 2104), the schedule that decrypts. The states are used both ways and the rest one
-// way each, so that either direction reads one contiguous run of lines.
+// Where in SaKey the parts of the other suites' keys lie, each but the first aligned to 16 bytes: the key or
+// schedule that encrypts, the salt, the hash states after HMAC's padded key (RFC 2104), CBC's schedule that
+// decrypts. CBC uses the states both ways and the schedules one way each, so that either direction reads one
+// contiguous run of lines.
 struct KeyLayout {
+  std::uint16_t salt;
   std::uint16_t inner;
   std::uint16_t outer;
   std::uint16_t decrypt;
@@ -62,51 +64,89 @@ struct KeyLayout {
 
 struct HashAlgorithm {
   IMB_HASH_ALG algorithm;
-  std::uint16_t block;  // bytes
   std::uint16_t state;  // bytes, rounded up to ipsec-mb's alignment
 };
-constexpr HashAlgorithm hash_of(Integrity integrity) noexcept {
-  switch (integrity) {
+constexpr HashAlgorithm hash_of(const SuiteRow& row) noexcept {
+  switch (row.integrity) {
     case Integrity::none:
       break;
     case Integrity::hmac_sha1_96:
-      return {IMB_AUTH_HMAC_SHA_1, 64, 32};
+      return {IMB_AUTH_HMAC_SHA_1, 32};
     case Integrity::hmac_sha256_128:
-      return {IMB_AUTH_HMAC_SHA_256, 64, 32};
+      return {IMB_AUTH_HMAC_SHA_256, 32};
     case Integrity::hmac_sha384_192:
-      return {IMB_AUTH_HMAC_SHA_384, 128, 64};
+      return {IMB_AUTH_HMAC_SHA_384, 64};
     case Integrity::hmac_sha512_256:
-      return {IMB_AUTH_HMAC_SHA_512, 128, 64};
+      return {IMB_AUTH_HMAC_SHA_512, 64};
   }
-  return {IMB_AUTH_NULL, 0, 0};
+  return {row.mode == CipherMode::ccm ? IMB_AUTH_AES_CCM : IMB_AUTH_CHACHA20_POLY1305, 0};
 }
 
-// FIPS 197: 10, 12 or 14 rounds, and a round key more.
+// How the packets of a suite are done.
+enum class Method : std::uint8_t {
+  direct,  // a call for each packet
+  bursts,  // all packets by the cipher, and all by the hash
+  jobs,    // all packets as jobs of one algorithm that does both
+};
+struct CipherAlgorithm {
+  Method method;
+  IMB_CIPHER_MODE algorithm;
+};
+constexpr CipherAlgorithm cipher_of(CipherMode mode) noexcept {
+  switch (mode) {
+    case CipherMode::gcm:
+    case CipherMode::gmac:
+      break;
+    case CipherMode::cbc:
+      return {Method::bursts, IMB_CIPHER_CBC};
+    case CipherMode::ctr:
+      return {Method::bursts, IMB_CIPHER_CNTR};
+    case CipherMode::null:
+      return {Method::bursts, IMB_CIPHER_NULL};
+    case CipherMode::ccm:
+      return {Method::jobs, IMB_CIPHER_CCM};
+    case CipherMode::chacha20_poly1305:
+      return {Method::jobs, IMB_CIPHER_CHACHA20_POLY1305};
+  }
+  return {Method::direct, IMB_CIPHER_GCM};
+}
+
+// Bytes. FIPS 197: 10, 12 or 14 rounds, and a round key more.
 constexpr std::uint16_t schedule_length(const SuiteRow& row) noexcept {
+  if (row.mode == CipherMode::null || row.mode == CipherMode::chacha20_poly1305) return row.key_length;
   return static_cast<std::uint16_t>(kBlock * (row.key_length / 4U + 7U));
 }
 
-// How the packets of a suite are done; one for each row of the table.
+// One for each row of the table.
 struct Plan {
-  bool grouped;  // and submitted together; else a direct call for each packet, and the rest is not used
+  Method method;
+  IMB_CIPHER_MODE cipher;
   IMB_KEY_SIZE_BYTES key_size;
   IMB_HASH_ALG hash;
   Integrity integrity;
+  std::uint8_t salt_length;
+  std::uint8_t iv_length;
   std::uint8_t icv_length;
   std::uint8_t alignment;
   KeyLayout key;
 };
 constexpr Plan plan_of(const SuiteRow& row) noexcept {
-  const HashAlgorithm hash = hash_of(row.integrity);
+  const CipherAlgorithm cipher = cipher_of(row.mode);
+  const HashAlgorithm hash = hash_of(row);
   KeyLayout key{};
-  key.inner = schedule_length(row);
+  key.salt = schedule_length(row);
+  key.inner = static_cast<std::uint16_t>(key.salt + (row.salt_length != 0 ? 16 : 0));
   key.outer = static_cast<std::uint16_t>(key.inner + hash.state);
   key.decrypt = static_cast<std::uint16_t>(key.outer + hash.state);
-  key.end = static_cast<std::uint16_t>(key.decrypt + schedule_length(row));
-  return {row.mode != CipherMode::gcm,
+  key.end =
+      static_cast<std::uint16_t>(key.decrypt + (row.mode == CipherMode::cbc ? schedule_length(row) : 0));
+  return {cipher.method,
+          cipher.algorithm,
           static_cast<IMB_KEY_SIZE_BYTES>(row.key_length),
           hash.algorithm,
           row.integrity,
+          row.salt_length,
+          row.iv_length,
           row.icv_length,
           row.alignment,
           key};
@@ -117,6 +157,15 @@ constexpr auto kPlans = [] {
   return plans;
 }();
 static_assert(std::ranges::all_of(kPlans, [](const Plan& plan) { return plan.key.end <= SaKey::kStorage; }));
+
+// The suites whose IV is the sequence number: a bit for each row of the table.
+static_assert(kSuites.size() <= 64);
+constexpr std::uint64_t kCounterIvs = [] {
+  std::uint64_t rows = 0;
+  for (const SuiteRow& row : kSuites)
+    if (row.iv_length == kCounterIv) rows |= std::uint64_t{1} << row_index(row.suite);
+  return rows;
+}();
 
 alignas(16) constexpr std::array<std::uint8_t, kBlock> kZeroIv{};
 
@@ -157,7 +206,6 @@ void store_be64(std::uint8_t* to, std::uint64_t value) noexcept {
 
 // What one burst needs besides the packets themselves.
 struct BulkScratch {
-  static_assert(kSuites.size() <= 64);
   std::array<IMB_JOB, kBurst> jobs{};
   std::array<std::array<std::uint8_t, kMaxIcv>, kBurst> icvs{};
   struct Group {
@@ -166,6 +214,7 @@ struct BulkScratch {
   };
   std::array<Group, kSuites.size()> groups{};  // by row of the table
   std::uint64_t waiting{0};                    // a bit for each group that is not empty
+  std::array<std::array<std::uint8_t, kBlock>, kBurst> nonces{};
   gcm_context_data gcm{};
   __m128i nonce{};
   bool vaes{false};
@@ -202,7 +251,8 @@ struct BulkScratch {
     if (!job.ok) return;
     Group& group = groups[row];
     if (group.count == 0 || group.jobs[group.count - 1]->key != job.key)
-      prefetch(job.key, kSealing ? 0 : plan.key.inner, kSealing ? plan.key.decrypt : plan.key.end);
+      prefetch(job.key, kSealing || plan.cipher != IMB_CIPHER_CBC ? 0 : plan.key.inner,
+               kSealing ? plan.key.decrypt : plan.key.end);
     group.jobs[group.count++] = &job;
     waiting |= std::uint64_t{1} << row;
   }
@@ -232,45 +282,81 @@ const std::uint8_t* make_nonce(BulkScratch& scratch, std::uint32_t salt, std::ui
   return reinterpret_cast<const std::uint8_t*>(&scratch.nonce);
 }
 
-// RFC 4106: the IV is the sequence number, so no key sees a nonce twice. All IVs of a burst are written
-// before the first packet is sealed: ipsec-mb loads the header in front with a mask that reaches over the IV,
-// and would have to wait for a store just before.
+// The IV is the sequence number, so no key sees a nonce twice (RFC 3686 section 3.1, RFC 4106 section 3.1,
+// RFC 4309 section 3.1, RFC 4543 section 3.2, RFC 7634 section 2). All IVs of a burst are written before the
+// first packet is sealed: ipsec-mb loads the header in front with a mask that reaches over the IV, and would
+// have to wait for a store just before.
 void write_ivs(std::span<const EspJob> burst) noexcept {
-  for (const EspJob& job : burst) store_be64(job.esp + kEspHeader, job.sequence);
+  for (const EspJob& job : burst)
+    if ((kCounterIvs >> (row_index(job.suite) & 63U) & 1U) != 0)
+      store_be64(job.esp + kEspHeader, job.sequence);
 }
 
+// What AES-GCM is given of a packet: GMAC has nothing to encrypt, and authenticates all of it, the IV
+// included (RFC 4543 section 3.3).
+template <CipherMode kMode>
+struct GcmSpans {
+  explicit GcmSpans(const EspJob& job) noexcept
+      : text(kMode == CipherMode::gmac ? 0 : job.payload),
+        aad(kMode == CipherMode::gmac ? kEspHeader + kCounterIv + job.payload : kEspHeader) {}
+  std::size_t text;  // bytes
+  std::size_t aad;   // bytes
+};
+
+template <CipherMode kMode>
 [[gnu::always_inline]] inline void seal_gcm(GcmCall encrypt, BulkScratch& scratch, EspJob& job,
                                             std::size_t icv_length) noexcept {
   job.ok = valid_payload(job, kGcmAlignment);
   if (!job.ok) return;
   const auto& key = gcm_key(*job.key);
-  std::uint8_t* payload = job.esp + kEspHeader + kGcmIv;
+  const GcmSpans<kMode> spans(job);
+  std::uint8_t* payload = job.esp + kEspHeader + kCounterIv;
   const std::uint8_t* nonce = make_nonce(scratch, key.salt, __builtin_bswap64(job.sequence));
-  encrypt(&key.schedule, &scratch.gcm, payload, payload, job.payload, nonce, job.esp, kEspHeader,
+  encrypt(&key.schedule, &scratch.gcm, payload, payload, spans.text, nonce, job.esp, spans.aad,
           payload + job.payload, icv_length);
 }
 
 // The nonce is made of the IV on the wire: a peer may count it as it likes (RFC 4106 section 3.1).
+template <CipherMode kMode>
 [[gnu::always_inline]] inline void open_gcm(GcmCall decrypt, BulkScratch& scratch, EspJob& job,
                                             std::size_t icv_length) noexcept {
   job.ok = valid_payload(job, kGcmAlignment);
   if (!job.ok) return;
   const auto& key = gcm_key(*job.key);
-  std::uint8_t* payload = job.esp + kEspHeader + kGcmIv;
+  const GcmSpans<kMode> spans(job);
+  std::uint8_t* payload = job.esp + kEspHeader + kCounterIv;
   std::uint64_t iv;
   std::memcpy(&iv, job.esp + kEspHeader, sizeof iv);
   const std::uint8_t* nonce = make_nonce(scratch, key.salt, iv);
   std::uint8_t* icv = scratch.icvs[0].data();
-  decrypt(&key.schedule, &scratch.gcm, payload, payload, job.payload, nonce, job.esp, kEspHeader, icv,
+  decrypt(&key.schedule, &scratch.gcm, payload, payload, spans.text, nonce, job.esp, spans.aad, icv,
           icv_length);
   job.ok = same_icv(icv, payload + job.payload, icv_length);
+}
+
+template <bool kSealing, CipherMode kMode = CipherMode::gcm>
+[[gnu::always_inline]] inline void crypt_gcm(GcmCall call, BulkScratch& scratch, EspJob& job,
+                                             std::size_t icv_length) noexcept {
+  (kSealing ? seal_gcm<kMode> : open_gcm<kMode>)(call, scratch, job, icv_length);
+}
+
+std::uint8_t* payload_of(const EspJob& job, const Plan& plan) noexcept {
+  return job.esp + kEspHeader + plan.iv_length;
+}
+
+// Salt, then the IV on the wire.
+const std::uint8_t* make_nonce(const EspJob& job, const Plan& plan,
+                               std::array<std::uint8_t, kBlock>& nonce) noexcept {
+  std::memcpy(nonce.data(), part(*job.key, plan.key.salt), sizeof(std::uint32_t));
+  std::memcpy(nonce.data() + plan.salt_length, job.esp + kEspHeader, kCounterIv);
+  return nonce.data();
 }
 
 // The hash runs from the SPI to the end of the ciphertext (RFC 4303 section 2.8).
 void describe_hash(const EspJob& job, const Plan& plan, std::uint8_t* icv, IMB_JOB& out) noexcept {
   out.src = job.esp;
   out.hash_start_src_offset_in_bytes = 0;
-  out.msg_len_to_hash_in_bytes = kEspHeader + kBlock + job.payload;
+  out.msg_len_to_hash_in_bytes = kEspHeader + plan.iv_length + job.payload;
   out.u.HMAC._hashed_auth_key_xor_ipad = part(*job.key, plan.key.inner);
   out.u.HMAC._hashed_auth_key_xor_opad = part(*job.key, plan.key.outer);
   out.auth_tag_output = icv;
@@ -286,7 +372,25 @@ void describe_cipher(const EspJob& job, const Plan& plan, std::size_t from, std:
   out.cipher_start_src_offset_in_bytes = from;
   out.msg_len_to_cipher_in_bytes = length;
   out.iv = iv;
-  out.iv_len_in_bytes = kBlock;
+  out.iv_len_in_bytes = plan.cipher == IMB_CIPHER_CBC ? kBlock : plan.salt_length + kCounterIv;
+}
+
+// CBC: the sequence number is encrypted as a first block before the payload, under a zero IV; its ciphertext
+// is the IV on the wire: unpredictable, and never the same twice under one key (NIST SP 800-38A appendix C,
+// first method).
+void describe_cbc_sealing(const EspJob& job, const Plan& plan, IMB_JOB& out) noexcept {
+  store_be64(job.esp + kEspHeader, 0);
+  store_be64(job.esp + kEspHeader + 8, job.sequence);
+  describe_cipher(job, plan, kEspHeader, kBlock + job.payload, kZeroIv.data(), out);
+}
+
+// CBC as it opens, and CTR both ways: to a nonce of 12 bytes ipsec-mb appends the counter 1 itself, as RFC
+// 3686 section 4 has it.
+void describe_payload(const EspJob& job, const Plan& plan, std::array<std::uint8_t, kBlock>& nonce,
+                      IMB_JOB& out) noexcept {
+  const bool cbc = plan.cipher == IMB_CIPHER_CBC;
+  const std::uint8_t* iv = cbc ? job.esp + kEspHeader : make_nonce(job, plan, nonce);
+  describe_cipher(job, plan, kEspHeader + plan.iv_length, job.payload, iv, out);
 }
 
 struct Managers {
@@ -297,14 +401,11 @@ struct Managers {
 // ipsec-mb's synchronous bursts: first all packets of the group by one algorithm, then all by the other.
 // Measured 2 to 8 % faster than the queue of chained jobs, and nothing unauthentic is decrypted. Unchecked:
 // we check ourselves.
-bool encrypt_burst(IMB_MGR* manager, BulkScratch& scratch, std::size_t count, const Plan& plan) noexcept {
-  return manager->submit_cipher_burst_nocheck(manager, scratch.jobs.data(), static_cast<std::uint32_t>(count),
-                                              IMB_CIPHER_CBC, IMB_DIR_ENCRYPT, plan.key_size) == count;
-}
-
-bool decrypt_burst(IMB_MGR* manager, BulkScratch& scratch, std::size_t count, const Plan& plan) noexcept {
-  return manager->submit_cipher_burst_nocheck(manager, scratch.jobs.data(), static_cast<std::uint32_t>(count),
-                                              IMB_CIPHER_CBC, IMB_DIR_DECRYPT, plan.key_size) == count;
+template <IMB_CIPHER_DIRECTION kDirection>
+bool cipher_burst(IMB_MGR* manager, BulkScratch& scratch, std::size_t count, const Plan& plan) noexcept {
+  return plan.cipher == IMB_CIPHER_NULL ||
+         manager->submit_cipher_burst_nocheck(manager, scratch.jobs.data(), static_cast<std::uint32_t>(count),
+                                              plan.cipher, kDirection, plan.key_size) == count;
 }
 
 bool hash_burst(IMB_MGR* manager, BulkScratch& scratch, std::size_t count, const Plan& plan) noexcept {
@@ -312,27 +413,24 @@ bool hash_burst(IMB_MGR* manager, BulkScratch& scratch, std::size_t count, const
                                             plan.hash) == count;
 }
 
-// The sequence number is encrypted as a first block before the payload, under a zero IV; its ciphertext is
-// the IV on the wire: unpredictable, and never the same twice under one key (NIST SP 800-38A appendix C,
-// first method).
-void seal_group(Managers by, BulkScratch& scratch, const Plan& plan,
-                std::span<EspJob* const> group) noexcept {
+void seal_bursts(Managers by, BulkScratch& scratch, const Plan& plan,
+                 std::span<EspJob* const> group) noexcept {
   for (std::size_t i = 0; i < group.size(); ++i) {
     const EspJob& job = *group[i];
-    std::uint8_t* iv = job.esp + kEspHeader;
-    store_be64(iv, 0);
-    store_be64(iv + 8, job.sequence);
-    describe_cipher(job, plan, kEspHeader, kBlock + job.payload, kZeroIv.data(), scratch.jobs[i]);
-    describe_hash(job, plan, iv + kBlock + job.payload, scratch.jobs[i]);
+    if (plan.cipher == IMB_CIPHER_CBC)
+      describe_cbc_sealing(job, plan, scratch.jobs[i]);
+    else
+      describe_payload(job, plan, scratch.nonces[i], scratch.jobs[i]);
+    describe_hash(job, plan, payload_of(job, plan) + job.payload, scratch.jobs[i]);
   }
-  const bool done = encrypt_burst(by.cipher, scratch, group.size(), plan) &&
+  const bool done = cipher_burst<IMB_DIR_ENCRYPT>(by.cipher, scratch, group.size(), plan) &&
                     hash_burst(by.hash, scratch, group.size(), plan);
   for (EspJob* job : group) job->ok = done;
 }
 
 // Hashes all, then decrypts only what is authentic.
-void open_group(Managers by, BulkScratch& scratch, const Plan& plan,
-                std::span<EspJob* const> group) noexcept {
+void open_bursts(Managers by, BulkScratch& scratch, const Plan& plan,
+                 std::span<EspJob* const> group) noexcept {
   for (std::size_t i = 0; i < group.size(); ++i)
     describe_hash(*group[i], plan, scratch.icvs[i].data(), scratch.jobs[i]);
   const bool hashed = hash_burst(by.hash, scratch, group.size(), plan);
@@ -340,14 +438,64 @@ void open_group(Managers by, BulkScratch& scratch, const Plan& plan,
   std::size_t authentic = 0;
   for (std::size_t i = 0; i < group.size(); ++i) {
     EspJob& job = *group[i];
-    std::uint8_t* payload = job.esp + kEspHeader + kBlock;
-    job.ok = hashed && same_icv(scratch.icvs[i].data(), payload + job.payload, plan.icv_length);
-    if (job.ok)
-      describe_cipher(job, plan, kEspHeader + kBlock, job.payload, payload - kBlock,
-                      scratch.jobs[authentic++]);
+    job.ok = hashed && same_icv(scratch.icvs[i].data(), payload_of(job, plan) + job.payload, plan.icv_length);
+    if (!job.ok) continue;
+    describe_payload(job, plan, scratch.nonces[authentic], scratch.jobs[authentic]);
+    ++authentic;
   }
-  if (!decrypt_burst(by.cipher, scratch, authentic, plan))
+  if (!cipher_burst<IMB_DIR_DECRYPT>(by.cipher, scratch, authentic, plan))
     for (EspJob* job : group) job->ok = false;
+}
+
+// The header is the AAD (RFC 4309 section 5, RFC 7634 section 2.1).
+void describe_aead(const EspJob& job, const Plan& plan, const std::uint8_t* nonce, std::uint8_t* icv,
+                   bool sealing, IMB_JOB& out) noexcept {
+  describe_cipher(job, plan, kEspHeader + kCounterIv, job.payload, nonce, out);
+  out.dec_keys = out.enc_keys;
+  out.key_len_in_bytes = plan.key_size;
+  out.hash_start_src_offset_in_bytes = kEspHeader + kCounterIv;
+  out.msg_len_to_hash_in_bytes = job.payload;
+  out.auth_tag_output = icv;
+  out.auth_tag_output_len_in_bytes = plan.icv_length;
+  out.cipher_mode = plan.cipher;
+  out.hash_alg = plan.hash;
+  out.cipher_direction = sealing ? IMB_DIR_ENCRYPT : IMB_DIR_DECRYPT;
+  const bool ccm = plan.cipher == IMB_CIPHER_CCM;  // whose MAC is of the plaintext, not of the ciphertext
+  out.chain_order = ccm == sealing ? IMB_ORDER_HASH_CIPHER : IMB_ORDER_CIPHER_HASH;
+  if (ccm)
+    out.u.CCM = {job.esp, kEspHeader};
+  else
+    out.u.CHACHA20_POLY1305 = {job.esp, kEspHeader, nullptr};
+}
+
+// ipsec-mb has these as jobs only; its queue is empty before and after. False: it did not do all.
+bool run_jobs(IMB_MGR* manager, BulkScratch& scratch, const Plan& plan, std::span<EspJob* const> group,
+              bool sealing) noexcept {
+  const auto count = static_cast<std::uint32_t>(group.size());
+  std::array<IMB_JOB*, kBurst> jobs;
+  if (IMB_GET_NEXT_BURST(manager, count, jobs.data()) != count) return false;
+  for (std::size_t i = 0; i < count; ++i) {
+    const EspJob& job = *group[i];
+    std::uint8_t* const icv = sealing ? payload_of(job, plan) + job.payload : scratch.icvs[i].data();
+    describe_aead(job, plan, make_nonce(job, plan, scratch.nonces[i]), icv, sealing, *jobs[i]);
+  }
+  std::uint32_t done = IMB_SUBMIT_BURST_NOCHECK(manager, count, jobs.data());
+  for (std::uint32_t flushed = 1; done < count && flushed != 0; done += flushed)
+    flushed = IMB_FLUSH_BURST(manager, count - done, jobs.data());
+  return done == count;
+}
+
+void seal_jobs(Managers by, BulkScratch& scratch, const Plan& plan, std::span<EspJob* const> group) noexcept {
+  const bool done = run_jobs(by.cipher, scratch, plan, group, true);
+  for (EspJob* job : group) job->ok = done;
+}
+
+void open_jobs(Managers by, BulkScratch& scratch, const Plan& plan, std::span<EspJob* const> group) noexcept {
+  const bool done = run_jobs(by.cipher, scratch, plan, group, false);
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    EspJob& job = *group[i];
+    job.ok = done && same_icv(scratch.icvs[i].data(), payload_of(job, plan) + job.payload, plan.icv_length);
+  }
 }
 
 hash_one_block_t one_block(IMB_MGR* manager, Integrity integrity) noexcept {
@@ -386,10 +534,26 @@ keyexp_t key_expansion(IMB_MGR* manager, std::size_t key_length) noexcept {
                             : manager->keyexp_256;
 }
 
-void expand_cbc(IMB_MGR* manager, const SuiteRow& row, Bytes material, SaKey& out) noexcept {
+void expand_cipher(IMB_MGR* manager, const SuiteRow& row, Bytes key, const Plan& plan, SaKey& out) noexcept {
+  if (row.mode == CipherMode::null) return;
+  if (row.mode == CipherMode::chacha20_poly1305) {
+    std::ranges::copy(key, part(out, 0));
+    return;
+  }
+  // Only CBC has a place for the second schedule: of the others it is erased.
+  alignas(16) std::array<std::uint8_t, 240> unused;
+  const bool cbc = row.mode == CipherMode::cbc;
+  key_expansion(manager, row.key_length)(key.data(), part(out, 0),
+                                         cbc ? part(out, plan.key.decrypt) : unused.data());
+  explicit_bzero(unused.data(), unused.size());
+}
+
+void expand_grouped(IMB_MGR* manager, const SuiteRow& row, Bytes material, SaKey& out) noexcept {
   const Plan& plan = kPlans[row_index(row.suite)];
-  key_expansion(manager, row.key_length)(material.data(), part(out, 0), part(out, plan.key.decrypt));
-  expand_hmac(manager, plan, material.subspan(row.key_length), out);
+  expand_cipher(manager, row, material.first(row.key_length), plan, out);
+  std::ranges::copy(material.subspan(row.key_length, row.salt_length), part(out, plan.key.salt));
+  if (row.integrity != Integrity::none)
+    expand_hmac(manager, plan, material.last(row.integrity_key_length), out);
 }
 
 void expand_gcm(IMB_MGR* manager, const SuiteRow& row, Bytes material, SaKey& out) noexcept {
@@ -462,6 +626,7 @@ BulkEngine::BulkEngine()
 BulkEngine::~BulkEngine() {
   explicit_bzero(&scratch_->gcm, sizeof scratch_->gcm);
   explicit_bzero(&scratch_->nonce, sizeof scratch_->nonce);  // the salt is a secret
+  explicit_bzero(&scratch_->nonces, sizeof scratch_->nonces);
 }
 
 IMB_MGR* BulkEngine::encrypt_manager(std::size_t jobs) const noexcept {
@@ -477,7 +642,8 @@ bool BulkEngine::expand(EspSuite suite, Bytes key_material, SaKey& out) const no
   const SuiteRow* row = find_suite(suite);
   if (row == nullptr || key_material.size() != key_material_length(*row)) return false;
   out = SaKey{};
-  (row->mode == CipherMode::gcm ? expand_gcm : expand_cbc)(wide_.get(), *row, key_material, out);
+  const bool direct = kPlans[row_index(suite)].method == Method::direct;
+  (direct ? expand_gcm : expand_grouped)(wide_.get(), *row, key_material, out);
   return true;
 }
 
@@ -486,9 +652,12 @@ void BulkEngine::run_groups(bool sealing) noexcept {
     const auto row = static_cast<std::size_t>(std::countr_zero(scratch_->waiting));
     const Plan& plan = kPlans[row];
     auto& group = scratch_->groups[row];
-    const Managers by{sealing ? encrypt_manager(group.count) : wide_.get(),
+    const bool lanes = sealing && plan.cipher == IMB_CIPHER_CBC;
+    const Managers by{lanes ? encrypt_manager(group.count) : wide_.get(),
                       hash_manager(plan.integrity, group.count)};
-    (sealing ? seal_group : open_group)(by, *scratch_, plan, std::span(group.jobs.data(), group.count));
+    const auto run = plan.method == Method::jobs ? (sealing ? seal_jobs : open_jobs)
+                                                 : (sealing ? seal_bursts : open_bursts);
+    run(by, *scratch_, plan, std::span(group.jobs.data(), group.count));
     group.count = 0;
   }
 }
@@ -496,13 +665,15 @@ void BulkEngine::run_groups(bool sealing) noexcept {
 template <bool kSealing>
 void BulkEngine::run_direct(const SuiteRow& row, EspJob& job) noexcept {
   const GcmCall call = gcm_call<kSealing>(*wide_, row.key_length);
-  (kSealing ? seal_gcm : open_gcm)(call, *scratch_, job, row.icv_length);
+  if (row.mode == CipherMode::gmac)
+    crypt_gcm<kSealing, CipherMode::gmac>(call, *scratch_, job, row.icv_length);
+  else
+    crypt_gcm<kSealing>(call, *scratch_, job, row.icv_length);
 }
 
 // The switch keeps the two suites of most tunnels on a way of their own.
 template <bool kSealing>
 void BulkEngine::run(std::span<EspJob> jobs) noexcept {
-  constexpr auto kCrypt = kSealing ? seal_gcm : open_gcm;
   const GcmCall gcm128 = gcm_call<kSealing>(*wide_, 16);
   const GcmCall gcm256 = gcm_call<kSealing>(*wide_, 32);
   for (; !jobs.empty(); jobs = jobs.subspan(std::min(jobs.size(), kBurst))) {
@@ -514,21 +685,21 @@ void BulkEngine::run(std::span<EspJob> jobs) noexcept {
       switch (job.suite) {
         case EspSuite::aes128_gcm16:
           scratch_->prefetch_ahead(burst, i);
-          kCrypt(gcm128, *scratch_, job, 16);
+          crypt_gcm<kSealing>(gcm128, *scratch_, job, 16);
           break;
         case EspSuite::aes256_gcm16:
           scratch_->prefetch_ahead(burst, i);
-          kCrypt(gcm256, *scratch_, job, 16);
+          crypt_gcm<kSealing>(gcm256, *scratch_, job, 16);
           break;
         default:
           const std::size_t row = row_index(job.suite);
           if (row >= kSuites.size()) {
             job.ok = false;
-          } else if (kPlans[row].grouped) {
-            scratch_->collect<kSealing>(job, row);
-          } else {
+          } else if (kPlans[row].method == Method::direct) {
             scratch_->prefetch_ahead(burst, i);
             run_direct<kSealing>(kSuites[row], job);
+          } else {
+            scratch_->collect<kSealing>(job, row);
           }
       }
     }

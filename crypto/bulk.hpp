@@ -31,7 +31,7 @@ struct alignas(64) SaKey {
 //         sent.
 //   open: `ok` says that the ICV is right and the payload is decrypted. Not `ok`: the bytes of the packet are
 //   void
-//         (AES-GCM decrypts before it knows; with CBC they are as they came) and must not be looked at.
+//         (an AEAD decrypts before it knows; with an HMAC they are as they came) and must not be looked at.
 // `payload` counts the encrypted bytes: from behind the IV to before the ICV, a multiple of the suite's
 // alignment, 1..65280. Only 32-bit sequence numbers are authenticated as yet (no ESN, RFC 4303
 // section 2.2.1).
@@ -68,9 +68,9 @@ class BulkEngine {
   // "AVX2, SHA-NI" and the like, for the log.
   [[nodiscard]] std::string name() const;
 
-  // ipsec-mb's managers, for the benchmarks' raw measure of the same calls: for AES-GCM and CBC decryption,
-  // and for `jobs` packets of one AES-CBC suite at a time, where the faster one depends on how many lanes
-  // they fill.
+  // ipsec-mb's managers, for the benchmarks' raw measure of the same calls: `manager` for all but AES-CBC's
+  // encryption and the HMACs, where the faster one depends on how many lanes `jobs` packets of one suite
+  // fill.
   [[nodiscard]] IMB_MGR* manager() const noexcept { return wide_.get(); }
   [[nodiscard]] IMB_MGR* encrypt_manager(std::size_t jobs) const noexcept;
   [[nodiscard]] IMB_MGR* hash_manager(Integrity integrity, std::size_t jobs) const noexcept;

@@ -34,11 +34,42 @@ enum class EspSuite : std::uint16_t {
   aes128_cbc_sha512 = 19,
   aes192_cbc_sha512 = 20,
   aes256_cbc_sha512 = 21,
+  chacha20_poly1305 = 22,
+  null_sha1 = 23,
+  null_sha256 = 24,
+  null_sha384 = 25,
+  null_sha512 = 26,
+  aes128_gmac = 27,
+  aes192_gmac = 28,
+  aes256_gmac = 29,
+  aes128_ctr_sha1 = 30,
+  aes192_ctr_sha1 = 31,
+  aes256_ctr_sha1 = 32,
+  aes128_ctr_sha256 = 33,
+  aes192_ctr_sha256 = 34,
+  aes256_ctr_sha256 = 35,
+  aes128_ctr_sha384 = 36,
+  aes192_ctr_sha384 = 37,
+  aes256_ctr_sha384 = 38,
+  aes128_ctr_sha512 = 39,
+  aes192_ctr_sha512 = 40,
+  aes256_ctr_sha512 = 41,
+  aes128_ccm16 = 42,
+  aes256_ccm16 = 43,
+  aes128_ccm8 = 44,
+  aes256_ccm8 = 45,
+  aes128_ccm12 = 46,
+  aes256_ccm12 = 47,
 };
 
 enum class CipherMode : std::uint8_t {
-  gcm,  // AES, RFC 4106
-  cbc,  // AES, RFC 3602
+  gcm,                // AES, RFC 4106
+  cbc,                // AES, RFC 3602
+  ctr,                // AES, RFC 3686
+  ccm,                // AES, RFC 4309
+  gmac,               // AES, RFC 4543: authentic, not secret
+  null,               // RFC 2410: the same
+  chacha20_poly1305,  // RFC 7634
 };
 enum class Integrity : std::uint8_t {
   none,             // AEAD
@@ -77,13 +108,54 @@ inline constexpr IntegrityRow kSha256{Integrity::hmac_sha256_128, 32, 16, 12};
 inline constexpr IntegrityRow kSha384{Integrity::hmac_sha384_192, 48, 24, 13};
 inline constexpr IntegrityRow kSha512{Integrity::hmac_sha512_256, 64, 32, 14};
 
+// An AEAD: an explicit IV of 8 bytes, and no more padding than ESP's own.
+constexpr SuiteRow aead(EspSuite suite, std::string_view name, CipherMode mode, std::uint8_t key,
+                        std::uint8_t salt, std::uint8_t icv, std::uint16_t ike) {
+  return {suite, name, mode, Integrity::none, key, salt, 0, 8, icv, 4, ike, 0};
+}
 constexpr SuiteRow gcm(EspSuite suite, std::string_view name, std::uint8_t key, std::uint8_t icv) {
-  const std::uint16_t ike = icv == 8 ? 18 : icv == 12 ? 19 : 20;
-  return {suite, name, CipherMode::gcm, Integrity::none, key, 4, 0, 8, icv, 4, ike, 0};
+  return aead(suite, name, CipherMode::gcm, key, 4, icv, icv == 8 ? 18 : icv == 12 ? 19 : 20);
+}
+constexpr SuiteRow gmac(EspSuite suite, std::string_view name, std::uint8_t key) {
+  return aead(suite, name, CipherMode::gmac, key, 4, 16, 21);
+}
+constexpr SuiteRow ccm(EspSuite suite, std::string_view name, std::uint8_t key, std::uint8_t icv) {
+  return aead(suite, name, CipherMode::ccm, key, 3, icv, icv == 8 ? 14 : icv == 12 ? 15 : 16);
+}
+constexpr SuiteRow chacha20(EspSuite suite, std::string_view name) {
+  return aead(suite, name, CipherMode::chacha20_poly1305, 32, 4, 16, 28);
+}
+
+struct CipherRow {
+  CipherMode mode;
+  std::uint8_t salt_length;
+  std::uint8_t iv_length;
+  std::uint8_t alignment;
+  std::uint16_t ike;
+};
+constexpr SuiteRow with_hmac(EspSuite suite, std::string_view name, const CipherRow& cipher, std::uint8_t key,
+                             const IntegrityRow& hmac) {
+  return {suite,
+          name,
+          cipher.mode,
+          hmac.integrity,
+          key,
+          cipher.salt_length,
+          hmac.key_length,
+          cipher.iv_length,
+          hmac.icv_length,
+          cipher.alignment,
+          cipher.ike,
+          hmac.ike};
 }
 constexpr SuiteRow cbc(EspSuite suite, std::string_view name, std::uint8_t key, const IntegrityRow& hmac) {
-  return {suite, name, CipherMode::cbc, hmac.integrity, key, 0, hmac.key_length, 16, hmac.icv_length,
-          16,    12,   hmac.ike};
+  return with_hmac(suite, name, {CipherMode::cbc, 0, 16, 16, 12}, key, hmac);
+}
+constexpr SuiteRow ctr(EspSuite suite, std::string_view name, std::uint8_t key, const IntegrityRow& hmac) {
+  return with_hmac(suite, name, {CipherMode::ctr, 4, 8, 4, 13}, key, hmac);
+}
+constexpr SuiteRow null(EspSuite suite, std::string_view name, const IntegrityRow& hmac) {
+  return with_hmac(suite, name, {CipherMode::null, 0, 0, 4, 11}, 0, hmac);
 }
 
 }  // namespace suite_rows
@@ -113,6 +185,32 @@ inline constexpr auto kSuites = [] {
       cbc(EspSuite::aes128_cbc_sha512, "aes128-sha512", 16, kSha512),
       cbc(EspSuite::aes192_cbc_sha512, "aes192-sha512", 24, kSha512),
       cbc(EspSuite::aes256_cbc_sha512, "aes256-sha512", 32, kSha512),
+      chacha20(EspSuite::chacha20_poly1305, "chacha20poly1305"),
+      null(EspSuite::null_sha1, "null-sha1", kSha1),
+      null(EspSuite::null_sha256, "null-sha256", kSha256),
+      null(EspSuite::null_sha384, "null-sha384", kSha384),
+      null(EspSuite::null_sha512, "null-sha512", kSha512),
+      gmac(EspSuite::aes128_gmac, "aes128gmac", 16),
+      gmac(EspSuite::aes192_gmac, "aes192gmac", 24),
+      gmac(EspSuite::aes256_gmac, "aes256gmac", 32),
+      ctr(EspSuite::aes128_ctr_sha1, "aes128ctr-sha1", 16, kSha1),
+      ctr(EspSuite::aes192_ctr_sha1, "aes192ctr-sha1", 24, kSha1),
+      ctr(EspSuite::aes256_ctr_sha1, "aes256ctr-sha1", 32, kSha1),
+      ctr(EspSuite::aes128_ctr_sha256, "aes128ctr-sha256", 16, kSha256),
+      ctr(EspSuite::aes192_ctr_sha256, "aes192ctr-sha256", 24, kSha256),
+      ctr(EspSuite::aes256_ctr_sha256, "aes256ctr-sha256", 32, kSha256),
+      ctr(EspSuite::aes128_ctr_sha384, "aes128ctr-sha384", 16, kSha384),
+      ctr(EspSuite::aes192_ctr_sha384, "aes192ctr-sha384", 24, kSha384),
+      ctr(EspSuite::aes256_ctr_sha384, "aes256ctr-sha384", 32, kSha384),
+      ctr(EspSuite::aes128_ctr_sha512, "aes128ctr-sha512", 16, kSha512),
+      ctr(EspSuite::aes192_ctr_sha512, "aes192ctr-sha512", 24, kSha512),
+      ctr(EspSuite::aes256_ctr_sha512, "aes256ctr-sha512", 32, kSha512),
+      ccm(EspSuite::aes128_ccm16, "aes128ccm16", 16, 16),
+      ccm(EspSuite::aes256_ccm16, "aes256ccm16", 32, 16),
+      ccm(EspSuite::aes128_ccm8, "aes128ccm8", 16, 8),
+      ccm(EspSuite::aes256_ccm8, "aes256ccm8", 32, 8),
+      ccm(EspSuite::aes128_ccm12, "aes128ccm12", 16, 12),
+      ccm(EspSuite::aes256_ccm12, "aes256ccm12", 32, 12),
   });
 }();
 
@@ -148,9 +246,11 @@ template <class Of>
 [[nodiscard]] constexpr std::size_t key_material_length(const SuiteRow& row) noexcept {
   return std::size_t{row.key_length} + row.salt_length + row.integrity_key_length;
 }
-// Of IKE's Key Length attribute (RFC 7296 section 3.3.5), without the salt.
+// Of IKE's Key Length attribute (RFC 7296 section 3.3.5), without the salt. 0: there is none, for NULL and
+// where the length is fixed (RFC 7634 section 4).
 [[nodiscard]] constexpr std::uint16_t ike_key_bits(const SuiteRow& row) noexcept {
-  return static_cast<std::uint16_t>(row.key_length * 8);
+  return row.mode == CipherMode::chacha20_poly1305 ? std::uint16_t{0}
+                                                   : static_cast<std::uint16_t>(row.key_length * 8);
 }
 
 }  // namespace espgate::crypto

@@ -22,9 +22,9 @@ class RawCrypto {
   // `keys`: what BulkEngine::expand takes. Terminates on a suite that is none.
   RawCrypto(const crypto::BulkEngine& engine, crypto::EspSuite suite, crypto::Bytes keys);
 
-  // One direct call a packet for AES-GCM; for AES-CBC one synchronous burst of the cipher and one of the
-  // hash, on the managers that the engine would choose. The IV is what lies in the packet, and the ICV is
-  // computed, not compared.
+  // One direct call a packet for AES-GCM and GMAC; jobs for the other AEADs; for a cipher with an HMAC one
+  // synchronous burst of the cipher and one of the hash, on the managers that the engine would choose. The IV
+  // is what lies in the packet, and the ICV is computed, not compared.
   void seal(std::span<std::uint8_t* const> packets, std::uint32_t payload) noexcept;
   void open(std::span<std::uint8_t* const> packets, std::uint32_t payload) noexcept;
   // The same for packets of different sizes.
@@ -37,6 +37,9 @@ class RawCrypto {
  private:
   void gcm(std::span<std::uint8_t* const> packets, std::span<const std::uint32_t> payloads,
            aes_gcm_enc_dec_t call, bool sealing) noexcept;
+  void aead_jobs(std::span<std::uint8_t* const> packets, std::span<const std::uint32_t> payloads,
+                 bool sealing) noexcept;
+  void cipher_burst(IMB_MGR* manager, std::uint32_t count, IMB_CIPHER_DIRECTION direction) noexcept;
   [[nodiscard]] std::span<const std::uint32_t> all(std::size_t count, std::uint32_t payload) noexcept;
   template <class Call>
   [[nodiscard]] Call by_key(Call of_128, Call of_192, Call of_256) const noexcept {
@@ -46,6 +49,7 @@ class RawCrypto {
 
   const crypto::BulkEngine& engine_;
   const crypto::SuiteRow& suite_;
+  IMB_CIPHER_MODE cipher_;
   IMB_HASH_ALG hash_;
   IMB_KEY_SIZE_BYTES key_size_;
   alignas(64) gcm_key_data gcm_key_{};

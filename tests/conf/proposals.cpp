@@ -142,7 +142,9 @@ TEST_CASE("ESP proposals are the suites they name") {
 TEST_CASE("ESP proposals that can't be, in words") {
   const std::string ciphers =
       "aes128gcm16 aes128gcm aes256gcm16 aes256gcm aes128 aes256 aes192gcm16 aes192gcm aes128gcm8 aes192gcm8 "
-      "aes256gcm8 aes128gcm12 aes192gcm12 aes256gcm12 aes192";
+      "aes256gcm8 aes128gcm12 aes192gcm12 aes256gcm12 aes192 chacha20poly1305 null aes128gmac aes192gmac "
+      "aes256gmac aes128ctr aes192ctr aes256ctr aes128ccm16 aes256ccm16 aes128ccm8 aes256ccm8 aes128ccm12 "
+      "aes256ccm12";
   CHECK(words_of_esp("aes256gcm16-sha256") ==
         "\"aes256gcm16-sha256\": an AEAD cipher takes no integrity algorithm");
   CHECK(words_of_esp("sha256") == "\"sha256\": no cipher; expected one of: " + ciphers);

@@ -217,6 +217,7 @@ TEST_CASE("two packets of one SA never share an IV") {
   BulkEngine engine;
   std::mt19937_64 random(6);
   for (Sa& sa : make_sas(engine, random, 1)) {
+    if (sa.suite->iv_length == 0) continue;
     sa.sequence = 0;
     std::set<std::vector<std::uint8_t>> ivs;
     constexpr std::size_t kPackets = 20000;

@@ -9,13 +9,18 @@ import re
 import struct
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
 
 NAMES = [
     "aes128gcm16", "aes256gcm16", "aes128-sha1", "aes256-sha1", "aes128-sha256", "aes256-sha256",
     "aes192gcm16", "aes128gcm8", "aes192gcm8", "aes256gcm8", "aes128gcm12", "aes192gcm12", "aes256gcm12",
     "aes192-sha1", "aes192-sha256", "aes128-sha384", "aes192-sha384", "aes256-sha384",
     "aes128-sha512", "aes192-sha512", "aes256-sha512",
+    "chacha20poly1305", "null-sha1", "null-sha256", "null-sha384", "null-sha512",
+    "aes128gmac", "aes192gmac", "aes256gmac", "aes128ctr-sha1", "aes192ctr-sha1", "aes256ctr-sha1",
+    "aes128ctr-sha256", "aes192ctr-sha256", "aes256ctr-sha256", "aes128ctr-sha384", "aes192ctr-sha384",
+    "aes256ctr-sha384", "aes128ctr-sha512", "aes192ctr-sha512", "aes256ctr-sha512",
+    "aes128ccm16", "aes256ccm16", "aes128ccm8", "aes256ccm8", "aes128ccm12", "aes256ccm12",
 ]
 # Integrity key and ICV in bytes, and scapy's name: RFC 2404, RFC 4868.
 HASHES = {"sha1": (20, 12, "HMAC-SHA1-96"), "sha256": (32, 16, "SHA2-256-128"), "sha384": (48, 24, "SHA2-384-192"),
@@ -23,22 +28,33 @@ HASHES = {"sha1": (20, 12, "HMAC-SHA1-96"), "sha256": (32, 16, "SHA2-256-128"), 
 CIPHERS = {  # salt, IV and alignment in bytes, and scapy's name
     "gcm": (4, 8, 4, "AES-GCM"),  # RFC 4106
     "cbc": (0, 16, 16, "AES-CBC"),  # RFC 3602
+    "ctr": (4, 8, 4, "AES-CTR"),  # RFC 3686
+    "ccm": (3, 8, 4, "AES-CCM"),  # RFC 4309
+    "gmac": (4, 8, 4, None),  # RFC 4543
+    "null": (0, 0, 4, "NULL"),  # RFC 2410
+    "chacha20poly": (4, 8, 4, "CHACHA20-POLY1305"),  # RFC 7634
 }
 
 
 class Suite:
     def __init__(self, name):
-        bits, mode, icv, self.hash = re.fullmatch(r"(?:aes(\d{3}))?([a-z]*)(\d*)(?:-(sha\d+))?", name).groups()
+        bits, mode, icv, self.hash = re.fullmatch(
+            r"(?:aes(\d{3}))?([a-z]*|chacha20poly)(\d*)(?:-(sha\d+))?", name).groups()
         self.name = name
         self.mode = mode or "cbc"
-        self.key = int(bits) // 8
+        self.key = int(bits) // 8 if bits else {"null": 0, "chacha20poly": 32}[mode]
         self.salt, self.iv, self.alignment, self.scapy_cipher = CIPHERS[self.mode]
-        self.integrity_key, self.icv, self.scapy_hash = HASHES[self.hash] if self.hash else (0, int(icv), None)
+        self.integrity_key, self.icv, self.scapy_hash = HASHES[self.hash] if self.hash else (0, 16, None)
+        if self.mode in ("gcm", "ccm"):
+            self.icv = int(icv)
         self.key_material = self.key + self.salt + self.integrity_key
 
     def enumerator(self):
         """As crypto/suite.hpp writes it."""
-        return f"aes{8 * self.key}_{self.mode}{self.icv if not self.hash else '_' + self.hash}"
+        if self.mode == "chacha20poly":
+            return "chacha20_poly1305"
+        cipher = self.mode if self.mode == "null" else f"aes{8 * self.key}_{self.mode}"
+        return cipher + (str(self.icv) if self.mode in ("gcm", "ccm") else "") + (f"_{self.hash}" if self.hash else "")
 
     def split(self, keys):
         """Cipher key, salt and integrity key."""
@@ -49,7 +65,7 @@ class Suite:
         """The IV that espgate seals with: the sequence, or for CBC its encryption as one block."""
         if self.mode == "cbc":
             return crypt(self.split(keys)[0], modes.ECB(), struct.pack(">QQ", 0, sequence))
-        return struct.pack(">Q", sequence)
+        return struct.pack(">Q", sequence)[:self.iv]
 
     def open(self, keys, packet):
         """The plaintext of an ESP packet from SPI to ICV, by the cryptography package; raises what is not authentic."""
@@ -60,8 +76,13 @@ class Suite:
             cipher = Cipher(algorithms.AES(key), modes.GCM(salt + iv, icv, self.icv)).decryptor()
             cipher.authenticate_additional_data(header)
             return cipher.update(ciphertext) + cipher.finalize()
+        if self.mode == "gmac":
+            assert AESGCM(key).decrypt(salt + iv, icv, packet[:-16]) == b""
+            return ciphertext
+        if not self.hash:
+            return self.aead(key).decrypt(salt + iv, rest, header)
         assert self.mac(integrity_key, packet[:-self.icv]) == icv
-        return crypt(key, modes.CBC(iv), ciphertext, encrypt=False)
+        return crypt(key, self.cipher_mode(salt, iv), ciphertext, encrypt=False)
 
     def seal(self, keys, header, iv, plaintext):
         """The ESP packet, by the cryptography package."""
@@ -69,14 +90,31 @@ class Suite:
         if self.mode == "gcm":
             sealed = AESGCM(key).encrypt(salt + iv, plaintext, header)
             return header + iv + sealed[:len(plaintext) + self.icv]
-        packet = header + iv + crypt(key, modes.CBC(iv), plaintext)
+        if self.mode == "gmac":
+            packet = header + iv + plaintext
+            return packet + AESGCM(key).encrypt(salt + iv, b"", packet)
+        if not self.hash:
+            return header + iv + self.aead(key).encrypt(salt + iv, plaintext, header)
+        packet = header + iv + crypt(key, self.cipher_mode(salt, iv), plaintext)
         return packet + self.mac(integrity_key, packet)
+
+    def esp_packet(self, keys, spi, sequence, iv, inner):
+        """`inner` in tunnel mode, with its trailer (RFC 4303 section 2.4)."""
+        padding = bytes(range(1, 1 + -(len(inner) + 2) % self.alignment))
+        trailer = padding + bytes([len(padding), 41 if inner[0] >> 4 == 6 else 4])
+        return self.seal(keys, struct.pack(">LL", spi, sequence), iv, inner + trailer)
+
+    def aead(self, key):
+        return AESCCM(key, self.icv) if self.mode == "ccm" else ChaCha20Poly1305(key)
+
+    def cipher_mode(self, salt, iv):
+        return {"null": None, "cbc": modes.CBC(iv or bytes(16)), "ctr": modes.CTR((salt + iv + b"\0\0\0\1")[:16])}[self.mode]
 
     def mac(self, integrity_key, data):
         return hmac.new(integrity_key, data, getattr(hashlib, self.hash)).digest()[:self.icv]
 
     def association(self, keys, **more):
-        """scapy's SecurityAssociation."""
+        """scapy's SecurityAssociation; not of GMAC, which scapy does not have."""
         from scapy.layers import ipsec
         key, salt, integrity_key = self.split(keys)
         cipher = self.scapy_cipher
@@ -85,11 +123,16 @@ class Suite:
             ipsec.CRYPT_ALGOS[cipher] = ipsec.CryptAlgo(
                 cipher, cipher=algorithms.AES, mode=modes.GCM, block_size=1, iv_size=8, salt_size=4, icv_size=self.icv,
                 format_mode_iv=lambda sa, iv, **_: sa.crypt_salt + iv)
+        if self.mode == "ccm":
+            more["crypt_icv_size"] = self.icv
         return ipsec.SecurityAssociation(ipsec.ESP, crypt_algo=cipher, crypt_key=key + salt, auth_algo=self.scapy_hash,
                                          auth_key=integrity_key or None, **more)
 
 
 def crypt(key, mode, data, encrypt=True):
+    """AES, or nothing where there is no mode."""
+    if mode is None:
+        return data
     cipher = Cipher(algorithms.AES(key), mode)
     worker = cipher.encryptor() if encrypt else cipher.decryptor()
     return worker.update(data) + worker.finalize()

@@ -3,7 +3,7 @@
 cryptography package instead. For each of the first six suites 20 payload lengths, for each other four of them.
 
 What sealing leaves to the engine's choice is the IV, and that is a function of key and sequence. scapy is given the IV
-and builds the rest, trailer and ICV included; the cryptography package then opens each packet once more on its own.
+and builds the rest, trailer and ICV included; the cryptography package on its own comes to the same packet, and opens it.
 
     make_esp_vectors.py > esp_vectors.hpp      (Debian: python3-scapy, python3-cryptography)
 """
@@ -28,9 +28,11 @@ def inner_packet(length):
 def make(suite, rng, spi, sequence, length):
     keys = rng.randbytes(suite.key_material)
     inner = inner_packet(length)
-    association = suite.association(keys, spi=spi, tunnel_header=IP(src="192.0.2.1", dst="192.0.2.2"))
-    sealed = association.encrypt(IP(inner), seq_num=sequence & 0xffffffff, iv=suite.engine_iv(keys, sequence))
-    packet = bytes(sealed[ESP])
+    iv = suite.engine_iv(keys, sequence)
+    packet = suite.esp_packet(keys, spi, sequence & 0xffffffff, iv, inner)
+    if suite.mode != "gmac":  # scapy does not have it
+        association = suite.association(keys, spi=spi, tunnel_header=IP(src="192.0.2.1", dst="192.0.2.2"))
+        assert packet == bytes(association.encrypt(IP(inner), seq_num=sequence & 0xffffffff, iv=iv)[ESP])
     plaintext = suite.open(keys, packet)
     assert plaintext[:length] == inner and plaintext[-1] == 4 and len(plaintext) % suite.alignment == 0
     return suite.enumerator(), sequence, LENGTHS.index(length), keys, packet

@@ -45,8 +45,12 @@ def check(line):
     assert outer[ESP].spi == line["spi"] and outer[ESP].seq == line["sequence"]
     suite = SUITES[line["suite"]]
     iv = bytes(outer[ESP].data[:suite.iv])
-    association = security_association(suite, bytes.fromhex(line["keys"]), line["spi"], line["udp"])
-    opened = association.decrypt(outer)
+    keys = bytes.fromhex(line["keys"])
+    if suite.mode == "gmac":  # scapy does not have it
+        plaintext = suite.open(keys, bytes(outer[ESP]))
+        opened = plaintext[:-2 - plaintext[-2]]
+    else:
+        opened = security_association(suite, keys, line["spi"], line["udp"]).decrypt(outer)
     assert bytes(opened) == bytes(inner), f"{bytes(opened).hex()} is not {bytes(inner).hex()}"
     return line["suite"], line["spi"], iv
 
@@ -54,9 +58,11 @@ def check(line):
 def main():
     done = subprocess.run([sys.argv[1]], stdout=subprocess.PIPE, text=True, check=True)
     ivs = [check(json.loads(line)) for line in done.stdout.splitlines()]
-    assert len(ivs) == len(SUITES) * 2 * 9 * 2 * 2, len(ivs)
+    packets = len(ivs)
+    assert packets == len(SUITES) * 2 * 9 * 2 * 2, packets
+    ivs = [iv for iv in ivs if iv[-1]]  # NULL has none
     assert len(set(ivs)) == len(ivs), "an IV came twice under one key"
-    print(f"{len(ivs)} packets opened")
+    print(f"{packets} packets opened")
 
 
 if __name__ == "__main__":

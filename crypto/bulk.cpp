@@ -413,8 +413,8 @@ bool hash_burst(IMB_MGR* manager, BulkScratch& scratch, std::size_t count, const
                                             plan.hash) == count;
 }
 
-void seal_bursts(Managers by, BulkScratch& scratch, const Plan& plan,
-                 std::span<EspJob* const> group) noexcept {
+// Here and below `plan` is a copy, so that no write to a packet has it read again.
+void seal_bursts(Managers by, BulkScratch& scratch, Plan plan, std::span<EspJob* const> group) noexcept {
   for (std::size_t i = 0; i < group.size(); ++i) {
     const EspJob& job = *group[i];
     if (plan.cipher == IMB_CIPHER_CBC)
@@ -429,8 +429,7 @@ void seal_bursts(Managers by, BulkScratch& scratch, const Plan& plan,
 }
 
 // Hashes all, then decrypts only what is authentic.
-void open_bursts(Managers by, BulkScratch& scratch, const Plan& plan,
-                 std::span<EspJob* const> group) noexcept {
+void open_bursts(Managers by, BulkScratch& scratch, Plan plan, std::span<EspJob* const> group) noexcept {
   for (std::size_t i = 0; i < group.size(); ++i)
     describe_hash(*group[i], plan, scratch.icvs[i].data(), scratch.jobs[i]);
   const bool hashed = hash_burst(by.hash, scratch, group.size(), plan);
@@ -485,12 +484,12 @@ bool run_jobs(IMB_MGR* manager, BulkScratch& scratch, const Plan& plan, std::spa
   return done == count;
 }
 
-void seal_jobs(Managers by, BulkScratch& scratch, const Plan& plan, std::span<EspJob* const> group) noexcept {
+void seal_jobs(Managers by, BulkScratch& scratch, Plan plan, std::span<EspJob* const> group) noexcept {
   const bool done = run_jobs(by.cipher, scratch, plan, group, true);
   for (EspJob* job : group) job->ok = done;
 }
 
-void open_jobs(Managers by, BulkScratch& scratch, const Plan& plan, std::span<EspJob* const> group) noexcept {
+void open_jobs(Managers by, BulkScratch& scratch, Plan plan, std::span<EspJob* const> group) noexcept {
   const bool done = run_jobs(by.cipher, scratch, plan, group, false);
   for (std::size_t i = 0; i < group.size(); ++i) {
     EspJob& job = *group[i];

@@ -89,8 +89,15 @@ def west_gateway(space, *tunnels, **more):
     return Gateway(space, west_configuration(*tunnels, **more))
 
 
+WEST_SECRETS = [("west.example", "east.example", PSK)]
+
+
+def west_connection(**more):
+    """strongSwan's, as west."""
+    values = {"local": WEST, "remote": EAST, "local_id": "west.example", "remote_id": "east.example"}
+    return swan.connection(**{**values, **more})
+
+
 def west_swan(space, settings=None, psk=PSK, **connection):
     """strongSwan as west, with a connection named `east`."""
-    values = {"local": WEST, "remote": EAST, "local_id": "west.example", "remote_id": "east.example"}
-    return swan.Swan(space, {"east": swan.connection(**{**values, **connection})},
-                     [("west.example", "east.example", psk)], settings)
+    return swan.Swan(space, {"east": west_connection(**connection)}, [("west.example", "east.example", psk)], settings)

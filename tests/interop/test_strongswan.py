@@ -9,7 +9,7 @@ import os
 import signal
 import unittest
 
-from base import EAST, WEST, LabCase, east_gateway, east_tunnel, west_swan
+from base import EAST, WEST, WEST_SECRETS, LabCase, east_gateway, east_tunnel, west_connection, west_swan
 from lab import Capture, Ping, ping, wait_until
 from topologies import Single
 
@@ -110,6 +110,38 @@ def add_proposal_tests():
 
 
 add_proposal_tests()
+
+
+# The ESP suites that both have.
+AEADS = [f"aes{bits}gcm{icv}" for bits in (128, 192, 256) for icv in (8, 12, 16)] + [
+    f"aes{bits}ccm{icv}" for bits in (128, 256) for icv in (8, 12, 16)] + ["chacha20poly1305"]
+CIPHERS = [f"aes{bits}{mode}" for mode in ("", "ctr") for bits in (128, 192, 256)] + ["null"]
+HASHES = ["sha1", "sha256", "sha384", "sha512"]
+SUITES = AEADS + [f"{cipher}-{digest}" for cipher in CIPHERS for digest in HASHES]
+
+
+class Suites(LabCase):
+    """Every ESP suite, one after the other: strongSwan proposes one of them, espgate accepts them all."""
+
+    @classmethod
+    def build(cls):
+        cls.net = Single(cls.lab)
+
+    def test_every_suite(self):
+        accepted = ["-".join(AEADS), "-".join(CIPHERS + HASHES)]
+        east = self.stop_after(east_gateway(self.net.east, east_tunnel(esp=accepted, start="wait")))
+        west = self.stop_after(west_swan(self.net.west))
+        west.configure({suite: west_connection(esp=suite) for suite in SUITES}, WEST_SECRETS)
+        east.start()
+        west.start()
+        for suite in SUITES:
+            with self.subTest(suite):
+                west.initiate(suite)
+                east.wait_up("west")
+                self.assertIn(suite, str(east.json("show", "ipsec", "sa")))
+                wait_until(lambda: ping(self.net.lan_e, "10.2.0.10"), 5, "a ping through the tunnel")
+                wait_until(lambda: ping(self.net.lan_w, "10.1.0.10"), 5, "a ping from the other side")
+            west.swanctl("--terminate", "--ike", suite, check=False)
 
 
 class Rekey(LabCase):

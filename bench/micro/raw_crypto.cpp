@@ -57,7 +57,7 @@ RawCrypto::RawCrypto(const crypto::BulkEngine& engine, crypto::EspSuite suite, c
       key_size_(static_cast<IMB_KEY_SIZE_BYTES>(suite_.key_length)) {
   IMB_MGR* manager = engine.manager();
   if (cipher_ == IMB_CIPHER_GCM) {
-    by_key(manager->gcm128_pre, manager->gcm192_pre, manager->gcm256_pre)(keys.data(), &gcm_key_);
+    by_key(manager->gcm128_pre, manager->gcm192_pre, manager->gcm256_pre)(keys.data(), &gcm_key_.data);
     return;
   }
   if (suite_.mode == crypto::CipherMode::chacha20_poly1305)
@@ -77,11 +77,17 @@ std::span<const std::uint32_t> RawCrypto::all(std::size_t count, std::uint32_t p
 
 void RawCrypto::gcm(std::span<std::uint8_t* const> packets, std::span<const std::uint32_t> payloads,
                     aes_gcm_enc_dec_t call, bool sealing) noexcept {
+  const bool mac_only = suite_.mode == crypto::CipherMode::gmac;
+  const std::size_t icv_length = suite_.icv_length;
   for (std::size_t i = 0; i < packets.size(); ++i) {
     std::uint8_t* data = packets[i] + 16;
-    const bool mac_only = suite_.mode == crypto::CipherMode::gmac;
-    call(&gcm_key_, &gcm_context_, data, data, mac_only ? 0 : payloads[i], nonce_.data(), packets[i],
-         mac_only ? 16 + payloads[i] : 8, sealing ? data + payloads[i] : icvs_[i].data(), suite_.icv_length);
+    std::uint8_t* icv = sealing ? data + payloads[i] : icvs_[i].data();
+    if (mac_only)
+      call(&gcm_key_.data, &gcm_context_, data, data, 0, nonce_.data(), packets[i], 16 + payloads[i], icv,
+           icv_length);
+    else
+      call(&gcm_key_.data, &gcm_context_, data, data, payloads[i], nonce_.data(), packets[i], 8, icv,
+           icv_length);
   }
 }
 

@@ -52,7 +52,11 @@ class RawCrypto {
   IMB_CIPHER_MODE cipher_;
   IMB_HASH_ALG hash_;
   IMB_KEY_SIZE_BYTES key_size_;
-  alignas(64) gcm_key_data gcm_key_{};
+  // Where the engine has it, with ipsec-mb's hash keys at the beginning of a line.
+  struct alignas(64) GcmKey {
+    std::array<std::uint8_t, 16> before;
+    gcm_key_data data;
+  } gcm_key_{};
   alignas(64) gcm_context_data gcm_context_{};
   std::array<std::uint8_t, IMB_GCM_IV_DATA_LEN> nonce_{};
   alignas(64) std::array<std::uint8_t, 240> encrypt_{};

@@ -74,7 +74,7 @@ TEST_CASE("a tunnel: its addresses are ours, its network leads into it, its MTU 
   const dataplane::Tunnel* tunnel = desk.tables.tunnels[3].tunnel.load();
   REQUIRE(tunnel != nullptr);
   CHECK(desk.tables.tunnels[3].fit.load().mtu ==
-        1422);  // 1500 - IPv4, UDP, ESP, CBC's IV, SHA-256's ICV, in blocks of 16, less the trailer
+        1406);  // 1500 - IPv4, UDP, ESP, CBC's IV, SHA-512's ICV, in blocks of 16, less the trailer
   CHECK(to_string(tunnel->address4) == "169.254.3.1");
   CHECK(desk.peers.contains(*parse_address("192.0.2.2")));
   REQUIRE(desk.run(spoilt(set_tunnel(3), [](auto& b) { b.set_tunnel.mtu = 1300; })) == CommandStatus::ok);

@@ -57,8 +57,7 @@ CommandStatus Commands::apply(const Command& command, std::uint64_t now) {
       if (!is_tunnel(body.install_sa.tunnel)) return CommandStatus::bad_index;
       return associations_.install_inbound(body.install_sa, now);
     case CommandKind::install_outbound_sa:
-      if (!is_tunnel(body.install_sa.tunnel)) return CommandStatus::bad_index;
-      return associations_.install_outbound(body.install_sa, now);
+      return install_outbound(body.install_sa, now);
     case CommandKind::remove_inbound_sa:
       return associations_.remove_inbound(body.remove_sa, now);
     case CommandKind::remove_outbound_sa:
@@ -71,6 +70,13 @@ CommandStatus Commands::apply(const Command& command, std::uint64_t now) {
       break;
   }
   return CommandStatus::unknown_command;
+}
+
+CommandStatus Commands::install_outbound(const channel::InstallSa& install, std::uint64_t now) {
+  if (!is_tunnel(install.tunnel)) return CommandStatus::bad_index;
+  const CommandStatus status = associations_.install_outbound(install, now);
+  if (status == CommandStatus::ok) fit_tunnel(tunnels_[install.tunnel]);
+  return status;
 }
 
 CommandStatus Commands::sync_begin() noexcept {
@@ -98,8 +104,7 @@ void Commands::settle(std::uint64_t now) {
   if (rib_.commit()) {
     associations_.refresh_outer(now);
     for (TunnelState& tunnel : tunnels_)
-      if (tunnel.set && tunnel.wanted.mtu == 0 && tunnel.mtu != derived_mtu(tunnel.wanted.remote))
-        publish_tunnel(tunnel);
+      if (tunnel.set) fit_tunnel(tunnel);
   }
   const bool tunnels_changed = associations_.take_changed();
   if (!groups_changed_ && !tunnels_changed) return;

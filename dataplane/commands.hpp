@@ -84,7 +84,9 @@ class Commands {
   void remove_tunnel_routes(const channel::SetTunnel& tunnel);
   void remove_routes_to(NextHop next_hop, std::uint64_t now);
   void drop_route(std::map<IpPrefix, StaticRoute>::iterator route, std::uint64_t now);
-  [[nodiscard]] std::uint16_t derived_mtu(const IpAddress& remote) const noexcept;
+  [[nodiscard]] Status install_outbound(const channel::InstallSa& install, std::uint64_t now);
+  [[nodiscard]] std::uint16_t derived_mtu(const channel::SetTunnel& wanted) const noexcept;
+  void fit_tunnel(TunnelState& tunnel) noexcept;
   void publish_tunnel(TunnelState& tunnel);
   void publish_group(std::uint32_t index);
 

@@ -139,32 +139,40 @@ void Commands::remove_tunnel_routes(const channel::SetTunnel& tunnel) {
   }
 }
 
-// What is left of the outer port's MTU under the largest suite, in UDP. While the peer has no route: of the
-// smallest port.
-std::uint16_t Commands::derived_mtu(const IpAddress& remote) const noexcept {
-  const NextHop to = tables_.routes.find_one(remote);
+// What is left of the outer port's MTU under the SA that the tunnel sends on; while it has none, under the
+// largest suite in UDP. While the peer has no route: of the smallest port.
+std::uint16_t Commands::derived_mtu(const channel::SetTunnel& wanted) const noexcept {
+  const NextHop to = tables_.routes.find_one(wanted.remote);
   std::uint16_t outer = kMaxMtu;
   if (to.kind == NextHopKind::connected || to.kind == NextHopKind::gateway)
     outer = tables_.ports[to.port].mtu;
   else
     for (std::size_t p = 0; p < interfaces_.size(); p++) outer = std::min(outer, tables_.ports[p].mtu);
   std::uint16_t least = kMaxMtu;
-  for (const crypto::SuiteRow& row : crypto::kSuites)
-    least = std::min(least, inner_mtu(outer, row.suite, true));
+  if (const OutboundSa* const sa = tables_.tunnels[wanted.index].outbound.load(std::memory_order_relaxed))
+    least = inner_mtu(outer, sa->suite, sa->udp);
+  else
+    for (const crypto::SuiteRow& row : crypto::kSuites)
+      least = std::min(least, inner_mtu(outer, row.suite, true));
   return std::max(least, std::uint16_t{68});  // RFC 791: every link carries 68
+}
+
+void Commands::fit_tunnel(TunnelState& tunnel) noexcept {
+  const channel::SetTunnel& wanted = tunnel.wanted;
+  tunnel.mtu = wanted.mtu != 0 ? wanted.mtu : derived_mtu(wanted);
+  tables_.tunnels[wanted.index].fit.store({tunnel.mtu, wanted.clamp_mss != 0, wanted.spread != 0},
+                                          std::memory_order_relaxed);
 }
 
 void Commands::publish_tunnel(TunnelState& tunnel) {
   const channel::SetTunnel& wanted = tunnel.wanted;
-  tunnel.mtu = wanted.mtu != 0 ? wanted.mtu : derived_mtu(wanted.remote);
   Tunnel next{};
   for (std::uint32_t i = wanted.address_count; i > 0; i--) {
     const IpAddress& own = wanted.addresses[i - 1].address;
     (own.is_v4() ? next.address4 : next.address6) = own;
   }
-  TunnelSlot& slot = tables_.tunnels[wanted.index];
-  publish<Tunnel>(tables_.rcu, slot.tunnel, std::make_unique<const Tunnel>(next));
-  slot.fit.store({tunnel.mtu, wanted.clamp_mss != 0, wanted.spread != 0}, std::memory_order_relaxed);
+  publish<Tunnel>(tables_.rcu, tables_.tunnels[wanted.index].tunnel, std::make_unique<const Tunnel>(next));
+  fit_tunnel(tunnel);
 }
 
 }  // namespace espgate::dataplane

@@ -10,9 +10,9 @@
 namespace espgate::dataplane {
 
 struct Worker::Scratch {
-  Burst plain;      // IP packets to be routed: received in clear, decrypted, or made here
-  Burst esp;        // ESP packets that may be ours, to be decrypted
-  Burst chosen;     // handed over by another worker, with their tunnel chosen
+  Burst plain;     // IP packets to be routed: received in clear, decrypted, or made here
+  Burst esp;       // ESP packets that may be ours, to be decrypted
+  Burst chosen;    // handed over by another worker, with their tunnel chosen
   Burst deferred;  // packets to be cut into fragments before they are sealed, and those behind them
   unsigned next_deferred{0};
   std::uint64_t now{0};  // TSC at the burst's start

@@ -103,6 +103,8 @@ TEST_CASE("an SA pair: published, used by its tunnel, listed, removed") {
   CHECK(outer.port == kWan);
   CHECK(outer.index == desk.tables.neighbours.find(kWan, *parse_address("192.0.2.2")));
   CHECK(desk.sent().size() == 1);
+  // AES-128-GCM, not in UDP: 1500 - IPv4, ESP, IV and ICV, in words, less the trailer.
+  CHECK(desk.tables.tunnels[3].fit.load().mtu == 1446);
 
   REQUIRE(desk.run(command(CommandKind::list_sas)) == CommandStatus::ok);
   const auto held = events_of(desk, channel::EventKind::sa_held);

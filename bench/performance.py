@@ -17,6 +17,8 @@ BENCH = os.path.join(ROOT, "build", "bench", "pipeline", "espgate-bench")
 KEPT = os.path.join(ROOT, "build", "performance.json")
 PAGE = os.path.join(ROOT, "docs", "performance.md")
 MARK = "<!-- measured: everything below is written by bench/performance.py -->"
+MORE_SUITES = ("aes192gcm16,aes128gmac,chacha20poly1305,aes128ccm16,aes128ctr-sha256,aes256-sha384,aes256-sha512,"
+               "null-sha256")
 SUITES = "aes128gcm16,aes256gcm16,aes128-sha1,aes256-sha1,aes128-sha256,aes256-sha256"
 
 # way, suite, sizes, most cycles over ipsec-mb's that there should be, and what VPP 26.06 was measured to take.
@@ -28,7 +30,7 @@ CHAIN = {"64": (260, 324), "1420": (480, 625)}
 SCALE = {1: 0, 1000: 0, 10000: 75, 100000: 60}  # tunnels: least percentage of the rate of one
 
 SWEEPS = {
-    "suites": ["--way", "encrypt,decrypt", "--suite", SUITES, "--size", "64,256,512,1420,imix"],
+    "suites": ["--way", "encrypt,decrypt", "--suite", f"{SUITES},{MORE_SUITES}", "--size", "64,256,512,1420,imix"],
     "chain": ["--way", "chain", "--size", "64,512,1420,imix"],
     "scale": ["--way", "encrypt,decrypt", "--size", "64,1420", "--tunnels", "1,1000,10000,100000", "--per-sa", "1"],
     "runs": ["--way", "encrypt,decrypt", "--suite", "aes128gcm16,aes128-sha1", "--size", "64,imix", "--tunnels", "10000",
@@ -40,13 +42,16 @@ PAIRED = [(way, suite, size) for suite in ("aes128gcm16", "aes128-sha1", "aes256
 ROUNDS = 3
 
 
-def measure():
-    results = {"date": datetime.date.today().isoformat(), "machine": machine()}
-    for name, arguments in SWEEPS.items():
+def measure(results, wanted):
+    """The sweeps that are wanted; in `results` the others stay as they are."""
+    results.update({"date": datetime.date.today().isoformat(), "machine": machine()})
+    for name in wanted:
         print(f"performance: {name}", flush=True)
-        rounds = [bench(*arguments) for _ in range(ROUNDS)]
+        if name == "paired":
+            results[name] = [paired(*case) for case in PAIRED] if os.cpu_count() >= 2 else []
+            continue
+        rounds = [bench(*SWEEPS[name]) for _ in range(ROUNDS)]
         results[name] = [min(rows, key=lambda row: row["raw_cycles_per_packet"]["median"]) for rows in zip(*rounds)]
-    results["paired"] = [paired(*case) for case in PAIRED] if os.cpu_count() >= 2 else []
     with open(KEPT, "w", encoding="utf-8") as out:
         json.dump(results, out, indent=1)
     return results
@@ -176,12 +181,14 @@ def page(results):
 def main():
     parser = argparse.ArgumentParser(description="Measures, and writes the tables of docs/performance.md.")
     parser.add_argument("--from", dest="kept", metavar="FILE.json", help="the tables of an earlier measurement")
+    parser.add_argument("--only", nargs="+", choices=[*SWEEPS, "paired"], help="measure these, and keep the others")
     options = parser.parse_args()
-    if options.kept:
-        with open(options.kept, encoding="utf-8") as kept:
+    results = {}
+    if options.kept or options.only:
+        with open(options.kept or KEPT, encoding="utf-8") as kept:
             results = json.load(kept)
-    else:
-        results = measure()
+    if options.only or not options.kept:
+        results = measure(results, options.only or [*SWEEPS, "paired"])
     with open(PAGE, encoding="utf-8") as old:
         by_hand = old.read().split(MARK)[0]
     with open(PAGE, "w", encoding="utf-8") as new:

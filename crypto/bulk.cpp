@@ -7,8 +7,9 @@
 #include <array>
 #include <bit>
 #include <cstring>
-#include <new>
 #include <stdexcept>
+
+#include "crypto/plan.hpp"
 
 namespace espgate::crypto {
 namespace {
@@ -18,7 +19,6 @@ constexpr std::size_t kEspHeader =
     8;  // SPI and sequence number: RFC 4303 section 2; also GCM's AAD (RFC 4106 section 5)
 constexpr std::size_t kCounterIv = 8;  // the IV on the wire of all but CBC and NULL
 constexpr std::uint32_t kGcmAlignment = 4;
-constexpr std::size_t kBlock = 16;  // of AES, and so CBC's IV
 constexpr std::size_t kMaxIcv = most_of_suites([](const SuiteRow& row) { return row.icv_length; });
 // ipsec-mb's multi-buffer lanes count bytes in 16 bits, the HMAC's inner padding included.
 constexpr std::uint32_t kMaxPayload = 65280;
@@ -30,18 +30,11 @@ constexpr std::size_t kAhead = 8;
 constexpr std::size_t kAheadLong = 4;
 constexpr std::uint32_t kLong = 512;  // bytes
 
-// The salt shares a line with the first round keys, and pushes ipsec-mb's hash keys to the beginning of one.
-struct GcmKey {
-  std::uint32_t salt;  // as it lies in the key material
-  alignas(16) gcm_key_data schedule;
-};
 constexpr std::size_t kHashKeys = offsetof(GcmKey, schedule) + offsetof(gcm_key_data, ghash_keys);
 static_assert(kHashKeys % kLine == 0);
 // ipsec-mb's VAES code multiplies with as many powers of the hash key as there are blocks, from the last of
 // 48 backwards; its other code with the first 8, whatever the length.
 constexpr std::size_t kVaesHashKeys = 48;
-
-static_assert(sizeof(GcmKey) == SaKey::kStorage);
 
 // In assembly, because g++ takes a function that does nothing but _mm_prefetch for one without effects, and
 // leaves its calls out.
@@ -49,114 +42,6 @@ void prefetch(const SaKey* key, std::size_t from, std::size_t to) noexcept {
   for (std::size_t at = from / kLine * kLine; at < to; at += kLine)
     asm volatile("prefetcht0 %0" : : "m"(key->storage[at]));
 }
-
-// Where in SaKey the parts of the other suites' keys lie, each but the first aligned to 16 bytes: the key or
-// schedule that encrypts, the salt, the hash states after HMAC's padded key (RFC 2104), CBC's schedule that
-// decrypts. CBC uses the states both ways and the schedules one way each, so that either direction reads one
-// contiguous run of lines.
-struct KeyLayout {
-  std::uint16_t salt;
-  std::uint16_t inner;
-  std::uint16_t outer;
-  std::uint16_t decrypt;
-  std::uint16_t end;
-};
-
-struct HashAlgorithm {
-  IMB_HASH_ALG algorithm;
-  std::uint16_t state;  // bytes, rounded up to ipsec-mb's alignment
-};
-constexpr HashAlgorithm hash_of(const SuiteRow& row) noexcept {
-  switch (row.integrity) {
-    case Integrity::none:
-      break;
-    case Integrity::hmac_sha1_96:
-      return {IMB_AUTH_HMAC_SHA_1, 32};
-    case Integrity::hmac_sha256_128:
-      return {IMB_AUTH_HMAC_SHA_256, 32};
-    case Integrity::hmac_sha384_192:
-      return {IMB_AUTH_HMAC_SHA_384, 64};
-    case Integrity::hmac_sha512_256:
-      return {IMB_AUTH_HMAC_SHA_512, 64};
-  }
-  return {row.mode == CipherMode::ccm ? IMB_AUTH_AES_CCM : IMB_AUTH_CHACHA20_POLY1305, 0};
-}
-
-// How the packets of a suite are done.
-enum class Method : std::uint8_t {
-  direct,  // a call for each packet
-  bursts,  // all packets by the cipher, and all by the hash
-  jobs,    // all packets as jobs of one algorithm that does both
-};
-struct CipherAlgorithm {
-  Method method;
-  IMB_CIPHER_MODE algorithm;
-};
-constexpr CipherAlgorithm cipher_of(CipherMode mode) noexcept {
-  switch (mode) {
-    case CipherMode::gcm:
-    case CipherMode::gmac:
-      break;
-    case CipherMode::cbc:
-      return {Method::bursts, IMB_CIPHER_CBC};
-    case CipherMode::ctr:
-      return {Method::bursts, IMB_CIPHER_CNTR};
-    case CipherMode::null:
-      return {Method::bursts, IMB_CIPHER_NULL};
-    case CipherMode::ccm:
-      return {Method::jobs, IMB_CIPHER_CCM};
-    case CipherMode::chacha20_poly1305:
-      return {Method::jobs, IMB_CIPHER_CHACHA20_POLY1305};
-  }
-  return {Method::direct, IMB_CIPHER_GCM};
-}
-
-// Bytes. FIPS 197: 10, 12 or 14 rounds, and a round key more.
-constexpr std::uint16_t schedule_length(const SuiteRow& row) noexcept {
-  if (row.mode == CipherMode::null || row.mode == CipherMode::chacha20_poly1305) return row.key_length;
-  return static_cast<std::uint16_t>(kBlock * (row.key_length / 4U + 7U));
-}
-
-// One for each row of the table.
-struct Plan {
-  Method method;
-  IMB_CIPHER_MODE cipher;
-  IMB_KEY_SIZE_BYTES key_size;
-  IMB_HASH_ALG hash;
-  Integrity integrity;
-  std::uint8_t salt_length;
-  std::uint8_t iv_length;
-  std::uint8_t icv_length;
-  std::uint8_t alignment;
-  KeyLayout key;
-};
-constexpr Plan plan_of(const SuiteRow& row) noexcept {
-  const CipherAlgorithm cipher = cipher_of(row.mode);
-  const HashAlgorithm hash = hash_of(row);
-  KeyLayout key{};
-  key.salt = schedule_length(row);
-  key.inner = static_cast<std::uint16_t>(key.salt + (row.salt_length != 0 ? 16 : 0));
-  key.outer = static_cast<std::uint16_t>(key.inner + hash.state);
-  key.decrypt = static_cast<std::uint16_t>(key.outer + hash.state);
-  key.end =
-      static_cast<std::uint16_t>(key.decrypt + (row.mode == CipherMode::cbc ? schedule_length(row) : 0));
-  return {cipher.method,
-          cipher.algorithm,
-          static_cast<IMB_KEY_SIZE_BYTES>(row.key_length),
-          hash.algorithm,
-          row.integrity,
-          row.salt_length,
-          row.iv_length,
-          row.icv_length,
-          row.alignment,
-          key};
-}
-constexpr auto kPlans = [] {
-  std::array<Plan, kSuites.size()> plans{};
-  std::ranges::transform(kSuites, plans.begin(), plan_of);
-  return plans;
-}();
-static_assert(std::ranges::all_of(kPlans, [](const Plan& plan) { return plan.key.end <= SaKey::kStorage; }));
 
 // The suites whose IV is the sequence number: a bit for each row of the table.
 static_assert(kSuites.size() <= 64);
@@ -168,15 +53,6 @@ constexpr std::uint64_t kCounterIvs = [] {
 }();
 
 alignas(16) constexpr std::array<std::uint8_t, kBlock> kZeroIv{};
-
-const GcmKey& gcm_key(const SaKey& key) noexcept { return *reinterpret_cast<const GcmKey*>(key.storage); }
-
-const std::uint8_t* part(const SaKey& key, std::size_t at) noexcept {
-  return reinterpret_cast<const std::uint8_t*>(key.storage + at);
-}
-std::uint8_t* part(SaKey& key, std::size_t at) noexcept {
-  return reinterpret_cast<std::uint8_t*>(key.storage + at);
-}
 
 // `alignment`: a power of two.
 bool valid_payload(const EspJob& job, std::uint32_t alignment) noexcept {
@@ -264,14 +140,10 @@ using GcmCall = aes_gcm_enc_dec_t;
 
 template <bool kSealing>
 GcmCall gcm_call(const IMB_MGR& manager, std::size_t key_length) noexcept {
-  switch (key_length) {
-    case 16:
-      return kSealing ? manager.gcm128_enc : manager.gcm128_dec;
-    case 24:
-      return kSealing ? manager.gcm192_enc : manager.gcm192_dec;
-    default:
-      return kSealing ? manager.gcm256_enc : manager.gcm256_dec;
-  }
+  if constexpr (kSealing)
+    return by_key_length(key_length, manager.gcm128_enc, manager.gcm192_enc, manager.gcm256_enc);
+  else
+    return by_key_length(key_length, manager.gcm128_dec, manager.gcm192_dec, manager.gcm256_dec);
 }
 
 // RFC 4106 section 4: the nonce is salt, then IV, as they lie on the wire. Built in a register and stored at
@@ -497,73 +369,6 @@ void open_jobs(Managers by, BulkScratch& scratch, Plan plan, std::span<EspJob* c
   }
 }
 
-hash_one_block_t one_block(IMB_MGR* manager, Integrity integrity) noexcept {
-  switch (integrity) {
-    case Integrity::none:
-      break;
-    case Integrity::hmac_sha1_96:
-      return manager->sha1_one_block;
-    case Integrity::hmac_sha256_128:
-      return manager->sha256_one_block;
-    case Integrity::hmac_sha384_192:
-      return manager->sha384_one_block;
-    case Integrity::hmac_sha512_256:
-      return manager->sha512_one_block;
-  }
-  return nullptr;
-}
-
-// The states of HMAC after its padded key (RFC 2104 section 2); the keys here are never longer than a block.
-void expand_hmac(IMB_MGR* manager, const Plan& plan, Bytes key, SaKey& out) noexcept {
-  const hash_one_block_t hash = one_block(manager, plan.integrity);
-  const auto padded = [&](std::uint8_t pad, std::uint8_t* state) {
-    std::array<std::uint8_t, 128> block;
-    block.fill(pad);
-    for (std::size_t i = 0; i < key.size(); ++i) block[i] = static_cast<std::uint8_t>(key[i] ^ pad);
-    hash(block.data(), state);
-    explicit_bzero(block.data(), block.size());
-  };
-  padded(0x36, part(out, plan.key.inner));
-  padded(0x5c, part(out, plan.key.outer));
-}
-
-keyexp_t key_expansion(IMB_MGR* manager, std::size_t key_length) noexcept {
-  return key_length == 16   ? manager->keyexp_128
-         : key_length == 24 ? manager->keyexp_192
-                            : manager->keyexp_256;
-}
-
-void expand_cipher(IMB_MGR* manager, const SuiteRow& row, Bytes key, const Plan& plan, SaKey& out) noexcept {
-  if (row.mode == CipherMode::null) return;
-  if (row.mode == CipherMode::chacha20_poly1305) {
-    std::ranges::copy(key, part(out, 0));
-    return;
-  }
-  // Only CBC has a place for the second schedule: of the others it is erased.
-  alignas(16) std::array<std::uint8_t, 240> unused;
-  const bool cbc = row.mode == CipherMode::cbc;
-  key_expansion(manager, row.key_length)(key.data(), part(out, 0),
-                                         cbc ? part(out, plan.key.decrypt) : unused.data());
-  explicit_bzero(unused.data(), unused.size());
-}
-
-void expand_grouped(IMB_MGR* manager, const SuiteRow& row, Bytes material, SaKey& out) noexcept {
-  const Plan& plan = kPlans[row_index(row.suite)];
-  expand_cipher(manager, row, material.first(row.key_length), plan, out);
-  std::ranges::copy(material.subspan(row.key_length, row.salt_length), part(out, plan.key.salt));
-  if (row.integrity != Integrity::none)
-    expand_hmac(manager, plan, material.last(row.integrity_key_length), out);
-}
-
-void expand_gcm(IMB_MGR* manager, const SuiteRow& row, Bytes material, SaKey& out) noexcept {
-  GcmKey& key = *new (out.storage) GcmKey{};
-  const aes_gcm_pre_t expand = row.key_length == 16   ? manager->gcm128_pre
-                               : row.key_length == 24 ? manager->gcm192_pre
-                                                      : manager->gcm256_pre;
-  expand(material.data(), &key.schedule);
-  std::memcpy(&key.salt, material.data() + row.key_length, sizeof key.salt);
-}
-
 IMB_MGR* initialised(void (*init)(IMB_MGR*)) {
   IMB_MGR* manager = alloc_mb_mgr(0);
   if (manager == nullptr) throw std::runtime_error("ipsec-mb: no memory for a manager");
@@ -635,15 +440,6 @@ IMB_MGR* BulkEngine::encrypt_manager(std::size_t jobs) const noexcept {
 IMB_MGR* BulkEngine::hash_manager(Integrity integrity, std::size_t jobs) const noexcept {
   const bool has_extension = integrity == Integrity::hmac_sha1_96 || integrity == Integrity::hmac_sha256_128;
   return !has_extension || jobs >= hash_wide_from_ ? wide_.get() : narrow_.get();
-}
-
-bool BulkEngine::expand(EspSuite suite, Bytes key_material, SaKey& out) const noexcept {
-  const SuiteRow* row = find_suite(suite);
-  if (row == nullptr || key_material.size() != key_material_length(*row)) return false;
-  out = SaKey{};
-  const bool direct = kPlans[row_index(suite)].method == Method::direct;
-  (direct ? expand_gcm : expand_grouped)(wide_.get(), *row, key_material, out);
-  return true;
 }
 
 void BulkEngine::run_groups(bool sealing) noexcept {

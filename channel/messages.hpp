@@ -106,6 +106,20 @@ struct Selectors {
   std::uint32_t remote_count;
 };
 
+// RFC 4301 section 4.1.
+enum class Mode : std::uint8_t { tunnel = 0, transport = 1 };
+
+// What becomes of DF in an outer IPv4 header (RFC 4301 section 8.1).
+enum class DontFragment : std::uint8_t { clear = 0, set = 1, copy = 2 };
+
+// What the outer ECN field is made of (RFC 6040 section 4.1): the inner one, or zero for far ends that can't
+// merge it.
+enum class EcnMode : std::uint8_t { normal = 0, compatibility = 1 };
+
+inline constexpr std::uint16_t kTfcToMtu = 0xffff;
+inline constexpr std::uint8_t kDscps = 64;
+
+// All zero but what must be set is a plain tunnel: no ESN, DSCP and ECN copied, DF clear, no TFC padding.
 struct InstallSa {
   std::uint32_t tunnel;
   std::uint32_t spi;                // host byte order; of ours when inbound, of the peer's when outbound
@@ -119,12 +133,23 @@ struct InstallSa {
   std::array<std::uint8_t, kMaxKeyMaterial>
       keys;  // cipher key | salt | integrity key (RFC 7296 section 2.17)
   std::uint32_t
-      replay_window;         // packets: 64..4096, a power of two; 0: no replay check; ignored when outbound
+      replay_window;         // packets: 64..16384, a power of two; 0: no replay check; ignored when outbound
   std::uint32_t worker;      // outbound: the worker that owns it; inbound: ignored, the SPI says it
   std::uint64_t soft_bytes;  // 0: none. Passed: one sa_soft_lifetime event
   std::uint64_t hard_bytes;  // 0: none. Passed: the SA drops
   std::uint64_t soft_packets;
   std::uint64_t hard_packets;
+  Mode mode;
+  std::uint8_t
+      esn;  // 1: extended sequence numbers (RFC 4303 section 2.2.1); inbound not without replay check
+  // What follows is for outbound SAs.
+  DontFragment df;
+  EcnMode ecn;
+  std::uint8_t fixed_dscp;      // 0: the inner packet's; else 1 + the code point of every outer packet
+  std::uint8_t keepalive;       // seconds of silence after which a NAT keepalive is sent (RFC 3948); 0: never
+  std::uint16_t tfc_length;     // bytes to which inner packets are padded (RFC 4303 section 2.7), within what
+                                // fits the MTU; kTfcToMtu: to that; 0: none
+  std::uint64_t last_sequence;  // used before under this key: the first packet carries one more
   Selectors selectors;
 };
 
@@ -176,6 +201,7 @@ enum class CommandStatus : std::uint16_t {
   no_such_sa,
   no_such_route,
   bad_window,
+  bad_option,  // mode, ESN, DF, ECN, DSCP or TFC padding
   bad_selector,
   unreachable,  // a route's gateway lies on no connected network
   table_full,

@@ -38,6 +38,12 @@ bool is_outer_address(const IpAddress& address) noexcept {
   return is_valid(address) && address.is_v4() && is_unicast(address);
 }
 
+bool options_ok(const InstallSa& install) noexcept {
+  return install.mode <= channel::Mode::transport && install.esn <= 1 &&
+         install.df <= channel::DontFragment::copy && install.ecn <= channel::EcnMode::compatibility &&
+         install.fixed_dscp <= channel::kDscps;
+}
+
 bool window_ok(std::uint32_t packets) noexcept {
   return packets == 0 ||
          (packets >= 64 && packets <= crypto::ReplayWindow::kMaxPackets && std::has_single_bit(packets));
@@ -73,6 +79,7 @@ CommandStatus Associations::check(const InstallSa& install) const noexcept {
   if (install.udp_encapsulation > 1 || (install.udp_encapsulation == 1 && !ports))
     return CommandStatus::bad_address;
   if (install.spi < channel::kFirstFreeSpi) return CommandStatus::bad_spi;
+  if (!options_ok(install)) return CommandStatus::bad_option;
   return check_selectors(install.selectors);
 }
 

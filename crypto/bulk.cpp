@@ -7,6 +7,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <optional>
 #include <stdexcept>
 
 #include "crypto/plan.hpp"
@@ -17,6 +18,7 @@ namespace {
 constexpr std::size_t kBurst = 64;
 constexpr std::size_t kEspHeader =
     8;  // SPI and sequence number: RFC 4303 section 2; also GCM's AAD (RFC 4106 section 5)
+constexpr std::size_t kHighBits = 4;   // of an extended sequence number (RFC 4303 section 2.2.1)
 constexpr std::size_t kCounterIv = 8;  // the IV on the wire of all but CBC and NULL
 constexpr std::uint32_t kGcmAlignment = 4;
 constexpr std::size_t kMaxIcv = most_of_suites([](const SuiteRow& row) { return row.icv_length; });
@@ -64,6 +66,18 @@ void store_be64(std::uint8_t* to, std::uint64_t value) noexcept {
   std::memcpy(to, &value, sizeof value);
 }
 
+std::uint32_t load32(const std::uint8_t* from) noexcept {
+  std::uint32_t value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+void store32(std::uint8_t* to, std::uint32_t value) noexcept { std::memcpy(to, &value, sizeof value); }
+
+// As they would lie on the wire.
+std::uint32_t high_bits(const EspJob& job) noexcept {
+  return __builtin_bswap32(static_cast<std::uint32_t>(job.sequence >> 32));
+}
+
 // 8 bytes or more, without a branch on any of them.
 [[gnu::always_inline]] inline bool same_icv(const std::uint8_t* a, const std::uint8_t* b,
                                             std::size_t length) noexcept {
@@ -91,6 +105,8 @@ struct BulkScratch {
   std::array<Group, kSuites.size()> groups{};  // by row of the table
   std::uint64_t waiting{0};                    // a bit for each group that is not empty
   std::array<std::array<std::uint8_t, kBlock>, kBurst> nonces{};
+  alignas(kBlock) std::array<std::array<std::uint8_t, kBlock>, kBurst> aads{};  // of packets with ESN
+  std::array<std::uint32_t, kBurst> icv_heads{};  // what packets had where the high bits were put
   gcm_context_data gcm{};
   __m128i nonce{};
   bool vaes{false};
@@ -164,16 +180,50 @@ void write_ivs(std::span<const EspJob> burst) noexcept {
       store_be64(job.esp + kEspHeader, job.sequence);
 }
 
+// An AEAD's AAD with ESN: SPI, high 32 bits, low 32 bits. Stored at once, as the nonce is.
+constexpr std::size_t kEsnAad = kEspHeader + kHighBits;
+const std::uint8_t* make_esn_aad(const EspJob& job, std::array<std::uint8_t, kBlock>& aad) noexcept {
+  const __m128i words = _mm_set_epi32(0, static_cast<int>(load32(job.esp + 4)),
+                                      static_cast<int>(high_bits(job)), static_cast<int>(load32(job.esp)));
+  _mm_store_si128(reinterpret_cast<__m128i*>(aad.data()), words);
+  return aad.data();
+}
+
+// GMAC authenticates the packet where it lies, so with ESN the packet itself gets the high bits: as long as
+// this lives, its SPI is 4 bytes before its place, and they are in it.
+class WideHeader {
+ public:
+  explicit WideHeader(const EspJob& job) noexcept : at_(job.esp - kHighBits) {
+    std::memcpy(former_.data(), at_, former_.size());
+    store32(at_, load32(job.esp));
+    store32(job.esp, high_bits(job));
+  }
+  ~WideHeader() { std::memcpy(at_, former_.data(), former_.size()); }
+  WideHeader(const WideHeader&) = delete;
+  WideHeader& operator=(const WideHeader&) = delete;
+
+ private:
+  std::uint8_t* at_;
+  std::array<std::uint8_t, 2 * kHighBits> former_;
+};
+
 // What AES-GCM is given of a packet: GMAC has nothing to encrypt, and authenticates all of it, the IV
 // included (RFC 4543 section 3.3).
-template <CipherMode kMode>
-struct GcmSpans {
-  explicit GcmSpans(const EspJob& job) noexcept
-      : text(kMode == CipherMode::gmac ? 0 : job.payload),
-        aad(kMode == CipherMode::gmac ? kEspHeader + kCounterIv + job.payload : kEspHeader) {}
+struct GcmInput {
   std::size_t text;  // bytes
-  std::size_t aad;   // bytes
+  const std::uint8_t* aad;
+  std::size_t aad_length;  // bytes
 };
+template <CipherMode kMode>
+[[gnu::always_inline]] inline GcmInput gcm_input(const EspJob& job, BulkScratch& scratch) noexcept {
+  if constexpr (kMode == CipherMode::gmac) {
+    const std::size_t length = kEspHeader + kCounterIv + job.payload;
+    return job.esn ? GcmInput{0, job.esp - kHighBits, kHighBits + length} : GcmInput{0, job.esp, length};
+  }
+  if (job.esn) [[unlikely]]
+    return {job.payload, make_esn_aad(job, scratch.aads[0]), kEsnAad};
+  return {job.payload, job.esp, kEspHeader};
+}
 
 template <CipherMode kMode>
 [[gnu::always_inline]] inline void seal_gcm(GcmCall encrypt, BulkScratch& scratch, EspJob& job,
@@ -181,10 +231,10 @@ template <CipherMode kMode>
   job.ok = valid_payload(job, kGcmAlignment);
   if (!job.ok) return;
   const auto& key = gcm_key(*job.key);
-  const GcmSpans<kMode> spans(job);
+  const GcmInput input = gcm_input<kMode>(job, scratch);
   std::uint8_t* payload = job.esp + kEspHeader + kCounterIv;
   const std::uint8_t* nonce = make_nonce(scratch, key.salt, __builtin_bswap64(job.sequence));
-  encrypt(&key.schedule, &scratch.gcm, payload, payload, spans.text, nonce, job.esp, spans.aad,
+  encrypt(&key.schedule, &scratch.gcm, payload, payload, input.text, nonce, input.aad, input.aad_length,
           payload + job.payload, icv_length);
 }
 
@@ -195,13 +245,13 @@ template <CipherMode kMode>
   job.ok = valid_payload(job, kGcmAlignment);
   if (!job.ok) return;
   const auto& key = gcm_key(*job.key);
-  const GcmSpans<kMode> spans(job);
+  const GcmInput input = gcm_input<kMode>(job, scratch);
   std::uint8_t* payload = job.esp + kEspHeader + kCounterIv;
   std::uint64_t iv;
   std::memcpy(&iv, job.esp + kEspHeader, sizeof iv);
   const std::uint8_t* nonce = make_nonce(scratch, key.salt, iv);
   std::uint8_t* icv = scratch.icvs[0].data();
-  decrypt(&key.schedule, &scratch.gcm, payload, payload, spans.text, nonce, job.esp, spans.aad, icv,
+  decrypt(&key.schedule, &scratch.gcm, payload, payload, input.text, nonce, input.aad, input.aad_length, icv,
           icv_length);
   job.ok = same_icv(icv, payload + job.payload, icv_length);
 }
@@ -233,6 +283,16 @@ void describe_hash(const EspJob& job, const Plan& plan, std::uint8_t* icv, IMB_J
   out.u.HMAC._hashed_auth_key_xor_opad = part(*job.key, plan.key.outer);
   out.auth_tag_output = icv;
   out.auth_tag_output_len_in_bytes = plan.icv_length;
+}
+
+// With ESN it runs on over the high bits, which lie where the ICV will, or did (RFC 4303 section 3.3.2.1).
+// Returns what was there.
+std::uint32_t append_high_bits(const EspJob& job, const Plan& plan, IMB_JOB& out) noexcept {
+  std::uint8_t* const end = payload_of(job, plan) + job.payload;
+  const std::uint32_t former = load32(end);
+  store32(end, high_bits(job));
+  out.msg_len_to_hash_in_bytes += kHighBits;
+  return former;
 }
 
 void describe_cipher(const EspJob& job, const Plan& plan, std::size_t from, std::size_t length,
@@ -294,17 +354,32 @@ void seal_bursts(Managers by, BulkScratch& scratch, Plan plan, std::span<EspJob*
     else
       describe_payload(job, plan, scratch.nonces[i], scratch.jobs[i]);
     describe_hash(job, plan, payload_of(job, plan) + job.payload, scratch.jobs[i]);
+    if (job.esn) [[unlikely]]
+      append_high_bits(job, plan, scratch.jobs[i]);
   }
   const bool done = cipher_burst<IMB_DIR_ENCRYPT>(by.cipher, scratch, group.size(), plan) &&
                     hash_burst(by.hash, scratch, group.size(), plan);
   for (EspJob* job : group) job->ok = done;
 }
 
+void restore_icvs(const BulkScratch& scratch, const Plan& plan, std::span<EspJob* const> group) noexcept {
+  for (std::size_t i = 0; i < group.size(); ++i)
+    if (group[i]->esn) store32(payload_of(*group[i], plan) + group[i]->payload, scratch.icv_heads[i]);
+}
+
 // Hashes all, then decrypts only what is authentic.
 void open_bursts(Managers by, BulkScratch& scratch, Plan plan, std::span<EspJob* const> group) noexcept {
-  for (std::size_t i = 0; i < group.size(); ++i)
+  bool esn = false;
+  for (std::size_t i = 0; i < group.size(); ++i) {
     describe_hash(*group[i], plan, scratch.icvs[i].data(), scratch.jobs[i]);
+    if (group[i]->esn) [[unlikely]] {
+      scratch.icv_heads[i] = append_high_bits(*group[i], plan, scratch.jobs[i]);
+      esn = true;
+    }
+  }
   const bool hashed = hash_burst(by.hash, scratch, group.size(), plan);
+  if (esn) [[unlikely]]
+    restore_icvs(scratch, plan, group);
 
   std::size_t authentic = 0;
   for (std::size_t i = 0; i < group.size(); ++i) {
@@ -318,9 +393,10 @@ void open_bursts(Managers by, BulkScratch& scratch, Plan plan, std::span<EspJob*
     for (EspJob* job : group) job->ok = false;
 }
 
-// The header is the AAD (RFC 4309 section 5, RFC 7634 section 2.1).
-void describe_aead(const EspJob& job, const Plan& plan, const std::uint8_t* nonce, std::uint8_t* icv,
-                   bool sealing, IMB_JOB& out) noexcept {
+// The header is the AAD (RFC 4309 section 5, RFC 7634 section 2.1), with ESN 32 bits longer.
+void describe_aead(const EspJob& job, const Plan& plan, const std::uint8_t* nonce,
+                   std::array<std::uint8_t, kBlock>& esn_aad, std::uint8_t* icv, bool sealing,
+                   IMB_JOB& out) noexcept {
   describe_cipher(job, plan, kEspHeader + kCounterIv, job.payload, nonce, out);
   out.dec_keys = out.enc_keys;
   out.key_len_in_bytes = plan.key_size;
@@ -333,10 +409,12 @@ void describe_aead(const EspJob& job, const Plan& plan, const std::uint8_t* nonc
   out.cipher_direction = sealing ? IMB_DIR_ENCRYPT : IMB_DIR_DECRYPT;
   const bool ccm = plan.cipher == IMB_CIPHER_CCM;  // whose MAC is of the plaintext, not of the ciphertext
   out.chain_order = ccm == sealing ? IMB_ORDER_HASH_CIPHER : IMB_ORDER_CIPHER_HASH;
+  const std::uint8_t* const aad = job.esn ? make_esn_aad(job, esn_aad) : job.esp;
+  const std::size_t aad_length = job.esn ? kEsnAad : kEspHeader;
   if (ccm)
-    out.u.CCM = {job.esp, kEspHeader};
+    out.u.CCM = {aad, aad_length};
   else
-    out.u.CHACHA20_POLY1305 = {job.esp, kEspHeader, nullptr};
+    out.u.CHACHA20_POLY1305 = {aad, aad_length, nullptr};
 }
 
 // ipsec-mb has these as jobs only; its queue is empty before and after. False: it did not do all.
@@ -348,7 +426,8 @@ bool run_jobs(IMB_MGR* manager, BulkScratch& scratch, const Plan& plan, std::spa
   for (std::size_t i = 0; i < count; ++i) {
     const EspJob& job = *group[i];
     std::uint8_t* const icv = sealing ? payload_of(job, plan) + job.payload : scratch.icvs[i].data();
-    describe_aead(job, plan, make_nonce(job, plan, scratch.nonces[i]), icv, sealing, *jobs[i]);
+    describe_aead(job, plan, make_nonce(job, plan, scratch.nonces[i]), scratch.aads[i], icv, sealing,
+                  *jobs[i]);
   }
   std::uint32_t done = IMB_SUBMIT_BURST_NOCHECK(manager, count, jobs.data());
   for (std::uint32_t flushed = 1; done < count && flushed != 0; done += flushed)
@@ -460,10 +539,10 @@ void BulkEngine::run_groups(bool sealing) noexcept {
 template <bool kSealing>
 void BulkEngine::run_direct(const SuiteRow& row, EspJob& job) noexcept {
   const GcmCall call = gcm_call<kSealing>(*wide_, row.key_length);
-  if (row.mode == CipherMode::gmac)
-    crypt_gcm<kSealing, CipherMode::gmac>(call, *scratch_, job, row.icv_length);
-  else
-    crypt_gcm<kSealing>(call, *scratch_, job, row.icv_length);
+  if (row.mode != CipherMode::gmac) return crypt_gcm<kSealing>(call, *scratch_, job, row.icv_length);
+  std::optional<WideHeader> wide;
+  if (job.esn) wide.emplace(job);
+  crypt_gcm<kSealing, CipherMode::gmac>(call, *scratch_, job, row.icv_length);
 }
 
 // The switch keeps the two suites of most tunnels on a way of their own.

@@ -33,16 +33,23 @@ struct alignas(64) SaKey {
 //   void
 //         (an AEAD decrypts before it knows; with an HMAC they are as they came) and must not be looked at.
 // `payload` counts the encrypted bytes: from behind the IV to before the ICV, a multiple of the suite's
-// alignment, 1..65280. Only 32-bit sequence numbers are authenticated as yet (no ESN, RFC 4303
-// section 2.2.1).
+// alignment, 1..65280.
+// With `esn` the high 32 bits of `sequence`, which are not on the wire, are authenticated too (RFC 4303
+// section 2.2.1): between SPI and sequence number in an AEAD's AAD (RFC 4106 section 5, RFC 4309 section 5,
+// RFC 4543 section 3.3, RFC 7634 section 2.1), behind the ciphertext with an HMAC. Meanwhile the 4 bytes in
+// front of the header, which must be writable, and the place of the ICV may look different; afterwards they
+// are as described above.
 struct EspJob {
   const SaKey* key;
   std::uint8_t* esp;
-  std::uint64_t sequence;  // seal: the IV's source, all 64 bits. Never twice with one key. open: not used
+  std::uint64_t
+      sequence;  // seal: the IV's source, never twice with one key. open: with ESN, the high 32 bits
   std::uint32_t payload;
   EspSuite suite;
   bool ok;
+  bool esn{false};
 };
+static_assert(sizeof(EspJob) == 32);
 
 struct BulkScratch;  // bulk.cpp's
 

@@ -53,6 +53,15 @@ class ReplayWindow {
     return Verdict::fresh;
   }
 
+  // The extended sequence number of which a packet carries the `low` 32 bits: the one within 2^32 from the
+  // window's bottom up (RFC 4303 appendix A2.2). Beside the first packets there is nothing below zero. A
+  // window of 0 packets has no bottom: not to be asked.
+  [[nodiscard]] std::uint64_t infer(std::uint32_t low) const noexcept {
+    const std::uint64_t newest = highest();
+    const std::uint64_t bottom = newest < packets_ ? 0 : newest - packets_ + 1;
+    return bottom + static_cast<std::uint32_t>(low - static_cast<std::uint32_t>(bottom));
+  }
+
   // Any thread.
   [[nodiscard]] std::uint64_t highest() const noexcept { return highest_.load(std::memory_order_relaxed); }
   // Where the word lies that a check of `sequence` will read, for a prefetch.

@@ -30,13 +30,15 @@ struct Sa {
   const SuiteRow* suite;
   SaKey key;
   std::uint64_t sequence;
+  bool esn;
 };
 
+// So many of each suite without ESN, and as many with it.
 std::vector<Sa> make_sas(const BulkEngine& engine, std::mt19937_64& random, std::size_t per_suite) {
   std::vector<Sa> sas;
   for (const SuiteRow& suite : kSuites) {
-    for (std::size_t i = 0; i < per_suite; ++i) {
-      sas.push_back({&suite, {}, random()});
+    for (std::size_t i = 0; i < 2 * per_suite; ++i) {
+      sas.push_back({&suite, {}, random(), i % 2 != 0});
       REQUIRE(engine.expand(suite.suite, random_vector(random, key_material_length(suite)), sas.back().key));
     }
   }
@@ -54,7 +56,7 @@ struct Burst {
     packets.emplace_back(*sa.suite, payload, random() % 16);
     plaintexts.push_back(random_vector(random, payload));
     std::copy(plaintexts.back().begin(), plaintexts.back().end(), packets.back().payload());
-    jobs.push_back(packets.back().job(sa.key, ++sa.sequence));
+    jobs.push_back(packets.back().job(sa.key, ++sa.sequence, sa.esn));
   }
 };
 
@@ -82,22 +84,23 @@ TEST_CASE("every suite passes its self-test with published vectors") {
   CHECK(self_test(engine, static_cast<EspSuite>(77)) != "");
 }
 
-TEST_CASE("packets made by scapy open to their plaintext") {
+TEST_CASE("packets made by other libraries open to their plaintext") {
   BulkEngine engine;
   for (const EspVector& vector : kEspVectors) {
     const SuiteRow& suite = *find_suite(vector.suite);
     SaKey key;
     REQUIRE(engine.expand(vector.suite, from_hex(vector.keys), key));
     EspPacket packet(suite, from_hex(vector.packet), 3);
-    EspJob job = packet.job(key, 0);
+    EspJob job = packet.job(key, vector.esn ? vector.sequence : 0, vector.esn);
     engine.open({&job, 1});
-    INFO(suite.name << " inner packet " << vector.inner);
+    INFO(suite.name << " inner packet " << vector.inner << (vector.esn ? " with ESN" : ""));
     REQUIRE(job.ok);
+    REQUIRE(packet.intact());
     REQUIRE(packet.payload_bytes() == with_trailer(from_hex(kInnerPackets[vector.inner]), suite));
   }
 }
 
-TEST_CASE("sealing makes the packets that scapy made") {
+TEST_CASE("sealing makes the packets that other libraries made") {
   BulkEngine engine;
   std::vector<SaKey> keys(std::size(kEspVectors));
   std::vector<EspPacket> packets;
@@ -111,7 +114,7 @@ TEST_CASE("sealing makes the packets that scapy made") {
     const auto header = from_hex(vector.packet.substr(0, 16));
     std::copy(header.begin(), header.end(), packets.back().esp());
     std::copy(plaintext.begin(), plaintext.end(), packets.back().payload());
-    jobs.push_back(packets.back().job(keys[i], vector.sequence));
+    jobs.push_back(packets.back().job(keys[i], vector.sequence, vector.esn));
   }
   // All of them in one call: more than a burst, of all suites and lengths.
   engine.seal(jobs);
@@ -120,6 +123,65 @@ TEST_CASE("sealing makes the packets that scapy made") {
     INFO(find_suite(kEspVectors[i].suite)->name << " inner packet " << kEspVectors[i].inner);
     REQUIRE(packets[i].bytes() == from_hex(kEspVectors[i].packet));
     REQUIRE(packets[i].intact());
+  }
+}
+
+TEST_CASE("every suite has packets of other libraries with and without ESN") {
+  for (const SuiteRow& suite : kSuites) {
+    INFO(suite.name);
+    for (const bool esn : {false, true})
+      CHECK(std::ranges::any_of(kEspVectors,
+                                [&](const EspVector& v) { return v.suite == suite.suite && v.esn == esn; }));
+  }
+}
+
+// draft-mcgrew-gcm-test-01: SPI 0x00004321, extended sequence number 0x8765432100000000.
+TEST_CASE("the published AES-GCM packet with ESN opens") {
+  BulkEngine engine;
+  const SuiteRow& suite = *find_suite(EspSuite::aes128_gcm16);
+  SaKey key;
+  REQUIRE(engine.expand(suite.suite, from_hex("4c80cdefbb5d10da906ac73c3613a6342e443b68"), key));
+  EspPacket packet(suite,
+                   from_hex("00004321000000004956ed7e3b244cfe"
+                            "fecf537e729d5b07dc30df528dd22b768d1b98736696a6fd348509fa13ceac34cfa2436f14a3f3cf"
+                            "65925bf1f4a13c5d15b21e1884f5ff6247aeabb786b93bce61bc17d768fd9732"
+                            "459018148f6cbe722fd04796562dfdb4"),
+                   5);
+  EspJob job = packet.job(key, 0x8765432100000000, true);
+  engine.open({&job, 1});
+  REQUIRE(job.ok);
+  CHECK(packet.payload_bytes() ==
+        from_hex("45000048699a000080114db7c0a80102c0a801010a9bf15638d3010000010000000000000"
+                 "45f736970045f756470037369700963796265726369747902646b0000210001"
+                 "01020201"));
+}
+
+TEST_CASE("with ESN the high 32 bits are authenticated, and a packet that fails is as it came") {
+  BulkEngine engine;
+  std::mt19937_64 random(9);
+  for (Sa& sa : make_sas(engine, random, 1)) {
+    if (!sa.esn) continue;
+    Burst burst;
+    for (int i = 0; i < 5; ++i) burst.add(sa, 1 + random() % 20, random);
+    engine.seal(burst.jobs);
+    const std::vector<std::uint8_t> sealed = burst.packets[2].bytes();
+    const std::uint64_t right = burst.jobs[2].sequence;
+    const auto opens = [&](std::uint64_t sequence, bool esn) {
+      std::copy(sealed.begin(), sealed.end(), burst.packets[2].esp());
+      EspJob job = burst.packets[2].job(sa.key, sequence, esn);
+      engine.open({&job, 1});
+      const std::vector<std::uint8_t> now = burst.packets[2].bytes();
+      CHECK(std::equal(now.begin(), now.begin() + 8, sealed.begin()));
+      CHECK(std::equal(now.end() - sa.suite->icv_length, now.end(), sealed.end() - sa.suite->icv_length));
+      if (!job.ok && sa.suite->integrity != Integrity::none) CHECK(now == sealed);
+      CHECK(burst.packets[2].intact());
+      return job.ok;
+    };
+    INFO(sa.suite->name);
+    for (unsigned bit = 32; bit < 64; ++bit) CHECK_FALSE(opens(right ^ std::uint64_t{1} << bit, true));
+    CHECK_FALSE(opens(right, false));
+    CHECK(opens(right, true));
+    CHECK(burst.packets[2].payload_bytes() == burst.plaintexts[2]);
   }
 }
 
@@ -218,6 +280,7 @@ TEST_CASE("two packets of one SA never share an IV") {
   std::mt19937_64 random(6);
   for (Sa& sa : make_sas(engine, random, 1)) {
     if (sa.suite->iv_length == 0) continue;
+    if (sa.esn) continue;
     sa.sequence = 0;
     std::set<std::vector<std::uint8_t>> ivs;
     constexpr std::size_t kPackets = 20000;

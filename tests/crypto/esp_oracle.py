@@ -67,42 +67,43 @@ class Suite:
             return crypt(self.split(keys)[0], modes.ECB(), struct.pack(">QQ", 0, sequence))
         return struct.pack(">Q", sequence)[:self.iv]
 
-    def open(self, keys, packet):
-        """The plaintext of an ESP packet from SPI to ICV, by the cryptography package; raises what is not authentic."""
+    def open(self, keys, packet, high=b""):
+        """The plaintext of an ESP packet from SPI to ICV, by the cryptography package; raises what is not authentic.
+        `high`: the 4 bytes of the sequence number that are not on the wire, with ESN."""
         key, salt, integrity_key = self.split(keys)
-        header, iv, rest = packet[:8], packet[8:8 + self.iv], packet[8 + self.iv:]
+        header, iv, rest = packet[:4] + high + packet[4:8], packet[8:8 + self.iv], packet[8 + self.iv:]
         ciphertext, icv = rest[:-self.icv], rest[-self.icv:]
         if self.mode == "gcm":
             cipher = Cipher(algorithms.AES(key), modes.GCM(salt + iv, icv, self.icv)).decryptor()
             cipher.authenticate_additional_data(header)
             return cipher.update(ciphertext) + cipher.finalize()
         if self.mode == "gmac":
-            assert AESGCM(key).decrypt(salt + iv, icv, packet[:-16]) == b""
+            assert AESGCM(key).decrypt(salt + iv, icv, header + iv + ciphertext) == b""
             return ciphertext
         if not self.hash:
             return self.aead(key).decrypt(salt + iv, rest, header)
-        assert self.mac(integrity_key, packet[:-self.icv]) == icv
+        assert self.mac(integrity_key, packet[:-self.icv] + high) == icv
         return crypt(key, self.cipher_mode(salt, iv), ciphertext, encrypt=False)
 
-    def seal(self, keys, header, iv, plaintext):
+    def seal(self, keys, header, iv, plaintext, high=b""):
         """The ESP packet, by the cryptography package."""
         key, salt, integrity_key = self.split(keys)
+        aad = header[:4] + high + header[4:]
         if self.mode == "gcm":
-            sealed = AESGCM(key).encrypt(salt + iv, plaintext, header)
+            sealed = AESGCM(key).encrypt(salt + iv, plaintext, aad)
             return header + iv + sealed[:len(plaintext) + self.icv]
         if self.mode == "gmac":
-            packet = header + iv + plaintext
-            return packet + AESGCM(key).encrypt(salt + iv, b"", packet)
+            return header + iv + plaintext + AESGCM(key).encrypt(salt + iv, b"", aad + iv + plaintext)
         if not self.hash:
-            return header + iv + self.aead(key).encrypt(salt + iv, plaintext, header)
+            return header + iv + self.aead(key).encrypt(salt + iv, plaintext, aad)
         packet = header + iv + crypt(key, self.cipher_mode(salt, iv), plaintext)
-        return packet + self.mac(integrity_key, packet)
+        return packet + self.mac(integrity_key, packet + high)
 
-    def esp_packet(self, keys, spi, sequence, iv, inner):
-        """`inner` in tunnel mode, with its trailer (RFC 4303 section 2.4)."""
+    def esp_packet(self, keys, spi, sequence, iv, inner, high=b""):
+        """`inner` in tunnel mode, with its trailer (RFC 4303 section 2.4). The low 32 bits of `sequence` are sent."""
         padding = bytes(range(1, 1 + -(len(inner) + 2) % self.alignment))
         trailer = padding + bytes([len(padding), 41 if inner[0] >> 4 == 6 else 4])
-        return self.seal(keys, struct.pack(">LL", spi, sequence), iv, inner + trailer)
+        return self.seal(keys, struct.pack(">LL", spi, sequence & 0xffffffff), iv, inner + trailer, high)
 
     def aead(self, key):
         return AESCCM(key, self.icv) if self.mode == "ccm" else ChaCha20Poly1305(key)
@@ -113,8 +114,8 @@ class Suite:
     def mac(self, integrity_key, data):
         return hmac.new(integrity_key, data, getattr(hashlib, self.hash)).digest()[:self.icv]
 
-    def association(self, keys, **more):
-        """scapy's SecurityAssociation; not of GMAC, which scapy does not have."""
+    def association(self, keys, high=b"", **more):
+        """scapy's SecurityAssociation; not of GMAC, which scapy does not have. `high`: as with `open`."""
         from scapy.layers import ipsec
         key, salt, integrity_key = self.split(keys)
         cipher = self.scapy_cipher
@@ -125,8 +126,27 @@ class Suite:
                 format_mode_iv=lambda sa, iv, **_: sa.crypt_salt + iv)
         if self.mode == "ccm":
             more["crypt_icv_size"] = self.icv
-        return ipsec.SecurityAssociation(ipsec.ESP, crypt_algo=cipher, crypt_key=key + salt, auth_algo=self.scapy_hash,
+        if high:
+            more.update(esn_en=True, esn=struct.unpack(">L", high)[0])
+        made = ipsec.SecurityAssociation(ipsec.ESP, crypt_algo=cipher, crypt_key=key + salt, auth_algo=self.scapy_hash,
                                          auth_key=integrity_key or None, **more)
+        if high and self.hash:
+            made.auth_algo = with_high_bits(made.auth_algo, high)
+        return made
+
+
+def with_high_bits(algorithm, high):
+    """scapy 2.5 leaves them out of ESP's HMACs. RFC 4303 section 3.3.2.1: they follow the ciphertext."""
+    from scapy.layers import ipsec
+
+    class Extended(ipsec.AuthAlgo):
+        def new_mac(self, key):
+            mac = super().new_mac(key)
+            finalize = mac.finalize
+            mac.finalize = lambda: (mac.update(high), finalize())[1]
+            return mac
+
+    return Extended(algorithm.name, algorithm.mac, algorithm.digestmod, algorithm.icv_size, algorithm.key_size)
 
 
 def crypt(key, mode, data, encrypt=True):

@@ -50,8 +50,8 @@ class EspPacket {
     return std::all_of(block_.data(), esp(), guards) &&
            std::all_of(esp() + size(), block_.data() + block_.size(), guards);
   }
-  [[nodiscard]] EspJob job(const SaKey& key, std::uint64_t sequence) {
-    return {&key, esp(), sequence, static_cast<std::uint32_t>(payload_), suite_.suite, false};
+  [[nodiscard]] EspJob job(const SaKey& key, std::uint64_t sequence, bool esn) {
+    return {&key, esp(), sequence, static_cast<std::uint32_t>(payload_), suite_.suite, false, esn};
   }
 
  private:

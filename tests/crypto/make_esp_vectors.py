@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Writes esp_vectors.hpp: ESP packets as the sealing engine must make them, made by scapy's ESP and by the
-cryptography package instead. For each of the first six suites 20 payload lengths, for each other four of them.
+cryptography package instead. For each of the first six suites 20 payload lengths, for each other four of them, and two
+for each with ESN.
 
 What sealing leaves to the engine's choice is the IV, and that is a function of key and sequence. scapy is given the IV
 and builds the rest, trailer and ICV included; the cryptography package on its own comes to the same packet, and opens it.
@@ -8,6 +9,7 @@ and builds the rest, trailer and ICV included; the cryptography package on its o
     make_esp_vectors.py > esp_vectors.hpp      (Debian: python3-scapy, python3-cryptography)
 """
 import random
+import struct
 import textwrap
 
 from scapy.layers.inet import IP
@@ -25,17 +27,18 @@ def inner_packet(length):
     return bytes(IP(src="10.1.0.1", dst="10.2.0.1", proto=17, ttl=61, id=length) / Raw(payload))
 
 
-def make(suite, rng, spi, sequence, length):
+def make(suite, rng, spi, sequence, length, esn=False):
     keys = rng.randbytes(suite.key_material)
     inner = inner_packet(length)
     iv = suite.engine_iv(keys, sequence)
-    packet = suite.esp_packet(keys, spi, sequence & 0xffffffff, iv, inner)
+    high = struct.pack(">L", sequence >> 32) if esn else b""
+    packet = suite.esp_packet(keys, spi, sequence, iv, inner, high)
     if suite.mode != "gmac":  # scapy does not have it
-        association = suite.association(keys, spi=spi, tunnel_header=IP(src="192.0.2.1", dst="192.0.2.2"))
+        association = suite.association(keys, high, spi=spi, tunnel_header=IP(src="192.0.2.1", dst="192.0.2.2"))
         assert packet == bytes(association.encrypt(IP(inner), seq_num=sequence & 0xffffffff, iv=iv)[ESP])
-    plaintext = suite.open(keys, packet)
+    plaintext = suite.open(keys, packet, high)
     assert plaintext[:length] == inner and plaintext[-1] == 4 and len(plaintext) % suite.alignment == 0
-    return suite.enumerator(), sequence, LENGTHS.index(length), keys, packet
+    return suite.enumerator(), sequence, esn, LENGTHS.index(length), keys, packet
 
 
 def literal(data):
@@ -50,6 +53,10 @@ def main():
         for at, length in enumerate(LENGTHS):
             if number <= 6 or at % 5 == number % 5:
                 rows.append(make(suite, rng, 0x10000 * number + at, 1 + at * 0x01234567, length))
+    for number, suite in enumerate(suites(), 1):
+        for at in (number % 10, 10 + number % 7):
+            sequence = rng.randrange(1 << 32, 1 << 64)
+            rows.append(make(suite, rng, 0x1000000 * number + at, sequence, LENGTHS[at], True))
     print("// Made by make_esp_vectors.py; not to be edited.")
     print("#pragma once\n\n#include <cstddef>\n#include <cstdint>\n#include <string_view>\n\n#include \"crypto/suite.hpp\"\n")
     print("namespace espgate::crypto::test {\n\n// clang-format off")
@@ -57,10 +64,11 @@ def main():
     for length in LENGTHS:
         print(f"    {literal(inner_packet(length))},")
     print("};\n\n// `inner`: of kInnerPackets.")
-    print("struct EspVector { EspSuite suite; std::uint64_t sequence; std::size_t inner; std::string_view keys, packet; };")
+    print("struct EspVector {\n  EspSuite suite;\n  std::uint64_t sequence;\n  bool esn;\n  std::size_t inner;\n"
+          "  std::string_view keys, packet;\n};")
     print("inline constexpr EspVector kEspVectors[] = {")
-    for name, sequence, inner, keys, packet in rows:
-        print(f"    {{EspSuite::{name}, {sequence}u, {inner},\n     {literal(keys)},\n     {literal(packet)}}},")
+    for name, sequence, esn, inner, keys, packet in rows:
+        print(f"    {{EspSuite::{name}, {sequence}u, {str(esn).lower()}, {inner},\n     {literal(keys)},\n     {literal(packet)}}},")
     print("};\n// clang-format on\n\n}  // namespace espgate::crypto::test")
 
 

@@ -43,6 +43,21 @@ class Model {
   std::unordered_set<std::uint64_t> seen_;
 };
 
+// RFC 4303 appendix A2.2 in its own words: T is the highest number authenticated, W the window's size, B its
+// bottom. Where it says Th - 1 and Th is 0, there is nothing before, and the packet is ahead.
+std::uint64_t rfc4303_a22(std::uint64_t t, std::uint32_t w, std::uint32_t seql) {
+  const auto tl = static_cast<std::uint32_t>(t);
+  const auto th = static_cast<std::uint32_t>(t >> 32);
+  const std::uint32_t bl = tl - w + 1;
+  std::uint32_t seqh = th;
+  if (tl >= w - 1) {  // case A
+    if (seql < bl) seqh = th + 1;
+  } else {  // case B
+    if (seql >= bl && th != 0) seqh = th - 1;
+  }
+  return std::uint64_t{seqh} << 32 | seql;
+}
+
 constexpr Verdict kFresh = Verdict::fresh, kDuplicate = Verdict::duplicate, kOld = Verdict::old;
 constexpr std::uint32_t kSizes[] = {64, 128, 256, 512, 1024, 2048, 4096};
 
@@ -155,6 +170,76 @@ TEST_CASE("millions of random arrivals agree with the model") {
       const Verdict expected = model.commit(sequence);
       REQUIRE(window.check(sequence) == expected);
       REQUIRE(window.commit(sequence) == expected);
+    }
+  }
+}
+
+TEST_CASE("the high 32 bits are inferred, step by step") {
+  struct Step {
+    std::uint64_t highest;
+    std::uint32_t low;
+    std::uint64_t inferred;
+  };
+  const Step steps[] = {
+      {0, 1, 1},                                             // 0: the first packet
+      {0, 0xffffffff, 0xffffffff},                           // 1: nothing is before zero
+      {63, 0xffffffff, 0xffffffff},                          // 2: the window begins at 0
+      {64, 0, 0x100000000},                                  // 3: and now at 1
+      {0xffffffff, 0, 0x100000000},                          // 4
+      {0xffffffff, 0xffffffc0, 0xffffffc0},                  // 5: the window's last
+      {0xffffffff, 0xffffffbf, 0x1ffffffbf},                 // 6: before it, so a cycle ahead
+      {0x100000000, 0xffffffff, 0xffffffff},                 // 7: late, from before the wrap
+      {0x10000003e, 0xffffffff, 0xffffffff},                 // 8: the same, at the very end
+      {0x10000003f, 0xffffffff, 0x1ffffffff},                // 9: no longer
+      {0x8765432100000005, 0xffffffff, 0x87654320ffffffff},  // 10
+      {0x8765432100000005, 6, 0x8765432100000006},           // 11
+      {0xfffffffffffffff0, 5, 5},  // 12: past the last there is none; this one is old
+  };
+  for (const Step& step : steps) {
+    ReplayWindow window;
+    REQUIRE(window.reset(64));
+    if (step.highest != 0) REQUIRE(window.commit(step.highest) == kFresh);
+    INFO("step " << &step - steps);
+    CHECK(window.infer(step.low) == step.inferred);
+  }
+}
+
+TEST_CASE("the high 32 bits are inferred as RFC 4303 has it, wherever the window is") {
+  std::mt19937_64 random(4303);
+  for (const std::uint32_t size : kSizes) {
+    ReplayWindow window;
+    REQUIRE(window.reset(size));
+    for (int i = 0; i < 300'000; ++i) {
+      // Near the ends of the low 32 bits and of the window, where the cases meet, and anywhere.
+      const std::uint64_t highest = window.highest();
+      const auto near = [&](std::uint64_t to) { return static_cast<std::uint32_t>(to + random() % 5 - 2); };
+      const std::uint32_t lows[] = {near(0), near(highest), near(highest - size), near(highest - size / 2),
+                                    static_cast<std::uint32_t>(random())};
+      for (const std::uint32_t low : lows) REQUIRE(window.infer(low) == rfc4303_a22(highest, size, low));
+      const std::uint64_t to_wrap = 0x100000000 - static_cast<std::uint32_t>(highest);
+      const std::uint64_t jumps[] = {1, random() % (2 * size) + 1,
+                                     to_wrap - random() % std::min<std::uint64_t>(to_wrap, size),
+                                     random() % 0xf0000000 + 1};
+      REQUIRE(window.commit(highest + jumps[random() % 4]) == kFresh);
+    }
+    CHECK(window.highest() >> 32 > 1000);
+  }
+}
+
+TEST_CASE("a receiver of low halves recovers every number that is in its window or less than a cycle ahead") {
+  std::mt19937_64 random(4304);
+  for (const std::uint32_t size : kSizes) {
+    ReplayWindow window;
+    REQUIRE(window.reset(size));
+    std::uint64_t newest = 0xfffffff0 - size;
+    REQUIRE(window.commit(newest) == kFresh);
+    for (int i = 0; i < 200'000; ++i) {
+      const bool late = random() % 4 == 0;
+      const std::uint64_t ahead = random() % 16 == 0 ? random() % (0x100000000 - size) : random() % 3;
+      const std::uint64_t sent = late ? newest - random() % size : newest + ahead;
+      REQUIRE(window.infer(static_cast<std::uint32_t>(sent)) == sent);
+      if (window.commit(sent) == kFresh) newest = std::max(newest, sent);
+      REQUIRE(window.highest() == newest);
     }
   }
 }

@@ -116,6 +116,8 @@ struct Tunnel {
   std::vector<SelectorPrefix> remote_selectors;
   Start start{Start::initiate};
   Encapsulation encapsulation{Encapsulation::automatic};
+  std::chrono::seconds keepalive{
+      20};                // of silence, then a NAT keepalive (RFC 3948 section 4): 0..255; 0: never
   std::string interface;  // default: the tunnel's name
   std::vector<IpPrefix> addresses;
   std::uint16_t mtu{0};  // 0: derived

@@ -92,6 +92,7 @@ void Gateway::submit_sa(CommandKind kind, const ike::ChildInstall& child) {
   sa.soft_bytes = soft_of(tunnel.child_bytes);
   sa.hard_packets = inbound ? 0 : kMaxPackets;
   sa.soft_packets = soft_of(sa.hard_packets);
+  sa.keepalive = static_cast<std::uint8_t>(std::min<std::int64_t>(child.keepalive.count(), UINT8_MAX));
   copy_selectors(child, sa.selectors);
   link_.submit(command);  // and erases it
 }

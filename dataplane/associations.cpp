@@ -51,10 +51,12 @@ bool window_ok(std::uint32_t packets) noexcept {
 
 }  // namespace
 
-Associations::Associations(Forwarding& tables, Resolver& resolver, channel::CountersPage& page,
-                           const crypto::BulkEngine& engine, RefusedSuites refused)
+Associations::Associations(Forwarding& tables, Resolver& resolver, Outbox& outbox,
+                           channel::CountersPage& page, const crypto::BulkEngine& engine,
+                           RefusedSuites refused)
     : tables_(tables),
       resolver_(resolver),
+      outbox_(outbox),
       page_(page),
       engine_(engine),
       refused_(refused),
@@ -90,8 +92,10 @@ Associations::Held Associations::make_held(const InstallSa& install, Direction d
   held.spi = install.spi;
   held.partner_spi = install.partner_spi;
   held.suite = install.suite;
-  held.local = install.local;
-  held.remote = install.remote;
+  const bool udp = install.udp_encapsulation != 0;
+  held.ends = {install.local, install.remote, udp ? install.local_port : std::uint16_t{0},
+               udp ? install.remote_port : std::uint16_t{0}};
+  held.keepalive_ns = udp ? std::uint64_t{install.keepalive} * 1'000'000'000 : 0;
   held.soft_bytes = install.soft_bytes;
   held.hard_bytes = install.hard_bytes;
   held.soft_packets = install.soft_packets;
@@ -224,9 +228,9 @@ void Associations::list(const std::function<channel::Name(std::uint32_t)>& name_
   const auto tell = [&](const Held& held) {
     channel::Event event{};
     event.kind = channel::EventKind::sa_held;
-    event.body.sa_held = {held.tunnel, name_of(held.tunnel), held.spi, held.partner_spi,
-                          held.suite,  held.direction,       0,        now - held.installed_ns,
-                          held.local,  held.remote};
+    event.body.sa_held = {held.tunnel,     name_of(held.tunnel), held.spi, held.partner_spi,
+                          held.suite,      held.direction,       0,        now - held.installed_ns,
+                          held.ends.local, held.ends.remote};
     control.tell(event);
   };
   for (const auto& [spi, held] : inbound_) tell(held);
@@ -236,9 +240,9 @@ void Associations::list(const std::function<channel::Name(std::uint32_t)>& name_
 // A tunnel's packets never go into a tunnel: only a neighbour on a port is an answer. Pinned before the
 // former one is let go, so that an unchanged one is never forgotten between.
 NextHop Associations::resolve_outer(Held& held, std::uint64_t now) {
-  const NextHop to = tables_.routes.find_one(held.remote);
+  const NextHop to = tables_.routes.find_one(held.ends.remote);
   NeighbourId id = kNoNeighbour;
-  if (to.kind == NextHopKind::connected) id = resolver_.pin(to.port, held.remote, now);
+  if (to.kind == NextHopKind::connected) id = resolver_.pin(to.port, held.ends.remote, now);
   if (to.kind == NextHopKind::gateway) {
     const Neighbour& gateway = tables_.neighbours.entry(to.index);
     id = resolver_.pin(gateway.port, gateway.address, now);

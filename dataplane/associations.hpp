@@ -13,6 +13,7 @@
 #include "channel/region.hpp"
 #include "crypto/bulk.hpp"
 #include "dataplane/control_link.hpp"
+#include "dataplane/ports/keepalive.hpp"
 #include "dataplane/ports/resolver.hpp"
 #include "dataplane/tables/forwarding.hpp"
 
@@ -25,7 +26,7 @@ static_assert(crypto::kSuites.size() < RefusedSuites{}.size());
 class Associations {
  public:
   // All must outlive this. `engine` expands keys.
-  Associations(Forwarding& tables, Resolver& resolver, channel::CountersPage& page,
+  Associations(Forwarding& tables, Resolver& resolver, Outbox& outbox, channel::CountersPage& page,
                const crypto::BulkEngine& engine, RefusedSuites refused);
   ~Associations();
   Associations(const Associations&) = delete;
@@ -45,7 +46,11 @@ class Associations {
   // After routes changed: looks every outbound SA's outer next hop up again.
   void refresh_outer(std::uint64_t now);
 
-  // Copies the counters to the page, and tells of lifetimes that were passed. A few times a second.
+  // NAT keepalives in one snapshot at most; the others follow with the next. Of 100,000 tunnels that are all
+  // silent, with one every 20 s each, there are 1250.
+  static constexpr unsigned kKeepalivesAtOnce = 1500;
+  // Copies the counters to the page, tells of lifetimes that were passed, and sends the NAT keepalives that
+  // are due. A few times a second.
   void snapshot(ControlLink& control, std::uint64_t now);
 
   // Did a tunnel go up or down since the last call?
@@ -62,8 +67,9 @@ class Associations {
     std::uint16_t suite;
     std::uint32_t worker;
     std::uint32_t slot;
-    IpAddress local;
-    IpAddress remote;
+    OuterEnds ends;
+    std::uint64_t keepalive_ns;   // of silence after which one is sent; 0: never
+    std::uint64_t kept_alive_ns;  // when the last one was sent
     std::uint64_t soft_bytes, hard_bytes, soft_packets, hard_packets;  // 0: none
     std::uint64_t installed_ns;
     bool soft_told;
@@ -91,6 +97,7 @@ class Associations {
   static void add(Carried& carried, const OutboundSa& sa) noexcept;
   void snapshot_tunnels() noexcept;
   void check_lifetimes(Held& held, const Usage& usage, ControlLink& control);
+  void keep_alive(Held& held, std::uint64_t last_used_ns, std::uint64_t now);
   void snapshot_inbound(Held& held, ControlLink& control, std::uint64_t now, std::uint64_t tsc);
   void snapshot_outbound(Held& held, ControlLink& control, std::uint64_t now, std::uint64_t tsc);
   [[nodiscard]] OutboundSa& outbound_at(const Held& held) const noexcept {
@@ -102,6 +109,7 @@ class Associations {
 
   Forwarding& tables_;
   Resolver& resolver_;
+  Outbox& outbox_;
   channel::CountersPage& page_;
   const crypto::BulkEngine& engine_;
   RefusedSuites refused_;
@@ -112,6 +120,7 @@ class Associations {
   std::vector<std::vector<bool>> inbound_retiring_;  // [worker][slot]: removed, its grace period not over
   std::vector<std::vector<std::uint32_t>> free_outbound_;  // [worker]: slots
   std::uint64_t tsc_hz_;
+  unsigned keepalives_left_{0};  // of this snapshot
   bool changed_{false};
 };
 

@@ -102,7 +102,7 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
       slow_path_(tables_, interfaces_, outbox_, peers_, attachment_, random_seed()),
       ike_(tables_, outbox_, peers_, attachment_, random_seed()),
       rib_(tables_.routes),
-      associations_(tables_, slow_path_.resolver(), page_, engine_, test_suites(engine_)),
+      associations_(tables_, slow_path_.resolver(), outbox_, page_, engine_, test_suites(engine_)),
       commands_({tables_, rib_, slow_path_.resolver(), associations_, interfaces_, peers_, attachment_}) {
   make_workers(configuration.dataplane);
   ports_ = std::make_unique<Ports>(configuration.ports, tables_, interfaces_, page_, pool_.get(),

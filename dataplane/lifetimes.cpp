@@ -1,5 +1,8 @@
-// What the SAs have carried so far: to the counters page, and against their lifetimes.
+// What the SAs have carried so far: to the counters page, against their lifetimes, and whether a NAT on the
+// way is about to forget them.
 #include <rte_cycles.h>
+
+#include <algorithm>
 
 #include "dataplane/associations.hpp"
 
@@ -48,6 +51,19 @@ void Associations::check_lifetimes(Held& held, const Usage& usage, ControlLink& 
   held.hard_told = held.hard_told || hard;
 }
 
+// RFC 3948 section 4. A NAT knows no SAs, so the one that the tunnel sends on speaks for the others.
+void Associations::keep_alive(Held& held, std::uint64_t last_used_ns, std::uint64_t now) {
+  if (held.keepalive_ns == 0 || keepalives_left_ == 0) return;
+  const std::uint64_t silent_since = std::max({last_used_ns, held.kept_alive_ns, held.installed_ns});
+  if (now - silent_since < held.keepalive_ns) return;
+  const OutboundSa& sa = outbound_at(held);
+  if (tables_.tunnels[held.tunnel].outbound.load(std::memory_order_relaxed) != &sa) return;
+  if (sa.outer.load(std::memory_order_relaxed) == NextHop{}) return;
+  send_keepalive(outbox_, held.ends);
+  held.kept_alive_ns = now;
+  keepalives_left_--;
+}
+
 void Associations::snapshot_inbound(Held& held, ControlLink& control, std::uint64_t now, std::uint64_t tsc) {
   const InboundSa& sa = inbound_at(held);
   const Usage usage{load(sa.packets), load(sa.bytes), sa.window.highest()};
@@ -71,9 +87,11 @@ void Associations::snapshot_outbound(Held& held, ControlLink& control, std::uint
   store(status.packets, usage.packets);
   store(status.bytes, usage.bytes);
   store(status.highest_sequence, usage.sequence);
-  store(status.last_used_ns, to_ns(load(sa.last_used_tsc), tsc, tsc_hz_, now));
+  const std::uint64_t last_used_ns = to_ns(load(sa.last_used_tsc), tsc, tsc_hz_, now);
+  store(status.last_used_ns, last_used_ns);
   status.spi.store(held.spi, std::memory_order_release);
   check_lifetimes(held, usage, control);
+  keep_alive(held, last_used_ns, now);
 }
 
 void Associations::add(Carried& carried, const InboundSa& sa) noexcept {
@@ -107,6 +125,7 @@ void Associations::snapshot_tunnels() noexcept {
 
 void Associations::snapshot(ControlLink& control, std::uint64_t now) {
   const std::uint64_t tsc = rte_rdtsc();
+  keepalives_left_ = kKeepalivesAtOnce;
   for (auto& [spi, held] : inbound_) snapshot_inbound(held, control, now, tsc);
   for (auto& [key, held] : outbound_) snapshot_outbound(held, control, now, tsc);
   snapshot_tunnels();

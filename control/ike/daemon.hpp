@@ -39,6 +39,7 @@ struct ChildInstall {
   Endpoint local;  // outer; the ports count only with udp_encapsulation
   Endpoint remote;
   bool udp_encapsulation{false};
+  std::chrono::seconds keepalive{0};  // of silence, then a NAT keepalive; 0: never
   std::vector<TrafficSelector> local_selectors;
   std::vector<TrafficSelector> remote_selectors;
 };

@@ -174,6 +174,9 @@ def packets():
         yield f"ike_out_piece_{i}", piece
     yield "ike_4000", ike(4000)
     yield "esp", IP(src=REMOTE4, dst=WAN4, proto=50) / bytes.fromhex("0badcafe00000001") / DATA
+    mapped = dict(sport=4500, dport=31000)
+    yield "keepalive", IP(src=WAN4, dst=REMOTE4, flags="DF", id=0, ttl=64) / UDP(**mapped, chksum=0) / b"\xff"
+    yield "keepalive6", IPv6(src="2001:db8:2::1", dst="2001:db8:2::2", hlim=64) / UDP(**mapped) / b"\xff"
     yield "esp_udp", IP(src=REMOTE4, dst=WAN4) / UDP(sport=4500, dport=4500, chksum=0) / bytes.fromhex("0badcafe00000001") / DATA
 
 

@@ -140,6 +140,8 @@ TEST_CASE("a NAT before the initiator moves all to port 4500 and ESP into UDP") 
   CHECK(out.local == Endpoint{address("192.0.2.2"), 4500});
   CHECK(out.remote == Endpoint{address("192.0.2.99"), 24500});
   CHECK(world.east.outbound.begin()->second.remote == Endpoint{address("192.0.2.2"), 4500});
+  CHECK(world.east.outbound.begin()->second.keepalive == seconds(20));  // who is behind the NAT
+  CHECK(out.keepalive == seconds(0));
   CHECK(world.east.daemon->list().front().nat_local);
   CHECK(world.west.daemon->list().front().nat_remote);
 

@@ -20,6 +20,7 @@ ike::ChildInstall copy_of(const ike::ChildInstall& from) {
   out.local = from.local;
   out.remote = from.remote;
   out.udp_encapsulation = from.udp_encapsulation;
+  out.keepalive = from.keepalive;
   out.local_selectors = from.local_selectors;
   out.remote_selectors = from.remote_selectors;
   return out;

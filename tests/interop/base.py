@@ -16,16 +16,22 @@ class LabCase(unittest.TestCase):
     """`build` makes the network, once for the class; a test may leave gateways running for the next one."""
 
     needs_swan = True
+    prefix = PREFIX
     lab = None
 
     @classmethod
     def setUpClass(cls):
-        reason = why_not() or (swan.why_not() if cls.needs_swan else None)
+        reason = cls.why_not()
         if reason:
             raise unittest.SkipTest(reason)
-        cls.lab = Lab(PREFIX)
+        cls.lab = Lab(cls.prefix)
         cls.addClassCleanup(cls.lab.close)
         cls.build()
+
+    @classmethod
+    def why_not(cls):
+        """Why these tests can't run on this machine, in words; None when they can."""
+        return why_not() or (swan.why_not() if cls.needs_swan else None)
 
     @classmethod
     def build(cls):

@@ -2,9 +2,10 @@
 
 A Lab owns every namespace whose name begins with its prefix and a directory for logs and sockets. Nothing is ever
 started outside such a namespace, so ending a lab is: end the processes that live in its namespaces, by pid, then
-delete the namespaces. That also works for what a killed run left behind (`sweep`).
+delete the namespaces. That also works for what a killed run left behind (`sweep`), whose directory goes as well.
 """
 import fcntl
+import glob
 import os
 import re
 import shutil
@@ -174,6 +175,8 @@ class Lab:
         self.prefix = prefix
         self._lock = _exclusive(prefix)
         sweep(prefix)
+        for left in glob.glob(f"/tmp/{prefix}*"):
+            shutil.rmtree(left, ignore_errors=True)
         self.directory = directory or tempfile.mkdtemp(prefix=prefix, dir="/tmp")
         os.makedirs(self.directory, exist_ok=True)
         self.processes = []

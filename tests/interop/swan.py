@@ -43,38 +43,75 @@ def connection(local, remote, local_id, remote_id, ike="aes256-sha384-ecp384", e
             "children": {"net": child}}
 
 
-class Swan:
+def daemon_text(plugins, log, settings):
+    """strongswan.conf, as text."""
+    return section("charon-systemd", {
+        "load": plugins, "install_routes": "yes", "retransmit_tries": 3, "retransmit_timeout": "1.0",
+        "filelog": {"log": {"path": log, "time_format": "%H:%M:%S", "flush_line": "yes", "default": 1, "ike": 2,
+                            "cfg": 2}},
+        "journal": {"default": -1}, **settings}) + "\n"
+
+
+def connections_text(connections, secrets):
+    """swanctl.conf, as text."""
+    keys = {f"ike-{number}": {"id-a": a, "id-b": b, "secret": f'"{psk}"'} for number, (a, b, psk) in enumerate(secrets)}
+    return section("connections", connections) + "\n" + section("secrets", keys) + "\n"
+
+
+class Swanctl:
+    """What swanctl does with a charon, wherever that runs: `uri` is its vici socket, for a swanctl that `run` starts."""
+
+    def __init__(self, directory, uri, run=run):
+        self.directory = directory
+        self.uri = uri
+        self._run = run
+        os.makedirs(os.path.join(directory, "swanctl", "conf.d"), exist_ok=True)
+
+    def configure(self, connections, secrets):
+        path = os.path.join(self.directory, "swanctl", "swanctl.conf")
+        with open(path, "w") as conf:
+            conf.write(connections_text(connections, secrets))
+        os.chmod(path, 0o600)
+
+    def load(self, check=True):
+        done = self.swanctl("--load-all", "--noprompt", check=check)
+        return done.returncode == 0
+
+    def swanctl(self, *argv, check=True, timeout=60):
+        return self._run(["swanctl", *argv, "--uri", self.uri], check=check, timeout=timeout,
+                         env={**os.environ, "SWANCTL_DIR": os.path.join(self.directory, "swanctl")})
+
+    def initiate(self, ike, seconds=15, check=True):
+        return self.swanctl("--initiate", "--ike", ike, "--child", "net", "--timeout", str(seconds), check=check)
+
+    def sas(self):
+        return self.swanctl("--list-sas").stdout
+
+    def established(self, ike):
+        """True when the connection has an IKE SA and an installed child SA."""
+        text = self.sas()
+        return f"{ike}: #" in text and "ESTABLISHED" in text and "INSTALLED" in text
+
+
+class Swan(Swanctl):
     """One charon in `space`. `connections`: name to `connection(...)`. `secrets`: list of (id, id, PSK)."""
 
     def __init__(self, space, connections, secrets, settings=None):
         self.space = space
         self.name = f"swan-{space.short}"
-        self.directory = os.path.join(space.lab.directory, self.name)
-        self.socket = os.path.join(self.directory, "vici.sock")
+        directory = os.path.join(space.lab.directory, self.name)
+        self.socket = os.path.join(directory, "vici.sock")
+        super().__init__(directory, f"unix://{self.socket}")
         self.charon_log = os.path.join(self.directory, "charon.log")
         self.process = None
-        os.makedirs(os.path.join(self.directory, "swanctl", "conf.d"), exist_ok=True)
         self._write_daemon(settings or {})
         self.configure(connections, secrets)
 
     def _write_daemon(self, settings):
-        content = {
-            "load": PLUGINS, "install_routes": "yes", "retransmit_tries": 3, "retransmit_timeout": "1.0",
-            "filelog": {"log": {"path": self.charon_log, "time_format": "%H:%M:%S", "flush_line": "yes", "default": 1,
-                                "ike": 2, "cfg": 2}},
-            "journal": {"default": -1},
-            "plugins": {"vici": {"socket": f"unix://{self.socket}"}, "kernel-libipsec": {"allow_peer_ts": "yes"}},
-            **settings}
+        settings = {"plugins": {"vici": {"socket": self.uri},
+                                "kernel-libipsec": {"allow_peer_ts": "yes"}}, **settings}
         with open(os.path.join(self.directory, "strongswan.conf"), "w") as conf:
-            conf.write(section("charon-systemd", content) + "\n")
-
-    def configure(self, connections, secrets):
-        keys = {f"ike-{number}": {"id-a": a, "id-b": b, "secret": f'"{psk}"'}
-                for number, (a, b, psk) in enumerate(secrets)}
-        path = os.path.join(self.directory, "swanctl", "swanctl.conf")
-        with open(path, "w") as conf:
-            conf.write(section("connections", connections) + "\n" + section("secrets", keys) + "\n")
-        os.chmod(path, 0o600)
+            conf.write(daemon_text(PLUGINS, self.charon_log, settings))
 
     def start(self):
         """Starts the daemon and loads its configuration. Any-to-any selectors would loop the ESP itself into the
@@ -92,25 +129,6 @@ class Swan:
         # kernel-libipsec installs a route for the first family of a child's selectors only
         self.space.ip("-6", "route", "replace", "default", "dev", "ipsec0", "table", "220")
         return self
-
-    def load(self, check=True):
-        done = self.swanctl("--load-all", "--noprompt", check=check)
-        return done.returncode == 0
-
-    def swanctl(self, *argv, check=True, timeout=60):
-        return run(["swanctl", *argv, "--uri", f"unix://{self.socket}"], check=check, timeout=timeout,
-                   env={**os.environ, "SWANCTL_DIR": os.path.join(self.directory, "swanctl")})
-
-    def initiate(self, ike, seconds=15, check=True):
-        return self.swanctl("--initiate", "--ike", ike, "--child", "net", "--timeout", str(seconds), check=check)
-
-    def sas(self):
-        return self.swanctl("--list-sas").stdout
-
-    def established(self, ike):
-        """True when the connection has an IKE SA and an installed child SA."""
-        text = self.sas()
-        return f"{ike}: #" in text and "ESTABLISHED" in text and "INSTALLED" in text
 
     def log(self):
         try:

@@ -59,7 +59,7 @@ def all_suites():
     return (suites.python_suites("rules", "rules") + [suites.format_suite()] + suites.meson_suites() +
             [suites.instructions_suite()] + suites.python_suites("bench", "bench") +
             suites.python_suites("packets", "packets", RELEASE) + suites.python_suites("interop", "interop", RELEASE) +
-            suites.fuzz_suites())
+            suites.python_suites("guest", "guest", RELEASE) + suites.fuzz_suites())
 
 
 def run_suites(pattern, report):

@@ -1,0 +1,132 @@
+"""
+What the guest's tests have in common: one network and one boot for each class of tests.
+
+  lan-e 10.1.0.10 --- east 192.0.2.1 ------ 192.0.2.2 west --- lan-w 10.2.0.10
+        fd00:1::10    espgate 2001:db8::1   2001:db8::2                fd00:2::10
+                                            Linux in QEMU
+
+West's cards are bridged to veths, in the namespace `host`, where QEMU lives. Espgate's ports are af_xdp: for af_packet
+the kernel would put fragments together, which are espgate's own business here.
+"""
+import os
+import re
+import socket
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "interop"))
+import kernel  # noqa: E402
+import swan  # noqa: E402
+import topologies  # noqa: E402
+from base import LabCase, east_configuration, west_connection  # noqa: E402
+from gateway import Gateway  # noqa: E402
+from lab import Lab, LabError, wait_until  # noqa: E402
+from machine import Machine  # noqa: E402
+from peer import KernelSwan  # noqa: E402
+
+AF_XDP = 44  # of linux/socket.h
+EAST_NETS, WEST_NETS = "10.1.0.0/24,fd00:1::/64", "10.2.0.0/24,fd00:2::/64"
+
+
+class Net:
+    def __init__(self, lab):
+        self.lan_e, self.east = topologies.east(lab)
+        self.host = lab.namespace("host")
+        lab.link(self.east, "wan", self.host, "wan")
+        self.lan_w = topologies.lan(lab, "lan-w", self.host, 2)
+        Lab.for_dpdk(self.east, "wan")
+        Lab.for_dpdk(self.host, "wan", "lan")
+        self.west = Machine(self.host)
+        lab.bridge(self.host, "br-wan", "wan", "tap-wan")
+        lab.bridge(self.host, "br-lan", "lan", "tap-lan")
+        Lab.for_dpdk(self.host, "br-wan", "br-lan")
+
+
+def east_gateway(space, *tunnels, **more):
+    config = east_configuration(*tunnels, **more)
+    ports = [{**port, "device": f"af_xdp:{port['name']}"} for port in config["ports"]]
+    return Gateway(space, {**config, "ports": ports})
+
+
+def why_no_xdp():
+    try:
+        socket.socket(AF_XDP, socket.SOCK_RAW).close()
+    except OSError as error:
+        return f"no AF_XDP sockets here: {error}"
+    return None
+
+
+def west_kernel_connection(**more):
+    """strongSwan's, as west, for the two LANs: any to any would be policies for all that the kernel forwards."""
+    return west_connection(**{"local_ts": WEST_NETS, "remote_ts": EAST_NETS, **more})
+
+
+# What is larger than the tunnel's MTU espgate fragments before ESP, the kernel behind it; IPv6 hosts fragment it
+# themselves when they are told (Packet Too Big), so a first packet may be lost.
+SWEEP = """for size in {sizes}; do
+  for again in 1 2 3; do ping -n -q -c 1 -W 2 -M dont -s $size {destination} >/dev/null && continue 2; done
+  echo $size
+done"""
+
+
+def lost_sizes(space, destination, sizes):
+    """Sends a packet of each size (bytes, with IP header), up to three times. Returns those never answered."""
+    headers = 48 if ":" in destination else 28
+    script = SWEEP.format(sizes=" ".join(str(size - headers) for size in sizes), destination=destination)
+    return [int(size) + headers for size in space.run("sh", "-c", script, timeout=300).stdout.split()]
+
+
+def told_mtu(space, destination="10.2.0.10"):
+    """What the gateway tells a host whose packet with DF is too large."""
+    def told():
+        space.ip("route", "flush", "cache")  # or the host's own kernel says what it was told before
+        done = space.run("ping", "-n", "-c", "1", "-W", "2", "-M", "do", "-s", "1472", destination, check=False)
+        return re.search(r"mtu ?= ?(\d+)", done.stdout)
+    return int(wait_until(told, 20, f"{space.short} is told an MTU").group(1))
+
+
+class GuestCase(LabCase):
+    prefix = "espgate-guest-"
+
+    @classmethod
+    def why_not(cls):
+        reason = super().why_not() or kernel.why_not() or why_no_xdp()
+        if reason:
+            return reason
+        try:
+            kernel.fetch()
+        except LabError as error:
+            return str(error).splitlines()[0]
+        return None
+
+    @classmethod
+    def build(cls):
+        cls.net = Net(cls.lab)
+        cls.west = cls.net.west
+        cls.addClassCleanup(cls.west.close)
+        cls.west.start()
+        cls.west.run("ip addr add 192.0.2.2/24 dev wan; ip addr add 2001:db8::2/64 dev wan\n"
+                     "ip addr add 10.2.0.1/24 dev lan; ip addr add fd00:2::1/64 dev lan\n")
+        cls.swan = KernelSwan(cls.west, cls.net.lan_w, "10.2.0.1")
+
+    def print_logs(self):
+        super().print_logs()
+        print(f"----- the guest\n{self.west.boot_log()}")
+        try:
+            print(self.swan.log()[-8000:])
+            print(self.west.run("ip -s xfrm state; ip xfrm policy; cat /proc/net/xfrm_stat", check=False).stdout)
+        except LabError as error:
+            print(error)
+
+    def check_sizes(self, sizes):
+        """Packets of these sizes between the LANs, both families, both directions."""
+        net = self.net
+        for host, destination in ((net.lan_e, "10.2.0.10"), (net.lan_w, "10.1.0.10"), (net.lan_e, "fd00:2::10"),
+                                  (net.lan_w, "fd00:1::10")):
+            self.assertEqual(lost_sizes(host, destination, sizes), [], f"{host.short} to {destination}")
+
+    def check_traffic(self):
+        """Of the sizes around the MTU, and some that need fragments."""
+        mtu = told_mtu(self.net.lan_e)
+        self.check_sizes([60, mtu - 1, mtu, mtu + 1, 3000])
+        return mtu

@@ -79,6 +79,11 @@ class Machine:
             raise LabError(f"in the guest: exit {status}: {script.strip()[:300]}\n{output[-3000:]}")
         return subprocess.CompletedProcess(script, status, output)
 
+    def batch(self, commands):
+        """Commands of iproute2, without `ip`."""
+        lines = "\n".join(commands)
+        self.run(f"ip -batch - <<'END-OF-THE-BATCH'\n{lines}\nEND-OF-THE-BATCH\n", seconds=60)
+
     def write(self, path, text):
         self.run(f"mkdir -p $(dirname {path})\ncat >{path} <<'END-OF-THE-FILE'\n{text}\nEND-OF-THE-FILE\n")
 

@@ -287,6 +287,11 @@ class Capture:
         done = run(["tcpdump", "-n", "-r", self.path, *expression], check=False)
         return len([line for line in done.stdout.splitlines() if line[:2].isdigit()])
 
+    def lengths(self, *expression):
+        """Of the frames, in bytes."""
+        done = run(["tcpdump", "-n", "-e", "-r", self.path, *expression], check=False)
+        return [int(length) for length in re.findall(r"^\d\S+ \S+ > \S+ .*?, length (\d+):", done.stdout, re.M)]
+
 
 class BothEnds:
     """Captures at both ends of a link between two DPDK ports."""

@@ -12,6 +12,8 @@ namespace espgate::channel {
 // X(identifier, "name", "help")
 #define ESPGATE_DROP_REASONS(X)                                                                              \
   X(runt_frame, "runt-frame", "an Ethernet frame too short for the headers it announces")                    \
+  X(oversized_frame, "oversized-frame",                                                                      \
+    "larger than a packet buffer, which holds what the largest mtu allows")                                  \
   X(other_mac, "other-mac", "a unicast frame for another station's MAC address")                             \
   X(unknown_ethertype, "unknown-ethertype", "neither IPv4, IPv6 nor ARP")                                    \
   X(malformed_ipv4, "malformed-ipv4", "an IPv4 header with an impossible version, length or checksum")       \

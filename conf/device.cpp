@@ -61,14 +61,13 @@ void check_plain_mtu(const Port& port, std::string_view kind) {
                     kMaxPlainMtu));
 }
 
-// The kernel puts about 70 bytes before a frame in the ring's slot, and a VLAN tag may come: a slot is a
-// power of two with 128 bytes to spare, and four of them make a block. DPDK's own 2048 bytes do up to an MTU
-// of 1902.
+// The kernel puts about 70 bytes before a frame in the ring's slot, and a VLAN tag may come: a slot has 128
+// bytes to spare. It is whole KiB, so that four of them make a block of whole pages, and no larger than that
+// because DPDK wants packet buffers that hold all of it. Its own 2048 bytes do up to an MTU of 1902.
 std::string af_packet_ring(const Port& port, std::string_view options) {
   constexpr unsigned kEthernetAndVlan = 18;
   constexpr unsigned kSpare = 128;
-  unsigned frame = 2048;
-  while (frame < port.mtu + kEthernetAndVlan + kSpare) frame *= 2;
+  const unsigned frame = std::max(2048U, (port.mtu + kEthernetAndVlan + kSpare + 1023) / 1024 * 1024);
   if (frame == 2048 || has_option(options, "framesz") || has_option(options, "blocksz")) return {};
   return fmt::format(",blocksz={},framesz={}", 4 * frame, frame);
 }

@@ -96,17 +96,24 @@ void sort_ipv6(Worker& worker, rte_mbuf* mbuf, std::uint8_t* ip, std::uint32_t a
   worker.scratch->plain.add() = packet;
 }
 
-// Multi-segment and VLAN-stripped frames are rare guests: one is made whole, the other belongs to a network
-// that this port is not on.
-bool is_plain_frame(Worker& worker, rte_mbuf* frame) noexcept {
-  if ((frame->ol_flags & (RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_QINQ_STRIPPED)) != 0) {
+// What is rarely said of a frame, and not to be overlooked: that its VLAN tag stands beside it, or what the
+// sender behind a ring or a virtual device wanted a card to do. The latter is not the wish of this gateway,
+// whose own cards would do it to the packet as it leaves.
+constexpr std::uint64_t kStripped = RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_QINQ_STRIPPED;
+constexpr std::uint64_t kMarked = kStripped | RTE_MBUF_F_TX_OFFLOAD_MASK;
+
+bool accept_marks(Worker& worker, rte_mbuf* frame) noexcept {
+  if ((frame->ol_flags & kStripped) != 0) {
     worker.drop(frame, DropReason::unknown_ethertype);
     return false;
   }
-  if (frame->nb_segs != 1 && rte_pktmbuf_linearize(frame) != 0) {
-    worker.drop(frame, DropReason::no_buffer);
-    return false;
-  }
+  frame->ol_flags &= ~kMarked;
+  return true;
+}
+
+bool is_plain_frame(Worker& worker, rte_mbuf* frame) noexcept {
+  if ((frame->ol_flags & kMarked) != 0) [[unlikely]]
+    if (!accept_marks(worker, frame)) return false;
   if (frame->data_len < kEthernet) {
     worker.drop(frame, DropReason::runt_frame);
     return false;
@@ -115,6 +122,8 @@ bool is_plain_frame(Worker& worker, rte_mbuf* frame) noexcept {
 }
 
 void classify_frame(Worker& worker, std::uint8_t port, std::uint64_t own_mac, rte_mbuf* frame) noexcept {
+  if (frame->nb_segs != 1) [[unlikely]]
+    if ((frame = in_one_buffer(worker, frame)) == nullptr) return;
   if (!is_plain_frame(worker, frame)) return;
   std::uint8_t* const ethernet = rte_pktmbuf_mtod(frame, std::uint8_t*);
   const bool own = (load<std::uint64_t>(ethernet) & kMacMask) == own_mac;
@@ -143,7 +152,8 @@ void classify_frame(Worker& worker, std::uint8_t port, std::uint64_t own_mac, rt
 }  // namespace
 
 void sort_ip(Worker& worker, rte_mbuf* mbuf, std::uint8_t port, bool forwarded) noexcept {
-  if (mbuf->nb_segs != 1 && rte_pktmbuf_linearize(mbuf) != 0) return worker.drop(mbuf, DropReason::no_buffer);
+  if (mbuf->nb_segs != 1) [[unlikely]]
+    if ((mbuf = in_one_buffer(worker, mbuf)) == nullptr) return;
   std::uint8_t* const ip = rte_pktmbuf_mtod(mbuf, std::uint8_t*);
   if (mbuf->data_len != 0 && ip[0] >> 4 == 6)
     return sort_ipv6(worker, mbuf, ip, mbuf->data_len, port, forwarded);

@@ -16,14 +16,17 @@ inline constexpr std::uint16_t kBehind = crypto::most_of_suites(
     [](const crypto::SuiteRow& row) { return row.alignment - 1U + 2U + row.icv_length; });
 static_assert(kFront <= kHeadroom);
 
-// Whether encapsulate and seal find the room that they need; where not, the packet is dropped.
+// buffers.cpp: moves a packet to a buffer with that room. False: it was dropped, as oversized_frame or
+// no_buffer.
+[[nodiscard]] bool make_room(Worker& worker, Packet& packet) noexcept;
+
+// Sees to it that encapsulate and seal find the room that they need. False: the packet was dropped.
 [[nodiscard]] inline bool has_room(Worker& worker, Packet& packet) noexcept {
   const rte_mbuf& mbuf = *packet.mbuf;
   const std::ptrdiff_t offset = packet.ip - static_cast<const std::uint8_t*>(mbuf.buf_addr);
   if (offset >= kFront && mbuf.buf_len >= offset + packet.length + kBehind) [[likely]]
     return true;
-  worker.drop(packet.mbuf, DropReason::no_buffer);
-  return false;
+  return make_room(worker, packet);
 }
 
 // A packet that is too large, or behind one that is, or may need its MSS lowered. False: it was disposed of,

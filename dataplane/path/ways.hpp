@@ -42,6 +42,10 @@ inline void mark(const Worker& worker, Stage stage) noexcept {
   clock.last = now;
 }
 
+// buffers.cpp: the packet in one segment, with room before and behind it for encapsulation; what came in is
+// used up. Null: it was dropped, as oversized_frame or no_buffer.
+[[nodiscard]] rte_mbuf* in_one_buffer(Worker& worker, rte_mbuf* packet) noexcept;
+
 // classify.cpp: sorts frames into worker.scratch's `esp` and `plain`; what is neither leaves here.
 void classify(Worker& worker, std::uint8_t port, std::span<rte_mbuf*> frames) noexcept;
 // Sorts one IP packet, whose mbuf begins at its IP header, the same way. `forwarded` as in Packet.

@@ -68,7 +68,8 @@ rte_eth_conf configuration_for(const rte_eth_dev_info& info, std::uint16_t queue
     conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
     conf.rx_adv_conf.rss_conf.rss_hf = hash;
   }
-  conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+  // Buffers hold whole frames, but a driver may count on less of one than there is (e1000: powers of two).
+  if (mtu > RTE_ETHER_MTU) conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
   return conf;
 }
 
@@ -79,7 +80,8 @@ std::uint16_t buffer_size(const std::vector<conf::Port>& ports) noexcept {
   for (const conf::Port& port : ports) largest = std::max(largest, port.mtu);
   // ESP's trailer and ICV go behind the packet.
   const unsigned needed = largest + kFrameExtra + 128U;
-  return static_cast<std::uint16_t>(std::max(2048U, (needed + 63U) / 64U * 64U));
+  // Cards with registers for it (ixgbe) count buffers in KiB, and would not use what is beyond.
+  return static_cast<std::uint16_t>(std::max(2048U, (needed + 1023U) / 1024U * 1024U));
 }
 
 Ports::Ports(const std::vector<conf::Port>& wanted, Forwarding& tables, Interfaces& interfaces,

@@ -54,9 +54,9 @@ TEST_CASE("af_packet's ring slots are as large as the MTU asks for") {
   const auto argument = [](std::uint16_t mtu) { return device("af_packet:lan", mtu).eal_arguments.at(1); };
   CHECK(argument(1500) == "net_af_packet0,iface=lan");
   CHECK(argument(1902) == "net_af_packet0,iface=lan");
-  CHECK(argument(1903) == "net_af_packet0,iface=lan,blocksz=16384,framesz=4096");
+  CHECK(argument(1903) == "net_af_packet0,iface=lan,blocksz=12288,framesz=3072");
   CHECK(argument(3000) == "net_af_packet0,iface=lan,blocksz=16384,framesz=4096");
-  CHECK(argument(9000) == "net_af_packet0,iface=lan,blocksz=65536,framesz=16384");
+  CHECK(argument(9000) == "net_af_packet0,iface=lan,blocksz=36864,framesz=9216");
   CHECK(device("af_packet:lan,framesz=32768", 9000).eal_arguments.at(1) ==
         "net_af_packet0,iface=lan,framesz=32768");
 }

@@ -47,6 +47,15 @@ Octets broken(Octets bytes, std::size_t at, std::uint8_t value) {
   return bytes;
 }
 
+// Receives a frame on the inside while the pool has nothing left.
+Output without_buffers(Gateway& g, rte_mbuf* frame) {
+  std::vector<rte_mbuf*> held;
+  while (rte_mbuf* const mbuf = rte_pktmbuf_alloc(frame->pool)) held.push_back(mbuf);
+  Output out = g.receive(kInside, std::vector{frame});
+  rte_pktmbuf_free_bulk(held.data(), static_cast<unsigned>(held.size()));
+  return out;
+}
+
 struct Row {
   DropReason reason;
   const char* what;
@@ -328,13 +337,22 @@ const std::vector<Row> kRows{
        g.tables().ports[kOutside].up = false;
        return g.send(to_tunnel());
      }},
-    {DropReason::no_buffer, "no room for the outer header",
+    {DropReason::no_buffer, "no room for the outer header, and no other buffer",
+     [](G g) { return without_buffers(g, g.make(g.frame_to(kInside, to_tunnel()), 32)); }},
+    {DropReason::no_buffer, "no room for trailer and ICV, and no other buffer",
+     [](G g) { return without_buffers(g, g.make(g.frame_to(kInside, to_tunnel()), 128, 8)); }},
+    {DropReason::no_buffer, "in two segments, and no other buffer",
      [](G g) {
-       return g.receive(kInside, std::vector<rte_mbuf*>{g.make(g.frame_to(kInside, to_tunnel()), 32)});
+       return without_buffers(g, g.make_chain({g.frame_to(kInside, to_tunnel()), filling(10)}));
      }},
-    {DropReason::no_buffer, "no room for trailer and ICV",
+    {DropReason::oversized_frame, "in segments, of more than a packet buffer",
      [](G g) {
-       return g.receive(kInside, std::vector<rte_mbuf*>{g.make(g.frame_to(kInside, to_tunnel()), 128, 8)});
+       return g.receive(kInside, std::vector{g.make_chain({filling(kRigRoom), filling(10)})});
+     }},
+    {DropReason::oversized_frame, "where it is, but too large for a buffer in which it could be sealed",
+     [](G g) {
+       g.set_tunnel(0, 9250);
+       return g.receive(kInside, std::vector{g.make(g.frame_to(kInside, to_tunnel(9200)), 16, 0)});
      }},
     {DropReason::neighbour_unresolved, "the far end's link address is not known",
      [](G g) {

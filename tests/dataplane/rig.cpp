@@ -52,7 +52,7 @@ void start_eal() {
 
 Rig::Rig(unsigned number, unsigned workers) {
   start_eal();
-  pool_ = make_packet_pool(unique("pool").c_str(), kBuffers, 0, 4096);
+  pool_ = make_packet_pool(unique("pool").c_str(), kBuffers, 0, kHeadroom + kRigRoom);
   if (pool_ == nullptr) throw std::runtime_error("no pool");
   const channel::Hello shape{workers, kSlots, kSlots, 8, 4, 2};
   page_ = std::make_unique<channel::CountersPage>(shape);
@@ -197,6 +197,18 @@ rte_mbuf* Rig::make(const Octets& bytes, std::uint16_t headroom, std::uint16_t t
   mbuf->data_len = static_cast<std::uint16_t>(bytes.size());
   mbuf->pkt_len = mbuf->data_len;
   return mbuf;
+}
+
+rte_mbuf* Rig::make_chain(const std::vector<Octets>& segments) {
+  rte_mbuf* first = nullptr;
+  for (const Octets& segment : segments) {
+    rte_mbuf* const mbuf = make(segment, first == nullptr ? kHeadroom : std::uint16_t{0}, 0);
+    if (first == nullptr)
+      first = mbuf;
+    else if (rte_pktmbuf_chain(first, mbuf) != 0)
+      throw std::runtime_error("too many segments");
+  }
+  return first;
 }
 
 Octets Rig::frame_to(std::uint8_t port, const Octets& ip) const {

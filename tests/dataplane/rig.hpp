@@ -27,6 +27,8 @@ using dataplane::NextHopKind;
 
 inline constexpr std::uint8_t kOutside = 0;
 inline constexpr std::uint8_t kInside = 1;
+// Bytes of a buffer of the rigs' pools behind the headroom: what ports of MTU 9000 have.
+inline constexpr std::uint16_t kRigRoom = 9216;
 
 // DPDK without huge pages, once for the process.
 void start_eal();
@@ -69,6 +71,8 @@ class Rig {
   // one more.
   rte_mbuf* make(const Octets& bytes, std::uint16_t headroom = dataplane::kHeadroom,
                  std::uint16_t tailroom = 64);
+  // One frame in several segments, each in a heap block of exactly its size; the first with headroom.
+  rte_mbuf* make_chain(const std::vector<Octets>& segments);
   Output receive(std::uint8_t port, const std::vector<Octets>& frames, unsigned worker = 0);
   Output receive(std::uint8_t port, std::vector<rte_mbuf*> frames, unsigned worker = 0);
   // An IP packet to this gateway's MAC address on `port`.

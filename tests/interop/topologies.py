@@ -2,10 +2,10 @@
 from lab import Lab
 
 
-def lan(lab, name, gateway, number):
+def lan(lab, name, gateway, number, mtu=1500):
     """A host with an IPv4 and an IPv6 address behind `gateway`, which is x.1 / ::1 on interface `lan`."""
     host = lab.namespace(name)
-    lab.link(host, "eth0", gateway, "lan")
+    lab.link(host, "eth0", gateway, "lan", mtu)
     address_host(host, "eth0", number)
     return host
 
@@ -16,10 +16,10 @@ def address_host(host, interface, number):
     host.ip("-6", "route", "add", "default", "via", f"fd00:{number}::1")
 
 
-def east(lab):
+def east(lab, mtu=1500):
     """lan-e and espgate's namespace, whose `wan` is still to be linked."""
     gateway = lab.namespace("east")
-    host = lan(lab, "lan-e", gateway, 1)
+    host = lan(lab, "lan-e", gateway, 1, mtu)
     Lab.for_dpdk(gateway, "lan")
     return host, gateway
 
@@ -31,12 +31,12 @@ class Single:
     `west` is a kernel with strongSwan, or espgate as well (`dpdk_west`).
     """
 
-    def __init__(self, lab, dpdk_west=False):
-        self.lan_e, self.east = east(lab)
+    def __init__(self, lab, dpdk_west=False, mtu=1500):
+        self.lan_e, self.east = east(lab, mtu)
         self.west = lab.namespace("west", forwarding=not dpdk_west)
-        lab.link(self.east, "wan", self.west, "wan")
+        lab.link(self.east, "wan", self.west, "wan", mtu)
         Lab.for_dpdk(self.east, "wan")
-        self.lan_w = lan(lab, "lan-w", self.west, 2)
+        self.lan_w = lan(lab, "lan-w", self.west, 2, mtu)
         if dpdk_west:
             Lab.for_dpdk(self.west, "lan", "wan")
         else:

@@ -1,6 +1,10 @@
 // The anti-replay window of RFC 4303 section 3.4.3, as RFC 6479 lays it out: a ring of words of which one is
-// spare, so that advancing clears whole words and no bit is ever shifted. 64..4096 packets. One writer: the
+// spare, so that advancing clears whole words and no bit is ever shifted. 64..16384 packets. One writer: the
 // SA's owning worker. `check` before the ICV is verified, `commit` after.
+//
+// The words of up to kNearPackets lie in the window itself, those of more in memory of their own, so that
+// only who wants such a window pays for it. That comes and goes with `reset` and the destructor, the main
+// thread's.
 #pragma once
 
 #include <algorithm>
@@ -9,24 +13,45 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <new>
+#include <utility>
 
 namespace espgate::crypto {
 
 class ReplayWindow {
  public:
   static constexpr std::uint32_t kMinPackets = 64;
-  static constexpr std::uint32_t kMaxPackets = 4096;
+  static constexpr std::uint32_t kMaxPackets = 16384;
+  static constexpr std::uint32_t kNearPackets = 4096;
   enum class Verdict : std::uint8_t { fresh, duplicate, old };
 
-  // Forgets everything. `packets`: a power of two, 64..kMaxPackets; 0 switches the check off. False: neither;
-  // the window is as before.
+  ReplayWindow() = default;
+  ~ReplayWindow() { release(); }
+  ReplayWindow(const ReplayWindow&) = delete;
+  ReplayWindow& operator=(const ReplayWindow&) = delete;
+
+  // Is a power of two, kMinPackets..kMaxPackets; or 0, which switches the check off.
+  [[nodiscard]] static constexpr bool is_size(std::uint32_t packets) noexcept {
+    return packets == 0 || (std::has_single_bit(packets) && packets >= kMinPackets && packets <= kMaxPackets);
+  }
+
+  // Forgets everything. False: `packets` is no size, or there is no memory for it; the window is as before.
+  // The main thread, while no worker uses the window. With up to kNearPackets nothing is allocated.
   [[nodiscard]] bool reset(std::uint32_t packets) noexcept {
-    const bool size_fits = std::has_single_bit(packets) && packets >= kMinPackets && packets <= kMaxPackets;
-    if (packets != 0 && !size_fits) return false;
+    if (!is_size(packets)) return false;
+    std::uint64_t* far = nullptr;
+    if (packets > kNearPackets) {
+      far = new (std::nothrow) std::uint64_t[words_of(packets)]();
+      if (far == nullptr) return false;
+    }
+    release();
+    if (far != nullptr)
+      far_ = far;
+    else
+      near_.fill(0);
     packets_ = packets;
-    word_mask_ = packets == 0 ? 0 : 2 * packets / kWordBits - 1;
+    word_mask_ = packets == 0 ? 0 : words_of(packets) - 1;
     set_highest(0);
-    words_.fill(0);
     return true;
   }
 
@@ -49,7 +74,7 @@ class ReplayWindow {
       const Verdict verdict = check(sequence);
       if (verdict != Verdict::fresh) return verdict;
     }
-    words_[(sequence / kWordBits) & word_mask_] |= bit_of(sequence);
+    words()[place(sequence)] |= bit_of(sequence);
     return Verdict::fresh;
   }
 
@@ -66,38 +91,57 @@ class ReplayWindow {
   [[nodiscard]] std::uint64_t highest() const noexcept { return highest_.load(std::memory_order_relaxed); }
   // Where the word lies that a check of `sequence` will read, for a prefetch.
   [[nodiscard]] const void* place_of(std::uint64_t sequence) const noexcept {
-    return &words_[(sequence / kWordBits) & word_mask_];
+    return words() + place(sequence);
   }
   // Bytes before the words.
   static constexpr std::size_t kHead = 16;
 
  private:
   static constexpr std::uint32_t kWordBits = 64;
-  static constexpr std::uint32_t kMaxWords = 2 * kMaxPackets / kWordBits;
+  static constexpr std::uint32_t kNearWords = 2 * kNearPackets / kWordBits;
+  // Twice the window's: a power of two, so that a mask finds the word, with the spare one among them.
+  static constexpr std::uint32_t words_of(std::uint32_t packets) noexcept { return 2 * packets / kWordBits; }
 
   void set_highest(std::uint64_t sequence) noexcept { highest_.store(sequence, std::memory_order_relaxed); }
   static std::uint64_t bit_of(std::uint64_t sequence) noexcept {
     return std::uint64_t{1} << (sequence % kWordBits);
   }
   [[nodiscard]] std::uint64_t word_of(std::uint64_t sequence) const noexcept {
-    return words_[(sequence / kWordBits) & word_mask_];
+    return words()[place(sequence)];
+  }
+  [[nodiscard]] std::size_t place(std::uint64_t sequence) const noexcept {
+    return (sequence / kWordBits) & word_mask_;
+  }
+  [[nodiscard]] bool is_far() const noexcept { return packets_ > kNearPackets; }
+  [[nodiscard]] const std::uint64_t* words() const noexcept {
+    if (is_far()) [[unlikely]]
+      return far_;
+    return near_.data();
+  }
+  [[nodiscard]] std::uint64_t* words() noexcept {
+    return const_cast<std::uint64_t*>(std::as_const(*this).words());
+  }
+  void release() noexcept {
+    if (is_far()) delete[] far_;
   }
 
-  // Clears the words that come into the ring between the old highest and the new (RFC 6479 section 2). The
-  // ring has twice the window's words: a power of two, so that a mask finds the word, with the spare one
-  // among them.
+  // Clears the words that come into the ring between the old highest and the new (RFC 6479 section 2).
   void advance(std::uint64_t sequence) noexcept {
     const std::uint64_t from = highest() / kWordBits;
-    const std::uint64_t words =
+    const std::uint64_t count =
         std::min<std::uint64_t>(sequence / kWordBits - from, word_mask_ + std::uint64_t{1});
-    for (std::uint64_t i = 1; i <= words; ++i) words_[(from + i) & word_mask_] = 0;
+    std::uint64_t* const ring = words();
+    for (std::uint64_t i = 1; i <= count; ++i) ring[(from + i) & word_mask_] = 0;
     set_highest(sequence);
   }
 
   std::atomic<std::uint64_t> highest_{0};  // the main thread reads it for the operator
   std::uint32_t packets_{0};
   std::uint32_t word_mask_{0};
-  std::array<std::uint64_t, kMaxWords> words_{};
+  union {
+    std::array<std::uint64_t, kNearWords> near_{};
+    std::uint64_t* far_;  // when is_far()
+  };
 };
 
 }  // namespace espgate::crypto

@@ -44,11 +44,6 @@ bool options_ok(const InstallSa& install) noexcept {
          install.fixed_dscp <= channel::kDscps;
 }
 
-bool window_ok(std::uint32_t packets) noexcept {
-  return packets == 0 ||
-         (packets >= 64 && packets <= crypto::ReplayWindow::kMaxPackets && std::has_single_bit(packets));
-}
-
 }  // namespace
 
 Associations::Associations(Forwarding& tables, Resolver& resolver, Outbox& outbox,
@@ -108,7 +103,7 @@ Associations::Held Associations::make_held(const InstallSa& install, Direction d
 
 CommandStatus Associations::install_inbound(const InstallSa& install, std::uint64_t now) {
   if (const CommandStatus status = check(install); status != CommandStatus::ok) return status;
-  if (!window_ok(install.replay_window)) return CommandStatus::bad_window;
+  if (!crypto::ReplayWindow::is_size(install.replay_window)) return CommandStatus::bad_window;
   const std::uint32_t worker = channel::spi_worker(install.spi);
   const std::uint32_t slot = channel::spi_slot(install.spi);
   if (worker >= tables_.shape.workers || slot >= tables_.shape.inbound_slots) return CommandStatus::bad_spi;
@@ -119,7 +114,8 @@ CommandStatus Associations::install_inbound(const InstallSa& install, std::uint6
   Held held = make_held(install, Direction::inbound, now);
   held.worker = worker;
   held.slot = slot;
-  if (!prepare(sa, install, *held.selectors, engine_)) return CommandStatus::bad_suite;
+  // All that can be wrong was checked; left is that there is no memory for a large window.
+  if (!prepare(sa, install, *held.selectors, engine_)) return CommandStatus::table_full;
   sa.spi.store(install.spi, std::memory_order_release);
   inbound_.emplace(install.spi, std::move(held));
   return CommandStatus::ok;

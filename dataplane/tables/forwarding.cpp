@@ -22,6 +22,7 @@ template <class T>
 void erase_and_free(T* slots, std::uint32_t count) noexcept {
   if (slots == nullptr) return;
   for (std::uint32_t i = 0; i < count; i++) explicit_bzero(&slots[i].key, sizeof(slots[i].key));
+  std::destroy_n(slots, count);
   rte_free(slots);
 }
 

@@ -142,6 +142,7 @@ void erase(OutboundSa& sa) noexcept {
 
 void erase(InboundSa& sa) noexcept {
   explicit_bzero(&sa.key, sizeof sa.key);
+  static_cast<void>(sa.window.reset(0));  // its memory, if it had some
   sa.selectors = nullptr;
 }
 

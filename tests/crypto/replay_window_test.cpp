@@ -59,7 +59,7 @@ std::uint64_t rfc4303_a22(std::uint64_t t, std::uint32_t w, std::uint32_t seql) 
 }
 
 constexpr Verdict kFresh = Verdict::fresh, kDuplicate = Verdict::duplicate, kOld = Verdict::old;
-constexpr std::uint32_t kSizes[] = {64, 128, 256, 512, 1024, 2048, 4096};
+constexpr std::uint32_t kSizes[] = {64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
 
 }  // namespace
 
@@ -127,11 +127,26 @@ TEST_CASE("sizes that are no window are refused and change nothing") {
   ReplayWindow window;
   REQUIRE(window.reset(64));
   REQUIRE(window.commit(5) == kFresh);
-  for (const std::uint32_t size : {1u, 32u, 63u, 65u, 96u, 4095u, 8192u, 0x80000000u, 0xffffffffu})
+  for (const std::uint32_t size : {1u, 32u, 63u, 65u, 96u, 4095u, 12288u, 16385u, 32768u, 0x80000000u, 0xffffffffu})
     CHECK_FALSE(window.reset(size));
   CHECK(window.commit(5) == kDuplicate);
   CHECK(window.reset(64));
   CHECK(window.commit(5) == kFresh);
+}
+
+TEST_CASE("a window may grow, shrink and grow again; each begins empty") {
+  ReplayWindow window;
+  for (const std::uint32_t size : {64u, 16384u, 8192u, 16384u, 4096u, 0u, 16384u, 64u}) {
+    REQUIRE(window.reset(size));
+    INFO(size);
+    CHECK(window.highest() == 0);
+    for (const std::uint64_t sequence : {40'000u, 40'001u, 39'990u}) {
+      CHECK(window.commit(sequence) == kFresh);
+      CHECK(window.commit(sequence) == (size == 0 ? kFresh : kDuplicate));
+    }
+    CHECK_FALSE(window.reset(3));
+    CHECK(window.check(40'000) == (size == 0 ? kFresh : kDuplicate));
+  }
 }
 
 TEST_CASE("0 switches the check off") {

@@ -41,6 +41,28 @@ TEST_CASE("Replays and failures are counted in their SA, and a failure does not 
   CHECK(in.replayed == 1);
 }
 
+TEST_CASE("The largest window takes what is 16,383 packets late, and nothing later") {
+  Rig rig;
+  channel::InstallSa install = rig.command(kSuite, 2, false, channel::make_spi(0, 1, 3));
+  install.replay_window = crypto::ReplayWindow::kMaxPackets;
+  dataplane::InboundSa& sa = rig.install_inbound(install);
+  const Octets inner =
+      with_trailer(ipv4_packet({.source = "10.2.0.2", .destination = "10.1.0.2"}, filling(50)), kSuite, 4);
+  const auto arrives = [&](std::uint32_t sequence) {
+    return rig.receive_ip(kOutside, sealed(install, sequence, inner)).frames[kInside].size() == 1;
+  };
+  CHECK(arrives(100'000));
+  CHECK(arrives(100'000 - 16'383));
+  CHECK_FALSE(arrives(100'000 - 16'383));
+  CHECK(rig.drops(DropReason::replay_duplicate) == 1);
+  CHECK_FALSE(arrives(100'000 - 16'384));
+  CHECK(rig.drops(DropReason::replay_old) == 1);
+  CHECK(arrives(100'001));
+  CHECK_FALSE(arrives(100'000 - 16'383));
+  CHECK(rig.drops(DropReason::replay_old) == 2);
+  CHECK(sa.replayed == 3);
+}
+
 TEST_CASE("The last sequence numbers of an SA go out, and not one more, in one burst") {
   Pair pair(kSuite);
   pair.left.tables().tunnels[0].outbound.load()->sequence = 0xfffffffd;

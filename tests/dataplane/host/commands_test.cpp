@@ -130,8 +130,11 @@ TEST_CASE("an SA pair: published, used by its tunnel, listed, removed") {
 TEST_CASE("while a worker may hold an SA its key stays; a new one for the slot waits for that") {
   Desk desk;
   REQUIRE(desk.run(set_tunnel(3)) == CommandStatus::ok);
-  REQUIRE(desk.run(install_inbound(3, kInboundSpi)) == CommandStatus::ok);
-  const dataplane::InboundSa& inbound = desk.tables.inbound[0].slots[5];
+  REQUIRE(desk.run(spoilt(install_inbound(3, kInboundSpi), [](auto& b) {
+    b.install_sa.replay_window = crypto::ReplayWindow::kMaxPackets;  // in memory of its own
+  })) == CommandStatus::ok);
+  dataplane::InboundSa& inbound = desk.tables.inbound[0].slots[5];
+  REQUIRE(inbound.window.commit(20'000) == crypto::ReplayWindow::Verdict::fresh);
   desk.tables.rcu.online(0);
   // Without `settle`, which would wait for the worker.
   desk.commands.execute(remove_sa(CommandKind::remove_inbound_sa, 3, kInboundSpi), desk.now);
@@ -141,6 +144,7 @@ TEST_CASE("while a worker may hold an SA its key stays; a new one for the slot w
                        [](std::byte b) { return b != std::byte{0}; });
   };
   CHECK(any());
+  CHECK(inbound.window.check(20'000) == crypto::ReplayWindow::Verdict::duplicate);
   desk.tables.rcu.quiet(0);
   desk.tables.rcu.reclaim_ready();
   CHECK_FALSE(any());
@@ -445,7 +449,7 @@ TEST_CASE("every status, by a command with one thing wrong") {
   inbound(S::bad_spi, [](auto& b) { b.install_sa.spi = channel::make_spi(0, 1, 512); });
   inbound(S::spi_in_use, [](auto& b) { b.install_sa.spi = channel::make_spi(0, 9, 5); });
   inbound(S::bad_window, [](auto& b) { b.install_sa.replay_window = 65; });
-  inbound(S::bad_window, [](auto& b) { b.install_sa.replay_window = 8192; });
+  inbound(S::bad_window, [](auto& b) { b.install_sa.replay_window = 32768; });
   inbound(S::bad_count, [](auto& b) { b.install_sa.selectors.local_count = 0; });
   inbound(S::bad_count, [](auto& b) { b.install_sa.selectors.remote_count = 9; });
   inbound(S::bad_selector, [](auto& b) {

@@ -117,10 +117,10 @@ void check_routes(Errors& errors, const Node& root, const Configuration& configu
   }
 }
 
-std::string port_addresses(const std::vector<Connected>& all) {
+std::string port_addresses(const std::vector<Connected>& all, Family family) {
   std::string words;
   for (const Connected& each : all)
-    if (each.port && each.address.address.is_v4())
+    if (each.port && each.address.address.family == family)
       words += (words.empty() ? "" : ", ") + to_string(each.address.address);
   return words.empty() ? "none" : words;
 }
@@ -135,11 +135,16 @@ void check_endpoints(Errors& errors, const Node& root, const Configuration& conf
     const Node& place = root.at("tunnels").at(i);
     if (tunnel.local.is_set() && !ports.contains(tunnel.local))
       errors.add(place.at("local").at("address").mark,
-                 fmt::format("address: {} is on no port; the ports' IPv4 addresses are: {}",
-                             to_string(tunnel.local), port_addresses(all)));
+                 fmt::format("address: {} is on no port; the ports' IPv{} addresses are: {}",
+                             to_string(tunnel.local), tunnel.local.is_v4() ? 4 : 6,
+                             port_addresses(all, tunnel.local.family)));
     if (tunnel.remote.is_set() && ports.contains(tunnel.remote))
       errors.add(place.at("remote").at("address").mark,
                  fmt::format("address: {} is this gateway's own", to_string(tunnel.remote)));
+    if (tunnel.remote.is_set() && tunnel.local.is_set() && tunnel.remote.family != tunnel.local.family)
+      errors.add(place.at("remote").at("address").mark,
+                 fmt::format("address: {} is of another family than the local address {}",
+                             to_string(tunnel.remote), to_string(tunnel.local)));
   }
 }
 

@@ -59,13 +59,27 @@ void define_interfaces(Errors& errors, const Node& root, const Configuration& co
   }
 }
 
-void check_members(Errors& errors, const Node& members, const Group& group, const Names& tunnels) {
+std::set<std::string_view> transports(const Configuration& configuration) {
+  std::set<std::string_view> names;
+  for (const Tunnel& tunnel : configuration.tunnels)
+    if (tunnel.mode == channel::Mode::transport) names.insert(tunnel.name);
+  return names;
+}
+
+void check_members(Errors& errors, const Node& members, const Group& group, const Names& tunnels,
+                   const std::set<std::string_view>& transport) {
   std::set<std::string> seen;
   if (members.kind == NodeKind::null || (members.kind == NodeKind::list && members.children.empty()))
     errors.add(members.mark, "tunnels: expected at least one tunnel");
   for (std::size_t i = 0; i < group.tunnels.size(); ++i) {
     const Node& place = members.at(i);
     tunnels.refer(group.tunnels[i], place);
+    if (transport.contains(group.tunnels[i]))
+      errors.add(
+          place.mark,
+          fmt::format("tunnel {} is in transport mode, which carries only what its two ends say to each "
+                      "other; expected tunnels that can carry the same traffic",
+                      in_quotes(group.tunnels[i])));
     if (!seen.insert(group.tunnels[i]).second)
       errors.add(place.mark, fmt::format("tunnel {} is in the group already", in_quotes(group.tunnels[i])));
   }
@@ -114,15 +128,22 @@ void check_names(Errors& errors, const Node& root, const Configuration& configur
   Names tunnels(errors, "tunnel");
   for (std::size_t i = 0; i < configuration.tunnels.size(); ++i)
     tunnels.define(configuration.tunnels[i].name, root.at("tunnels").at(i).at("name"));
+  const std::set<std::string_view> transport = transports(configuration);
   Names groups(errors, "group");
   for (std::size_t i = 0; i < configuration.groups.size(); ++i) {
     const Node& group = root.at("groups").at(i);
     groups.define(configuration.groups[i].name, group.at("name"));
-    check_members(errors, group.at("tunnels"), configuration.groups[i], tunnels);
+    check_members(errors, group.at("tunnels"), configuration.groups[i], tunnels, transport);
   }
   for (std::size_t i = 0; i < configuration.routes.size(); ++i) {
     const Node& route = root.at("routes").at(i);
     tunnels.refer(configuration.routes[i].tunnel, route.at("tunnel"));
+    if (transport.contains(configuration.routes[i].tunnel))
+      errors.add(
+          route.at("tunnel").mark,
+          fmt::format("tunnel {} is in transport mode, which carries only what its two ends say to each "
+                      "other; no route leads into it",
+                      in_quotes(configuration.routes[i].tunnel)));
     groups.refer(configuration.routes[i].group, route.at("group"));
   }
   check_devices(errors, root, configuration);

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "channel/address.hpp"
+#include "channel/messages.hpp"
 #include "crypto/ike.hpp"
 #include "crypto/secret.hpp"
 #include "crypto/suite.hpp"
@@ -85,11 +85,15 @@ struct IkeProposal {
   std::vector<crypto::DhGroup> groups;  // never empty
 };
 
+// Extended sequence numbers (RFC 4303 section 2.2.1): what is offered and accepted.
+enum class Esn : std::uint8_t { no, yes, either };
+
 // One ESP proposal: `aes256gcm16-ecp384`, `aes256-sha256`. A group asks for PFS on rekeys.
 struct EspProposal {
   std::string text;
   std::vector<crypto::EspSuite> suites;
   std::vector<crypto::DhGroup> groups;
+  Esn esn{Esn::no};  // the tunnel's
 };
 
 // A traffic selector as configured: a prefix, any protocol and port.
@@ -97,6 +101,13 @@ using SelectorPrefix = IpPrefix;
 
 enum class Start : std::uint8_t { initiate, wait };
 enum class Encapsulation : std::uint8_t { automatic, udp };
+
+// How the outer header of a tunnel's packets is made (RFC 4301 section 5.1.2).
+struct OuterHeader {
+  std::optional<std::uint8_t> dscp;  // of every packet, 0..63; none: the inner packet's
+  channel::EcnMode ecn{channel::EcnMode::normal};
+  channel::DontFragment df{channel::DontFragment::clear};
+};
 
 struct Tunnel {
   std::string name;
@@ -110,15 +121,21 @@ struct Tunnel {
   std::chrono::seconds ike_lifetime{28800};  // rekey is begun before; see docs/configuration.md
   std::chrono::seconds child_lifetime{3600};
   std::uint64_t child_bytes{0};           // 0: no limit
+  std::uint64_t child_packets{0};         // 0: no limit but that of the sequence numbers
   std::chrono::seconds dpd_interval{10};  // of silence before asking; 0: never
   std::uint32_t replay_window{1024};
-  std::vector<SelectorPrefix> local_selectors;  // default: 0.0.0.0/0 and ::/0
+  Esn esn{Esn::no};
+  channel::Mode mode{channel::Mode::tunnel};
+  // Default: 0.0.0.0/0 and ::/0; in transport mode always the end points.
+  std::vector<SelectorPrefix> local_selectors;
   std::vector<SelectorPrefix> remote_selectors;
   Start start{Start::initiate};
   Encapsulation encapsulation{Encapsulation::automatic};
-  std::chrono::seconds keepalive{
-      20};                // of silence, then a NAT keepalive (RFC 3948 section 4): 0..255; 0: never
-  std::string interface;  // default: the tunnel's name
+  // Of silence, then a NAT keepalive (RFC 3948 section 4): 0..255; 0: never.
+  std::chrono::seconds keepalive{20};
+  OuterHeader outer;
+  std::uint16_t tfc_length{0};  // bytes to which inner packets are padded; channel::kTfcToMtu; 0: none
+  std::string interface;        // default: the tunnel's name
   std::vector<IpPrefix> addresses;
   std::uint16_t mtu{0};  // 0: derived
   bool clamp_mss{true};

@@ -13,6 +13,10 @@ void append_gateway_keys(std::vector<KnownKey>& to);
 void read_tunnel(const Field& item, Tunnel& out);
 void append_tunnel_keys(std::vector<KnownKey>& to);
 
+// tunnel_whole.cpp: defaults of what was not given, and the checks between a tunnel's keys. `block`: the
+// tunnel.
+void complete_tunnel(const Field& block, Tunnel& tunnel);
+
 // identity.cpp: `east.example`, `192.0.2.1`, `ops@example`, or {type: keyid, value: ...}.
 void read_identity(const Field& field, Identity& out);
 void append_identity_keys(std::vector<KnownKey>& to);

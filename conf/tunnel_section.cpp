@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "channel/messages.hpp"
@@ -6,32 +8,40 @@
 namespace espgate::conf {
 namespace {
 
+using channel::DontFragment;
+using channel::EcnMode;
+using channel::Mode;
 using std::chrono::hours;
 using std::chrono::seconds;
 
 constexpr std::size_t kMostProposals = 16;
 constexpr seconds kShortestLifetime{5};
 constexpr seconds kLongestLifetime = hours(24 * 30);
+constexpr seconds kLongestKeepalive{255};
 constexpr std::uint64_t kFewestBytes = 10'000;
-
-// Strong and modern first; a peer that knows none of the AEADs or curves still finds one further on. The
-// second ESP proposal is for peers without PFS, whose rekeys would otherwise fail.
-constexpr std::array<std::string_view, 4> kDefaultIke{
-    "aes256gcm16-prfsha384-ecp384-x25519-ecp256", "aes128gcm16-prfsha256-x25519-ecp256",
-    "aes256-sha384-sha256-ecp384-x25519-ecp256-modp2048", "aes128-sha256-x25519-ecp256-modp2048"};
-constexpr std::array<std::string_view, 3> kDefaultEsp{"aes256gcm16-aes128gcm16-ecp384-x25519-ecp256-modp2048",
-                                                      "aes256gcm16-aes128gcm16", "aes256-aes128-sha256"};
+constexpr std::uint64_t kFewestPackets = 1'000;
+constexpr std::uint16_t kLeastPadded = 64;
+constexpr std::uint16_t kMostPadded = 9000;
 
 constexpr std::array<std::pair<std::string_view, Start>, 2> kStart{
     {{"initiate", Start::initiate}, {"wait", Start::wait}}};
 constexpr std::array<std::pair<std::string_view, Encapsulation>, 2> kEncapsulation{
     {{"auto", Encapsulation::automatic}, {"udp", Encapsulation::udp}}};
+constexpr std::array<std::pair<std::string_view, Mode>, 2> kMode{
+    {{"tunnel", Mode::tunnel}, {"transport", Mode::transport}}};
+constexpr std::array<std::pair<std::string_view, Esn>, 3> kEsn{
+    {{"no", Esn::no}, {"yes", Esn::yes}, {"either", Esn::either}}};
+constexpr std::array<std::pair<std::string_view, EcnMode>, 2> kEcn{
+    {{"normal", EcnMode::normal}, {"compatibility", EcnMode::compatibility}}};
+constexpr std::array<std::pair<std::string_view, DontFragment>, 3> kDf{
+    {{"clear", DontFragment::clear}, {"set", DontFragment::set}, {"copy", DontFragment::copy}}};
 
-// The outer way is IPv4.
+// Which link a link-local address is on, it does not say.
 void read_endpoint(const Field& field, IpAddress& out) {
+  static const IpPrefix kLinkLocal = *parse_prefix("fe80::/10");
   const auto address = field.is_scalar() ? parse_address(field.node.text) : std::nullopt;
-  if (address && address->is_v6())
-    return field.expected("an IPv4 address (a tunnel's outer packets are IPv4; inner ones may be IPv6)");
+  if (address && contains(kLinkLocal, *address))
+    return field.expected("an address that is not of one link alone");
   read_address(field, out);
 }
 
@@ -65,22 +75,48 @@ void read_lifetime(const Field& field, seconds& out) {
   read_duration(field, out, kShortestLifetime, kLongestLifetime);
 }
 
+bool is_word(const Field& field, std::string_view word) {
+  return field.is_scalar() && field.node.text == word;
+}
+
 // 0 says that there is no limit.
-void read_bytes(const Field& field, std::uint64_t& out) {
-  if (field.is_scalar() && field.node.text == "0")
+void read_limit(const Field& field, std::uint64_t& out, std::uint64_t least, std::string_view unit) {
+  if (is_word(field, "0"))
     out = 0;
   else
-    read_size(field, out, kFewestBytes, UINT64_MAX);
+    read_size(field, out, least, UINT64_MAX, unit);
 }
 
 // RFC 6479's window is a ring of words: powers of two.
 void read_window(const Field& field, std::uint32_t& out) {
-  std::uint64_t value = 0;
-  const std::string_view text = field.is_scalar() ? std::string_view(field.node.text) : std::string_view();
-  constexpr std::array<std::string_view, 8> kWindows{"0", "64", "128", "256", "512", "1024", "2048", "4096"};
-  if (std::find(kWindows.begin(), kWindows.end(), text) == kWindows.end())
-    return field.expected("0 (no replay check) or one of 64, 128, 256, 512, 1024, 2048, 4096 packets");
-  if (read_number(field, value, 0, 4096)) out = static_cast<std::uint32_t>(value);
+  constexpr std::array<std::string_view, 10> kWindows{"0",    "64",   "128",  "256",  "512",
+                                                      "1024", "2048", "4096", "8192", "16384"};
+  if (std::none_of(kWindows.begin(), kWindows.end(),
+                   [&field](std::string_view window) { return is_word(field, window); }))
+    return field.expected(
+        "0 (no replay check) or one of 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384 packets");
+  read_unsigned(field, out, 0, 16384);
+}
+
+void read_tfc(const Field& field, std::uint16_t& out) {
+  const auto bytes = number_in(field);
+  if (is_word(field, "mtu"))
+    out = channel::kTfcToMtu;
+  else if (bytes && (*bytes == 0 || (*bytes >= kLeastPadded && *bytes <= kMostPadded)))
+    out = static_cast<std::uint16_t>(*bytes);
+  else
+    field.expected(
+        fmt::format("mtu, 0 (no padding) or a number of bytes from {} to {}", kLeastPadded, kMostPadded));
+}
+
+void read_dscp(const Field& field, std::optional<std::uint8_t>& out) {
+  const auto value = number_in(field);
+  if (is_word(field, "copy"))
+    out.reset();
+  else if (value && *value < channel::kDscps)
+    out = static_cast<std::uint8_t>(*value);
+  else
+    field.expected(fmt::format("copy or a number from 0 to {}", channel::kDscps - 1));
 }
 
 constexpr Key<Tunnel> kIkeKeys[] = {
@@ -92,8 +128,19 @@ constexpr Key<Tunnel> kEspKeys[] = {
     {"proposals", Need::optional,
      [](const Field& f, Tunnel& t) { read_proposals<EspProposal, parse_esp_proposal>(f, t.esp_proposals); }},
     {"lifetime", Need::optional, [](const Field& f, Tunnel& t) { read_lifetime(f, t.child_lifetime); }},
-    {"bytes", Need::optional, [](const Field& f, Tunnel& t) { read_bytes(f, t.child_bytes); }},
+    {"bytes", Need::optional,
+     [](const Field& f, Tunnel& t) { read_limit(f, t.child_bytes, kFewestBytes, "bytes"); }},
+    {"packets", Need::optional,
+     [](const Field& f, Tunnel& t) { read_limit(f, t.child_packets, kFewestPackets, "packets"); }},
     {"replay-window", Need::optional, [](const Field& f, Tunnel& t) { read_window(f, t.replay_window); }},
+    {"esn", Need::optional, [](const Field& f, Tunnel& t) { read_choice(f, t.esn, kEsn); }},
+    {"tfc", Need::optional, [](const Field& f, Tunnel& t) { read_tfc(f, t.tfc_length); }},
+};
+
+constexpr Key<Tunnel> kOuterKeys[] = {
+    {"dscp", Need::optional, [](const Field& f, Tunnel& t) { read_dscp(f, t.outer.dscp); }},
+    {"ecn", Need::optional, [](const Field& f, Tunnel& t) { read_choice(f, t.outer.ecn, kEcn); }},
+    {"df", Need::optional, [](const Field& f, Tunnel& t) { read_choice(f, t.outer.df, kDf); }},
 };
 
 void read_selectors(const Field& field, std::vector<SelectorPrefix>& out) {
@@ -123,6 +170,7 @@ constexpr Key<Tunnel> kTunnelKeys[] = {
     {"remote", Need::required, [](const Field& f, Tunnel& t) { read_block(f, kRemoteKeys, t); }},
     {"psk", Need::optional, [](const Field& f, Tunnel& t) { read_psk(f, t.psk); }},
     {"psk-file", Need::optional, [](const Field& f, Tunnel& t) { read_psk_file(f, t.psk); }},
+    {"mode", Need::optional, [](const Field& f, Tunnel& t) { read_choice(f, t.mode, kMode); }},
     {"ike", Need::optional, [](const Field& f, Tunnel& t) { read_block(f, kIkeKeys, t); }},
     {"esp", Need::optional, [](const Field& f, Tunnel& t) { read_block(f, kEspKeys, t); }},
     {"selectors", Need::optional, [](const Field& f, Tunnel& t) { read_block(f, kSelectorKeys, t); }},
@@ -131,45 +179,12 @@ constexpr Key<Tunnel> kTunnelKeys[] = {
     {"start", Need::optional, [](const Field& f, Tunnel& t) { read_choice(f, t.start, kStart); }},
     {"encapsulation", Need::optional,
      [](const Field& f, Tunnel& t) { read_choice(f, t.encapsulation, kEncapsulation); }},
+    {"keepalive", Need::optional,
+     [](const Field& f, Tunnel& t) { read_duration(f, t.keepalive, seconds(0), kLongestKeepalive); }},
+    {"outer", Need::optional, [](const Field& f, Tunnel& t) { read_block(f, kOuterKeys, t); }},
     {"spread", Need::optional, [](const Field& f, Tunnel& t) { read_bool(f, t.spread); }},
     {"interface", Need::optional, [](const Field& f, Tunnel& t) { read_block(f, kInterfaceKeys, t); }},
 };
-
-void fill_defaults(Tunnel& tunnel) {
-  if (tunnel.ike_proposals.empty())
-    for (std::string_view text : kDefaultIke) tunnel.ike_proposals.push_back(parse_ike_proposal(text));
-  if (tunnel.esp_proposals.empty())
-    for (std::string_view text : kDefaultEsp) tunnel.esp_proposals.push_back(parse_esp_proposal(text));
-  const std::vector<SelectorPrefix> any{*parse_prefix("0.0.0.0/0"), *parse_prefix("::/0")};
-  if (tunnel.local_selectors.empty()) tunnel.local_selectors = any;
-  if (tunnel.remote_selectors.empty()) tunnel.remote_selectors = any;
-  if (tunnel.local_id.text.empty()) tunnel.local_id = identity_of(tunnel.local);
-  if (tunnel.remote_id.text.empty()) tunnel.remote_id = identity_of(tunnel.remote);
-  if (tunnel.interface.empty()) tunnel.interface = tunnel.name;
-}
-
-void check_secret(const Field& tunnel) {
-  const bool inline_psk = &tunnel.node.at("psk") != &tunnel.node;
-  const bool in_file = &tunnel.node.at("psk-file") != &tunnel.node;
-  if (inline_psk != in_file) return;
-  tunnel.error(inline_psk ? "tunnel: two secrets; expected either psk or psk-file"
-                          : "tunnel: no secret; expected psk or psk-file");
-}
-
-// A packet's addresses are of one family: selectors of different families select nothing.
-void check_selector_families(const Field& field, const Tunnel& tunnel) {
-  const auto has = [](const std::vector<SelectorPrefix>& selectors, Family family) {
-    return std::any_of(selectors.begin(), selectors.end(), [family](const SelectorPrefix& selector) {
-      return selector.address.family == family;
-    });
-  };
-  const auto has_wrong = [&](const auto& selectors) { return has(selectors, Family::none); };
-  if (has_wrong(tunnel.local_selectors) || has_wrong(tunnel.remote_selectors)) return;  // said already
-  for (const Family family : {Family::v4, Family::v6})
-    if (has(tunnel.local_selectors, family) && has(tunnel.remote_selectors, family)) return;
-  field.reading.errors.add(field.node.at("selectors").mark,
-                           "selectors: expected local and remote networks of the same family");
-}
 
 }  // namespace
 
@@ -177,10 +192,7 @@ void read_tunnel(const Field& item, Tunnel& out) {
   out.mark = item.node.mark;
   const Field block{item.reading, item.node, "tunnel"};
   read_block(block, kTunnelKeys, out);
-  fill_defaults(out);
-  if (item.node.kind != NodeKind::map) return;
-  check_secret(block);
-  check_selector_families(block, out);
+  complete_tunnel(block, out);
 }
 
 void append_tunnel_keys(std::vector<KnownKey>& to) {
@@ -190,6 +202,7 @@ void append_tunnel_keys(std::vector<KnownKey>& to) {
   append_identity_keys(to);
   append_keys(to, "tunnels.ike", kIkeKeys);
   append_keys(to, "tunnels.esp", kEspKeys);
+  append_keys(to, "tunnels.outer", kOuterKeys);
   append_keys(to, "tunnels.selectors", kSelectorKeys);
   append_keys(to, "tunnels.interface", kInterfaceKeys);
 }

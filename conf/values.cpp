@@ -181,15 +181,20 @@ void read_duration(const Field& field, std::chrono::seconds& out, std::chrono::s
   out = std::chrono::seconds(*seconds);
 }
 
-void read_size(const Field& field, std::uint64_t& out, std::uint64_t least, std::uint64_t most) {
+void read_size(const Field& field, std::uint64_t& out, std::uint64_t least, std::uint64_t most,
+               std::string_view unit) {
   const auto bytes = field.is_scalar() ? to_bytes(field.node.text) : std::nullopt;
   if (!bytes || *bytes < least || *bytes > most)
-    return field.expected(fmt::format("a number of bytes of at least {}, such as 500M or 10G", least));
+    return field.expected(fmt::format("a number of {} of at least {}, such as 500M or 10G", unit, least));
   out = *bytes;
 }
 
+std::optional<std::uint64_t> number_in(const Field& field) {
+  return field.is_scalar() ? to_number(field.node.text) : std::nullopt;
+}
+
 bool read_number(const Field& field, std::uint64_t& out, std::uint64_t least, std::uint64_t most) {
-  const auto number = field.is_scalar() ? to_number(field.node.text) : std::nullopt;
+  const auto number = number_in(field);
   if (!number || *number < least || *number > most) {
     field.expected(fmt::format("a number from {} to {}", least, most));
     return false;

@@ -5,6 +5,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -42,8 +43,10 @@ void read_network(const Field& field, IpPrefix& out);            // no host bits
 void read_interface_address(const Field& field, IpPrefix& out);  // "10.1.0.1/24"
 void read_duration(const Field& field, std::chrono::seconds& out, std::chrono::seconds least,
                    std::chrono::seconds most);  // "1h30m", "90s", "90"
-void read_size(const Field& field, std::uint64_t& out, std::uint64_t least,
-               std::uint64_t most);  // "100G", "64Ki"
+// "100G", "64Ki"; `unit`: "bytes", for messages.
+void read_size(const Field& field, std::uint64_t& out, std::uint64_t least, std::uint64_t most,
+               std::string_view unit);
+[[nodiscard]] std::optional<std::uint64_t> number_in(const Field& field);  // nullopt: it holds none
 [[nodiscard]] bool read_number(const Field& field, std::uint64_t& out, std::uint64_t least,
                                std::uint64_t most);
 

@@ -20,6 +20,12 @@ constexpr std::uint64_t soft_of(std::uint64_t hard) { return hard - hard / 8; }
 // RFC 4303 section 3.3.3: without extended sequence numbers, 2^32 - 1 packets.
 constexpr std::uint64_t kMaxPackets = 0xffff'ffff;
 
+// That an outbound SA may send; 0: no limit that would ever be met.
+std::uint64_t packets_of(const conf::Tunnel& tunnel, bool esn) {
+  if (esn) return tunnel.child_packets;
+  return tunnel.child_packets == 0 ? kMaxPackets : std::min(tunnel.child_packets, kMaxPackets);
+}
+
 channel::Selector selector(const ike::TrafficSelector& from) noexcept {
   channel::Selector to{};
   to.first = from.first;
@@ -90,9 +96,15 @@ void Gateway::submit_sa(CommandKind kind, const ike::ChildInstall& child) {
   sa.worker = allocator_->worker_of(child.tunnel);
   sa.hard_bytes = tunnel.child_bytes;
   sa.soft_bytes = soft_of(tunnel.child_bytes);
-  sa.hard_packets = inbound ? 0 : kMaxPackets;
+  sa.hard_packets = inbound ? tunnel.child_packets : packets_of(tunnel, child.esn);
   sa.soft_packets = soft_of(sa.hard_packets);
+  sa.mode = child.mode;
+  sa.esn = child.esn ? 1 : 0;
+  sa.df = tunnel.outer.df;
+  sa.ecn = tunnel.outer.ecn;
+  sa.fixed_dscp = tunnel.outer.dscp ? static_cast<std::uint8_t>(*tunnel.outer.dscp + 1) : std::uint8_t{0};
   sa.keepalive = static_cast<std::uint8_t>(std::min<std::int64_t>(child.keepalive.count(), UINT8_MAX));
+  sa.tfc_length = tunnel.tfc_length;
   copy_selectors(child, sa.selectors);
   link_.submit(command);  // and erases it
 }

@@ -33,6 +33,12 @@ std::variant<IkeSa::ChildTerms, IkeSa::ChildAnswer> IkeSa::agree_on_child(const 
                    who + " offered ESP " + describe(*request.sa) + "; we accept " + describe(ours) + ": " +
                        mismatch_words(*request.sa, ours));
   }
+  if (transport_mode() && !request.transport)  // section 1.3.1: who asks decides; we need not go along
+    return refused(
+        NotifyType::no_proposal_chosen, Failure::mode,
+        who +
+            " asks for tunnel mode, and we want transport mode: set the peer to transport mode, or "
+            "mode: tunnel here");
   const Selectors our_remote = selectors_of(config().remote_selectors);
   const Selectors our_local = selectors_of(config().local_selectors);
   ChildTerms terms{choice->group,
@@ -77,10 +83,15 @@ IkeSa::ChildAnswer IkeSa::answer_child(const ChildRequest& request, Bytes our_no
   ChildKeys keys = derive_child_keys(algorithms_.prf, keys_.sk_d.view(), terms.secret.view(), request.nonces,
                                      *crypto::find_suite(choice.suite));
   ChildInstall install = make_install(choice, spi, std::move(keys), false);
+  // What is not confirmed is tunnel mode (section 1.3.1).
+  const bool transport = request.transport && transport_mode();
+  if (request.transport && !transport) log("the peer asks for transport mode; we answer in tunnel mode");
+  install.mode = transport ? channel::Mode::transport : channel::Mode::tunnel;
   install.local_selectors = terms.local;
   install.remote_selectors = terms.remote;
   ChildAnswer out;
   out.child = &core_.install_child(*this, std::move(install), terms.group);
+  if (transport) out.payloads.emplace_back(plain_notify(NotifyType::use_transport_mode));
   out.payloads.emplace_back(choice.answer);
   if (!our_nonce.empty()) out.payloads.emplace_back(NoncePayload{{our_nonce.begin(), our_nonce.end()}});
   if (terms.dh) out.payloads.emplace_back(ke_payload(*terms.dh));
@@ -114,9 +125,15 @@ Payloads IkeSa::answer_child_exchange(const Payloads& payloads, const Bytes& pee
   }
   if (children.size() >= kMaxChildren) return {plain_notify(NotifyType::no_additional_sas)};
   const ByteVector our_nonce = fresh_nonce();
-  ChildAnswer answer = answer_child(
-      {find<SaPayload>(payloads), tsi, tsr, {peer_nonce, our_nonce}, find<KePayload>(payloads), true},
-      our_nonce);
+  const bool transport = find_notify(payloads, NotifyType::use_transport_mode) != nullptr;
+  ChildAnswer answer = answer_child({find<SaPayload>(payloads),
+                                     tsi,
+                                     tsr,
+                                     {peer_nonce, our_nonce},
+                                     find<KePayload>(payloads),
+                                     true,
+                                     transport},
+                                    our_nonce);
   if (answer.refused) {
     log("a child SA is refused: " + answer.refused->summary);
     if (old == nullptr && answer.refused->failure != Failure::invalid_ke &&

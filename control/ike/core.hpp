@@ -20,6 +20,9 @@ class IkeSa;
 
 // How long after an SA's end packets may still come that the peer sent before it.
 inline constexpr auto kDrain = std::chrono::seconds(5);
+// RFC 7383 section 2.5.1: what IPv6's least MTU of 1280 leaves behind the headers of IP and UDP and the
+// marker.
+inline constexpr std::size_t kFragmentSize6 = 1280 - 40 - 8 - 4;
 inline constexpr auto kHalfOpenLife = std::chrono::seconds(30);
 
 struct TunnelState {

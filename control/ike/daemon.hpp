@@ -34,6 +34,8 @@ struct ChildInstall {
   std::uint32_t inbound_spi{0};
   std::uint32_t outbound_spi{0};
   crypto::EspSuite suite{};
+  channel::Mode mode{};
+  bool esn{false};
   crypto::SecretBytes inbound_keys;
   crypto::SecretBytes outbound_keys;
   Endpoint local;  // outer; the ports count only with udp_encapsulation
@@ -54,6 +56,7 @@ enum class Failure : std::uint8_t {
   authentication_failed,
   peer_identity,
   ts_unacceptable,
+  mode,  // tunnel or transport
   invalid_ke,
   peer_deleted,
   dpd_timeout,
@@ -111,6 +114,8 @@ struct ChildInfo {
   std::uint32_t inbound_spi{0}, outbound_spi{0};
   crypto::EspSuite suite{};
   crypto::DhGroup pfs_group{};
+  channel::Mode mode{};
+  bool esn{false};
   bool udp_encapsulation{false};
   std::vector<TrafficSelector> local_selectors, remote_selectors;
   Time established, rekey_at, expires_at;

@@ -71,11 +71,8 @@ void IkeSa::send_auth() {
   payloads.emplace_back(make_auth(us));
   const std::uint32_t spi = core_.host.allocate_spi(*tunnel_);
   if (spi == 0) return attempt_over({Failure::dataplane_refused, "the dataplane has no room for another SA"});
-  child_offer_ = std::make_unique<ChildOffer>();
-  child_offer_->spi = spi;
-  child_offer_->offer = offer_esp(config().esp_proposals, spi, false);
-  child_offer_->local = selectors_of(config().local_selectors);
-  child_offer_->remote = selectors_of(config().remote_selectors);
+  child_offer_ = make_offer(spi, false);
+  if (child_offer_->transport) payloads.emplace_back(plain_notify(NotifyType::use_transport_mode));
   payloads.emplace_back(child_offer_->offer);
   payloads.emplace_back(TsPayload{true, child_offer_->local});
   payloads.emplace_back(TsPayload{false, child_offer_->remote});
@@ -119,7 +116,7 @@ void IkeSa::auth_first_child(const Payloads& payloads) {
   nonce_.clear();
   peer_nonce_.clear();
   if (const auto* reason = std::get_if<Reason>(&outcome)) {
-    core_.host.release_spi(offer->spi);
+    release_offer(*offer, payloads);
     log("the IKE SA is up, without a child SA");
     return core_.host.attempt_failed(*tunnel_, *reason);
   }
@@ -192,7 +189,8 @@ Payloads IkeSa::answer_auth(const Payloads& payloads) {
   const IdPayload our_id = id_payload(config().local_id, false);
   Payloads answer{our_id, make_auth(our_id)};
   become_established();
-  ChildAnswer child = answer_child({sa, tsi, tsr, {peer_nonce_, nonce_}, nullptr, false}, {});
+  const bool transport = find_notify(payloads, NotifyType::use_transport_mode) != nullptr;
+  ChildAnswer child = answer_child({sa, tsi, tsr, {peer_nonce_, nonce_}, nullptr, false, transport}, {});
   answer.insert(answer.end(), child.payloads.begin(), child.payloads.end());
   nonce_.clear();
   peer_nonce_.clear();

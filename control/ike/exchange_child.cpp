@@ -39,6 +39,7 @@ ChildInstall IkeSa::make_install(const EspChoice& choice, std::uint32_t inbound_
   out.inbound_spi = inbound_spi;
   out.outbound_spi = choice.peer_spi;
   out.suite = choice.suite;
+  out.esn = choice.esn;
   out.outbound_keys = std::move(we_began ? keys.to_responder : keys.to_initiator);
   out.inbound_keys = std::move(we_began ? keys.to_initiator : keys.to_responder);
   out.local = local_;
@@ -52,7 +53,34 @@ ChildInstall IkeSa::make_install(const EspChoice& choice, std::uint32_t inbound_
   return out;
 }
 
+// Section 2.23.1: behind a NAT an end does not have the address that the other sends to; what the two ends
+// say to each other then goes in tunnel mode.
+bool IkeSa::transport_mode() const {
+  const bool nat = nat_.local || nat_.remote || config().encapsulation == conf::Encapsulation::udp;
+  return config().mode == channel::Mode::transport && !nat;
+}
+
 // ---- our requests
+
+std::unique_ptr<IkeSa::ChildOffer> IkeSa::make_offer(std::uint32_t spi, bool with_groups) const {
+  auto offer = std::make_unique<ChildOffer>();
+  offer->spi = spi;
+  offer->offer = offer_esp(config().esp_proposals, spi, with_groups);
+  offer->local = selectors_of(config().local_selectors);
+  offer->remote = selectors_of(config().remote_selectors);
+  offer->transport = transport_mode();
+  if (!offer->transport && config().mode == channel::Mode::transport)
+    log("there is a NAT between us and the peer: tunnel mode is asked for, although the configuration says "
+        "transport");
+  return offer;
+}
+
+// Nothing came of it on our side.
+void IkeSa::release_offer(const ChildOffer& offer, const Payloads& answer) {
+  core_.host.release_spi(offer.spi);
+  // The peer believes in a child SA that we do not have: it has to hear of it.
+  if (find<SaPayload>(answer) != nullptr) enqueue({Task::Kind::delete_child, offer.spi, {}, {}, 0});
+}
 
 void IkeSa::create_child() {
   if (child_under_way()) return;
@@ -82,20 +110,17 @@ bool IkeSa::begin_child(const Task& task) {
     child_rejected(task.spi, {Failure::dataplane_refused, "the dataplane has no room for another SA"});
     return false;
   }
-  child_offer_ = std::make_unique<ChildOffer>();
+  child_offer_ = make_offer(spi, true);
   ChildOffer& offer = *child_offer_;
-  offer.spi = spi;
   offer.replaces = rekey ? task.spi : 0;
   offer.nonce = fresh_nonce();
-  offer.offer = offer_esp(config().esp_proposals, spi, true);
-  offer.local = selectors_of(config().local_selectors);
-  offer.remote = selectors_of(config().remote_selectors);
   const crypto::DhGroup group =
       task.group != crypto::DhGroup::none ? task.group : first_group(config().esp_proposals);
 
   Payloads payloads;
   if (rekey)
     payloads.emplace_back(NotifyPayload{Protocol::esp, spi_data(task.spi), NotifyType::rekey_sa, {}});
+  if (offer.transport) payloads.emplace_back(plain_notify(NotifyType::use_transport_mode));
   payloads.emplace_back(offer.offer);
   payloads.emplace_back(NoncePayload{offer.nonce});
   if (group != crypto::DhGroup::none) {
@@ -166,6 +191,13 @@ std::variant<ChildSa*, Reason> IkeSa::install_answer(const Payloads& payloads, c
   const TsPayload* tsr = find_ts(payloads, false);
   if (sa == nullptr || tsi == nullptr || tsr == nullptr)
     return Reason{Failure::protocol_error, "the peer's answer lacks a payload for the child SA"};
+  const bool transport = find_notify(payloads, NotifyType::use_transport_mode) != nullptr;
+  if (transport != offer.transport)  // section 1.3.1
+    return Reason{Failure::mode,
+                  offer.transport
+                      ? "the peer wants tunnel mode, and we transport mode: set the peer to transport "
+                        "mode, or mode: tunnel here"
+                      : "the peer answered in transport mode, which we did not ask for"};
   const auto choice = accept_esp(*sa, offer.offer);
   const crypto::SuiteRow* row = choice ? crypto::find_suite(choice->suite) : nullptr;
   if (row == nullptr)
@@ -185,6 +217,7 @@ std::variant<ChildSa*, Reason> IkeSa::install_answer(const Payloads& payloads, c
   }
   ChildKeys keys = derive_child_keys(algorithms_.prf, keys_.sk_d.view(), secret.view(), nonces, *row);
   ChildInstall install = make_install(*choice, offer.spi, std::move(keys), true);
+  install.mode = transport ? channel::Mode::transport : channel::Mode::tunnel;
   install.local_selectors = tsi->selectors;
   install.remote_selectors = tsr->selectors;
   return &core_.install_child(*this, std::move(install), choice->group);
@@ -196,10 +229,7 @@ void IkeSa::child_accept(const Payloads& payloads) {
   std::variant<ChildSa*, Reason> outcome = Reason{Failure::protocol_error, "the peer's answer has no nonce"};
   if (nonce != nullptr) outcome = install_answer(payloads, {offer->nonce, nonce->data}, *offer);
   if (const auto* reason = std::get_if<Reason>(&outcome)) {
-    core_.host.release_spi(offer->spi);
-    // The peer believes in a child SA that we do not have: it has to hear of it.
-    if (const auto* sa = find<SaPayload>(payloads); sa != nullptr)
-      enqueue({Task::Kind::delete_child, offer->spi, {}, {}, 0});
+    release_offer(*offer, payloads);
     return child_rejected(offer->replaces, *reason);
   }
   temporary_since_.reset();

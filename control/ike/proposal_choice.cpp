@@ -82,6 +82,7 @@ std::optional<EspChoice> esp_choice(const Agreement& agreement, Bytes answer_spi
   EspChoice choice;
   choice.suite = *suite;
   choice.group = static_cast<crypto::DhGroup>(chosen_id(agreement.transforms, TransformType::dh));
+  choice.esn = chosen_id(agreement.transforms, TransformType::esn) == 1;
   choice.peer_spi = Cursor(agreement.theirs->spi).u32();
   choice.answer.proposals.push_back(
       {agreement.theirs->number, Protocol::esp, to_vector(answer_spi), agreement.transforms});
@@ -126,7 +127,8 @@ std::vector<Transform> of_type(const std::vector<Transform>& transforms, Transfo
 TypeMatch match_type(TransformType type, const std::vector<Transform>& theirs,
                      const std::vector<Transform>& ours) {
   // Some peers leave "no ESN" unsaid. Any other type that we ask for has to be there.
-  const bool unsaid_esn = type == TransformType::esn && theirs.empty() && !ours.empty();
+  const bool unsaid_esn = type == TransformType::esn && theirs.empty() &&
+                          std::ranges::find(ours, std::uint16_t{0}, &Transform::id) != ours.end();
   if (unsaid_esn || (theirs.empty() && ours.empty())) return {true, std::nullopt};
   for (const Transform& mine : ours)
     if (std::ranges::find(theirs, mine) != theirs.end()) return {true, mine};

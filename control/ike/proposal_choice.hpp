@@ -13,7 +13,7 @@ namespace espgate::ike {
 
 // The configured proposals as an SA payload offers them.
 [[nodiscard]] SaPayload offer_ike(const std::vector<conf::IkeProposal>& wanted, Bytes spi);
-// `with_groups`: offer the PFS groups (CREATE_CHILD_SA); false in IKE_AUTH. Always offers "no ESN" only.
+// `with_groups`: offer the PFS groups (CREATE_CHILD_SA); false in IKE_AUTH.
 [[nodiscard]] SaPayload offer_esp(const std::vector<conf::EspProposal>& wanted, std::uint32_t spi,
                                   bool with_groups);
 
@@ -25,6 +25,7 @@ struct IkeChoice {
 struct EspChoice {
   crypto::EspSuite suite{};
   crypto::DhGroup group{};
+  bool esn{false};
   std::uint32_t peer_spi{0};
   SaPayload answer;
 };

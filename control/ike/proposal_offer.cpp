@@ -57,6 +57,19 @@ std::vector<std::uint16_t> integrities_of(const std::vector<const crypto::SuiteR
   return ids;
 }
 
+// In order of preference: who takes either is better off with sequence numbers that do not run out.
+std::vector<std::uint16_t> esn_of(conf::Esn esn) {
+  switch (esn) {
+    case conf::Esn::yes:
+      return {1};
+    case conf::Esn::either:
+      return {1, 0};
+    case conf::Esn::no:
+      break;
+  }
+  return {0};
+}
+
 // A proposal per integrity algorithm, so that no combination of its transforms is a suite that was not asked
 // for.
 void add_esp(SaPayload& sa, const conf::EspProposal& wanted, std::uint32_t spi, bool with_groups) {
@@ -68,7 +81,7 @@ void add_esp(SaPayload& sa, const conf::EspProposal& wanted, std::uint32_t spi, 
         proposal.transforms.push_back(transform(TransformType::cipher, row->ike_cipher, ike_key_bits(*row)));
     if (integrity != 0) proposal.transforms.push_back(transform(TransformType::integrity, integrity));
     if (with_groups) add_all(proposal, TransformType::dh, wanted.groups);
-    proposal.transforms.push_back(transform(TransformType::esn, 0));
+    add_all(proposal, TransformType::esn, esn_of(wanted.esn));
     add(sa, std::move(proposal));
   }
 }

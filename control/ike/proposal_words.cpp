@@ -80,8 +80,8 @@ bool is_mentioned(const Transform& transform, const std::vector<Transform>& tran
   switch (transform.type) {
     case TransformType::prf:
       return !is_implied_prf(transform, transforms);
-    case TransformType::esn:
-      return !none;
+    case TransformType::esn:  // what goes without saying, unless it is one of two
+      return !none || of_type(transforms, TransformType::esn).size() > 1;
     case TransformType::integrity:
       return !none;
     default:

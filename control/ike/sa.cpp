@@ -86,6 +86,13 @@ void IkeSa::set_keys(const IkeAlgorithms& algorithms, IkeKeys keys) {
   keys_.sk_pr = std::move(keys.sk_pr);
 }
 
+// Bytes of UDP payload beyond which a message goes in fragments; 0: none.
+std::size_t IkeSa::datagram_limit() const {
+  if (!peer_fragments_) return 0;
+  const std::size_t size = core_.settings.fragment_size;
+  return remote_.address.is_v6() ? std::min(size, kFragmentSize6) : size;
+}
+
 // ---- our requests
 
 void IkeSa::enqueue(Task task) { tasks_.push_back(std::move(task)); }
@@ -395,9 +402,9 @@ IkeInfo IkeSa::info() const {
   out.expires_at = expires_at_;
   for (const ChildSa* child : children) {
     const ChildInstall& c = child->install;
-    out.children.push_back({c.inbound_spi, c.outbound_spi, c.suite, child->pfs_group, c.udp_encapsulation,
-                            c.local_selectors, c.remote_selectors, child->established, child->rekey_at,
-                            child->expires_at});
+    out.children.push_back({c.inbound_spi, c.outbound_spi, c.suite, child->pfs_group, c.mode, c.esn,
+                            c.udp_encapsulation, c.local_selectors, c.remote_selectors, child->established,
+                            child->rekey_at, child->expires_at});
   }
   return out;
 }

@@ -118,6 +118,7 @@ class IkeSa {
     ByteVector nonce;
     std::unique_ptr<crypto::DhKey> dh;
     Selectors local, remote;
+    bool transport{false};
     ByteVector rival_nonce;  // the lower nonce of the peer's rekey of the same child; empty: none
     std::uint32_t rival_spi{0};
   };
@@ -160,9 +161,7 @@ class IkeSa {
   void linger();
   void abandon_offers();
   void after_answer();
-  [[nodiscard]] std::size_t datagram_limit() const {
-    return peer_fragments_ ? core_.settings.fragment_size : 0;
-  }
+  [[nodiscard]] std::size_t datagram_limit() const;
   void log(const std::string& line) const { core_.log(tunnel_, line); }
   [[nodiscard]] std::string peer() const;  // "192.0.2.2:500", for the log
 
@@ -207,6 +206,7 @@ class IkeSa {
     NoncePair nonces;
     const KePayload* ke;  // CREATE_CHILD_SA
     bool with_groups;
+    bool transport;  // USE_TRANSPORT_MODE
   };
   struct ChildTerms {
     crypto::DhGroup group{};
@@ -218,6 +218,9 @@ class IkeSa {
   void child_response(const Request& request, const Payloads& payloads);
   void child_error(const Request& request, const NotifyPayload& error);
   void child_accept(const Payloads& payloads);
+  [[nodiscard]] bool transport_mode() const;
+  [[nodiscard]] std::unique_ptr<ChildOffer> make_offer(std::uint32_t spi, bool with_groups) const;
+  void release_offer(const ChildOffer& offer, const Payloads& answer);
   [[nodiscard]] static Reason refusal(const NotifyPayload& error, const ChildOffer& offer);
   void child_rejected(std::uint32_t replaces, const Reason& reason);
   [[nodiscard]] std::variant<ChildSa*, Reason> install_answer(const Payloads& payloads,
@@ -225,7 +228,7 @@ class IkeSa {
                                                               const ChildOffer& offer);
   void took_over(ChildSa& fresh, ChildOffer& offer, Bytes lower_nonce);
   [[nodiscard]] ChildInstall make_install(const EspChoice& choice, std::uint32_t inbound_spi, ChildKeys keys,
-                                          bool to_responder_is_outbound) const;
+                                          bool we_began) const;
   [[nodiscard]] ChildSa* child_by_outbound(std::uint32_t spi) const;
   void retry_rekey(ChildSa& child, std::chrono::milliseconds after);
 

@@ -91,8 +91,10 @@ std::string child_notes(const json& row) {
   text += wrapped(fmt::format("out  {} packets, {} bytes, sequence {}", number_of(row, "outbound_packets"),
                               number_of(row, "outbound_bytes"), count_of(row, "outbound_sequence")),
                   4);
-  text += wrapped(fmt::format("{} > {}, {}", text_of(row, "local"), text_of(row, "remote"),
-                              row.value("udp_encapsulation", false) ? "in UDP" : "raw ESP"),
+  text += wrapped(fmt::format("{} > {}, {}{}{}", text_of(row, "local"), text_of(row, "remote"),
+                              row.value("udp_encapsulation", false) ? "in UDP" : "raw ESP",
+                              text_of(row, "mode") == "transport" ? ", transport mode" : "",
+                              row.value("esn", false) ? ", ESN" : ""),
                   4);
   if (row.value("adopted", false))
     text += wrapped("of a former control process; until a new one is negotiated", 4);

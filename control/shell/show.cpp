@@ -224,6 +224,8 @@ json child_row(const Gateway& gateway, const ChildRecord& record, const ChildTim
   if (known == times.end() || record.adopted) return row;
   row["rekey_in_seconds"] = seconds_since(now, known->second.rekey_at);
   row["expires_in_seconds"] = seconds_since(now, known->second.expires_at);
+  row["mode"] = known->second.mode == channel::Mode::transport ? "transport" : "tunnel";
+  row["esn"] = known->second.esn;
   row["local_selectors"] = selector_list(known->second.local_selectors);
   row["remote_selectors"] = selector_list(known->second.remote_selectors);
   return row;

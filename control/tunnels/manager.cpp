@@ -30,6 +30,7 @@ bool needs_operator(Failure failure) noexcept {
     case Failure::authentication_failed:
     case Failure::peer_identity:
     case Failure::ts_unacceptable:
+    case Failure::mode:
     case Failure::invalid_ke:
       return true;
     default:

@@ -239,8 +239,12 @@ TEST_CASE("errors of tunnels") {
       {12, "    remote: {address: 192.0.2.1, id: west-b.example}",
        "gw.yaml:12:23: address: 192.0.2.1 is this gateway's own"},
       {12, "    remote: {address: \"2001:db8::1\", id: west-b.example}",
-       "gw.yaml:12:23: address: expected an IPv4 address (a tunnel's outer packets are IPv4; inner ones may "
-       "be IPv6), not \"2001:db8::1\""},
+       "gw.yaml:12:23: address: 2001:db8::1 is of another family than the local address 192.0.2.1"},
+      {12, "    remote: {address: \"fe80::1\", id: west-b.example}",
+       "gw.yaml:12:23: address: expected an address that is not of one link alone, not \"fe80::1\""},
+      {11, "    local: {address: \"fd00:1::9\", id: east.example}",
+       "gw.yaml:11:22: address: fd00:1::9 is on no port; the ports' IPv6 addresses are: "
+       "fd00:1::1\ngw.yaml:12:23: address: 192.0.2.3 is of another family than the local address fd00:1::9"},
       {12, "    remote: {address: west.example, id: west-b.example}",
        "gw.yaml:12:23: address: expected the address of a host, such as 192.0.2.1, not \"west.example\""},
       {12, "    remote: {id: west-b.example}", "gw.yaml:12:13: remote: the key \"address\" is missing"},
@@ -303,10 +307,38 @@ TEST_CASE("errors of tunnels") {
        "\"99999999T\""},
       {13, "    psk: secret\n    esp: {replay-window: 1000}",
        "gw.yaml:14:26: replay-window: expected 0 (no replay check) or one of 64, 128, 256, 512, 1024, 2048, "
-       "4096 packets, not \"1000\""},
-      {13, "    psk: secret\n    esp: {replay-window: 8192}",
+       "4096, 8192, 16384 packets, not \"1000\""},
+      {13, "    psk: secret\n    esp: {replay-window: 32768}",
        "gw.yaml:14:26: replay-window: expected 0 (no replay check) or one of 64, 128, 256, 512, 1024, 2048, "
-       "4096 packets, not \"8192\""},
+       "4096, 8192, 16384 packets, not \"32768\""},
+      {13, "    psk: secret\n    esp: {packets: 999}",
+       "gw.yaml:14:20: packets: expected a number of packets of at least 1000, such as 500M or 10G, not "
+       "\"999\""},
+      {13, "    psk: secret\n    esp: {esn: maybe}",
+       "gw.yaml:14:16: esn: expected no or yes or either, not \"maybe\""},
+      {13, "    psk: secret\n    esp: {esn: either, replay-window: 0}",
+       "gw.yaml:14:16: esn: extended sequence numbers need the replay check; expected a replay-window other "
+       "than 0"},
+      {13, "    psk: secret\n    esp: {tfc: 63}",
+       "gw.yaml:14:16: tfc: expected mtu, 0 (no padding) or a number of bytes from 64 to 9000, not \"63\""},
+      {13, "    psk: secret\n    esp: {tfc: full}",
+       "gw.yaml:14:16: tfc: expected mtu, 0 (no padding) or a number of bytes from 64 to 9000, not "
+       "\"full\""},
+      {13, "    psk: secret\n    esp: {tfc: [mtu]}",
+       "gw.yaml:14:16: tfc: expected mtu, 0 (no padding) or a number of bytes from 64 to 9000, not a list of "
+       "1"},
+      {13, "    psk: secret\n    keepalive: 256s",
+       "gw.yaml:14:16: keepalive: expected a time from 0s to 255s, such as 90s or 1h30m, not \"256s\""},
+      {13, "    psk: secret\n    outer: {dscp: 64}",
+       "gw.yaml:14:19: dscp: expected copy or a number from 0 to 63, not \"64\""},
+      {13, "    psk: secret\n    outer: {dscp: ef}",
+       "gw.yaml:14:19: dscp: expected copy or a number from 0 to 63, not \"ef\""},
+      {13, "    psk: secret\n    outer: {ecn: full}",
+       "gw.yaml:14:18: ecn: expected normal or compatibility, not \"full\""},
+      {13, "    psk: secret\n    outer: {df: true}",
+       "gw.yaml:14:17: df: expected clear or set or copy, not \"true\""},
+      {13, "    psk: secret\n    outer: {tos: 3}",
+       "gw.yaml:14:13: unknown key \"tos\"; expected one of: dscp, ecn, df"},
       {13, "    psk: secret\n    ike: {proposals: aes256-sha384-ecp384}",
        "gw.yaml:14:22: proposals: expected a list of at least one proposal, such as [aes256-sha384-ecp384], "
        "not \"aes256-sha384-ecp384\""},
@@ -328,11 +360,14 @@ TEST_CASE("errors of tunnels") {
        "10.0.4.0/24, 10.0.5.0/24, 10.0.6.0/24, 10.0.7.0/24, 10.0.8.0/24]}",
        "gw.yaml:14:24: local: expected a list of at most 8 entries, not a list of 9"},
       {13, "    psk: secret\n    mobike: true",
-       "gw.yaml:14:5: unknown key \"mobike\"; expected one of: name, local, remote, psk, psk-file, ike, esp, "
-       "selectors, dpd, start, encapsulation, spread, interface"},
+       "gw.yaml:14:5: unknown key \"mobike\"; expected one of: name, local, remote, psk, psk-file, mode, "
+       "ike, esp, "
+       "selectors, dpd, start, encapsulation, keepalive, outer, spread, interface"},
       {13, "    psk: secret\n    interfce: {name: x}",
-       "gw.yaml:14:5: unknown key \"interfce\"; expected one of: name, local, remote, psk, psk-file, ike, "
-       "esp, selectors, dpd, start, encapsulation, spread, interface (did you mean \"interface\"?)"},
+       "gw.yaml:14:5: unknown key \"interfce\"; expected one of: name, local, remote, psk, psk-file, mode, "
+       "ike, "
+       "esp, selectors, dpd, start, encapsulation, keepalive, outer, spread, interface (did you mean "
+       "\"interface\"?)"},
       {7, "    remote: {adress: 192.0.2.2}",
        "gw.yaml:7:13: remote: the key \"address\" is missing\ngw.yaml:7:14: unknown key \"adress\"; expected "
        "one of: address, id (did you mean \"address\"?)"},
@@ -340,6 +375,51 @@ TEST_CASE("errors of tunnels") {
        "gw.yaml:10:5: tunnel: two secrets; expected either psk or psk-file\ngw.yaml:14:15: psk-file: "
        "expected text, not \"\""},
   });
+}
+
+// Line 16 is the group of both tunnels, and line 14 the second one's interface.
+TEST_CASE("errors of transport mode") {
+  check({
+      {13, "    psk: secret\n    mode: beet",
+       "gw.yaml:14:11: mode: expected tunnel or transport, not \"beet\""},
+      {16, "  - {name: cloud, tunnels: [west-a]}", "accepted"},
+  });
+  const auto transport = [](std::string_view more, std::string_view route = "group: cloud") {
+    std::string text = tests::with_line(16, "  - {name: cloud, tunnels: [west-a]}");
+    const auto replace = [&text](std::string_view what, std::string_view by) {
+      text.replace(text.find(what), what.size(), by);
+    };
+    replace("    interface: {name: vti-b, addresses: [169.254.2.1/30]}\n",
+            "    mode: transport\n" + std::string(more));
+    replace("group: cloud", route);
+    return words_of(text);
+  };
+  CHECK(transport("") == "accepted");
+  CHECK(transport("    selectors: {local: [192.0.2.1/32], remote: [192.0.2.3/32]}\n") == "accepted");
+  CHECK(transport("    interface: {name: vti-b}\n") == "accepted");
+  CHECK(transport("    selectors: {local: [192.0.2.0/24]}\n") ==
+        "gw.yaml:15:24: local: transport mode is for the two ends alone; expected 192.0.2.1/32, or no "
+        "selectors");
+  CHECK(transport("    selectors: {remote: [192.0.2.3/32, 192.0.2.4/32]}\n") ==
+        "gw.yaml:15:25: remote: transport mode is for the two ends alone; expected 192.0.2.3/32, or no "
+        "selectors");
+  CHECK(transport("    interface: {addresses: [169.254.2.1/30]}\n") ==
+        "gw.yaml:15:28: addresses: in transport mode packets carry the addresses of the two ends, and no "
+        "others; expected none, or mode: tunnel");
+  CHECK(transport("    esp: {tfc: mtu}\n") ==
+        "gw.yaml:15:16: tfc: only inner packets can be padded (RFC 4303 section 2.7), and transport mode has "
+        "none; expected 0, or mode: tunnel");
+  CHECK(transport("    encapsulation: udp\n") ==
+        "gw.yaml:15:20: encapsulation: udp pretends a NAT, across which there is no transport mode; expected "
+        "auto, or mode: tunnel");
+  CHECK(transport("", "tunnel: west-b") ==
+        "gw.yaml:18:31: tunnel \"west-b\" is in transport mode, which carries only what its two ends say to "
+        "each other; no route leads into it");
+  CHECK(
+      words_of(tests::with_line(13, "    psk: secret\n    mode: transport")) ==
+      "gw.yaml:15:41: addresses: in transport mode packets carry the addresses of the two ends, and no "
+      "others; expected none, or mode: tunnel\ngw.yaml:17:37: tunnel \"west-b\" is in transport mode, which "
+      "carries only what its two ends say to each other; expected tunnels that can carry the same traffic");
 }
 
 TEST_CASE("what is no YAML, or more than is read here") {

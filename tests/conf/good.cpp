@@ -38,11 +38,13 @@ tunnels:
     remote: {address: 192.0.2.2, id: ops@west.example}
     psk: "a secret: with # signs"
     ike: {proposals: [aes256-sha384-ecp384, aes128gcm16-prfsha256-x25519], lifetime: 8h}
-    esp: {proposals: [aes256gcm16-ecp384], lifetime: 1h30m, bytes: 100G, replay-window: 4096}
+    esp: {proposals: [aes256gcm16-ecp384], lifetime: 1h30m, bytes: 100G, packets: 2G, replay-window: 4096, esn: either, tfc: 1200}
     selectors: {local: [10.1.0.0/24], remote: [10.2.0.0/16, 10.3.0.0/16]}
     dpd: 0
     start: wait
     encapsulation: udp
+    keepalive: 45s
+    outer: {dscp: 46, ecn: compatibility, df: copy}
     spread: true
     interface: {name: vti-a, addresses: [169.254.1.1/30], mtu: 1400, clamp-mss: false}
   - {name: west-b, local: {address: 192.0.2.1}, remote: {address: 192.0.2.3}, psk: other}
@@ -106,6 +108,15 @@ TEST_CASE("every key of a tunnel arrives where it belongs") {
   CHECK(t.ike_lifetime == seconds(8 * 3600));
   CHECK(t.child_lifetime == seconds(5400));
   CHECK(t.child_bytes == 100'000'000'000);
+  CHECK(t.child_packets == 2'000'000'000);
+  CHECK(t.tfc_length == 1200);
+  CHECK(t.esn == Esn::either);
+  CHECK(t.esp_proposals[0].esn == Esn::either);
+  CHECK(t.mode == channel::Mode::tunnel);
+  CHECK(t.keepalive == seconds(45));
+  CHECK(t.outer.dscp == 46);
+  CHECK(t.outer.ecn == channel::EcnMode::compatibility);
+  CHECK(t.outer.df == channel::DontFragment::copy);
   CHECK(t.replay_window == 4096);
   CHECK(t.dpd_interval == seconds(0));
   REQUIRE(t.local_selectors.size() == 1);
@@ -134,6 +145,14 @@ TEST_CASE("what a tunnel does not say has a default") {
   CHECK(t.ike_lifetime == seconds(8 * 3600));
   CHECK(t.child_lifetime == seconds(3600));
   CHECK(t.child_bytes == 0);
+  CHECK(t.child_packets == 0);
+  CHECK(t.tfc_length == 0);
+  CHECK(t.esn == Esn::no);
+  CHECK(t.esp_proposals[0].esn == Esn::no);
+  CHECK(t.keepalive == seconds(20));
+  CHECK_FALSE(t.outer.dscp);
+  CHECK(t.outer.ecn == channel::EcnMode::normal);
+  CHECK(t.outer.df == channel::DontFragment::clear);
   CHECK(t.replay_window == 1024);
   CHECK(t.dpd_interval == seconds(10));
   REQUIRE(t.local_selectors.size() == 2);
@@ -146,6 +165,21 @@ TEST_CASE("what a tunnel does not say has a default") {
   CHECK(t.mtu == 0);
   CHECK(t.clamp_mss);
   CHECK_FALSE(t.spread);
+}
+
+TEST_CASE("a tunnel's ends may be IPv6, and in transport mode they are the selectors") {
+  const Configuration c = load(R"(
+ports: [{name: wan, device: net_null0, addresses: ["2001:db8::1/64"]}]
+tunnels:
+  - {name: a, local: {address: "2001:db8::1"}, remote: {address: "2001:db8::2"}, psk: s, mode: transport}
+)");
+  const Tunnel& t = c.tunnels.at(0);
+  CHECK(t.local_id.type == IdentityType::ipv6);
+  CHECK(t.mode == channel::Mode::transport);
+  REQUIRE(t.local_selectors.size() == 1);
+  CHECK(to_string(t.local_selectors[0]) == "2001:db8::1/128");
+  REQUIRE(t.remote_selectors.size() == 1);
+  CHECK(to_string(t.remote_selectors[0]) == "2001:db8::2/128");
 }
 
 TEST_CASE("lists whose lines are all commented out are empty, and so are blocks") {
@@ -259,6 +293,14 @@ TEST_CASE("an identity's type is told by its form, or given") {
 TEST_CASE("what is near a limit and still right is accepted") {
   CHECK_NOTHROW(tunnel_with("esp: {replay-window: 0}"));
   CHECK_NOTHROW(tunnel_with("esp: {replay-window: 64}"));
+  CHECK(tunnel_with("esp: {replay-window: 16384}").replay_window == 16384);
+  CHECK(tunnel_with("esp: {tfc: mtu}").tfc_length == channel::kTfcToMtu);
+  CHECK(tunnel_with("esp: {tfc: 9000}").tfc_length == 9000);
+  CHECK(tunnel_with("esp: {packets: 0}").child_packets == 0);
+  CHECK(tunnel_with("outer: {dscp: 0}").outer.dscp == 0);
+  CHECK_FALSE(tunnel_with("outer: {dscp: copy}").outer.dscp);
+  CHECK(tunnel_with("keepalive: 0").keepalive == seconds(0));
+  CHECK(tunnel_with("keepalive: 255s").keepalive == seconds(255));
   CHECK_NOTHROW(tunnel_with("ike: {lifetime: 5s}"));
   CHECK_NOTHROW(tunnel_with("dpd: 1h"));
   // Two addresses in one network of one interface; a /31 and a /32; neighbours that touch and do not overlap.

@@ -32,6 +32,7 @@ class FakeDataplane {
     std::uint16_t suite{0};
     IpAddress local, remote;
     std::array<std::uint8_t, channel::kMaxKeyMaterial> keys{};
+    channel::InstallSa asked{};  // all of the command
   };
 
   explicit FakeDataplane(channel::Hello shape = {2, 64, 64, 16, 8, 2}) : shape_(shape), page_(shape) {}
@@ -120,7 +121,7 @@ class FakeDataplane {
   }
 
   static Sa to_sa(const channel::InstallSa& from) {
-    return {from.tunnel, from.spi, from.partner_spi, from.suite, from.local, from.remote, from.keys};
+    return {from.tunnel, from.spi, from.partner_spi, from.suite, from.local, from.remote, from.keys, from};
   }
 
   CommandStatus install_inbound(const channel::InstallSa& sa) {

@@ -32,6 +32,80 @@ TEST_CASE("a tunnel comes up, and both ends hold matching SAs", "[gateway]") {
   for (const auto& [spi, sa] : pair.west.dataplane.inbound) CHECK(spi >= channel::kFirstFreeSpi);
 }
 
+TEST_CASE("an SA is installed with what its tunnel's configuration says", "[gateway]") {
+  Pair pair;
+  conf::Tunnel& tunnel = pair.west.configuration.tunnels[0];
+  tunnel.replay_window = 16384;
+  tunnel.child_bytes = 8'000'000;
+  tunnel.child_packets = 16'000;
+  tunnel.keepalive = 45s;
+  tunnel.encapsulation = conf::Encapsulation::udp;
+  tunnel.esp_proposals[0].esn = conf::Esn::yes;
+  pair.east.configuration.tunnels[0].esp_proposals[0].esn = conf::Esn::either;
+  tunnel.outer = {46, channel::EcnMode::compatibility, channel::DontFragment::copy};
+  tunnel.tfc_length = channel::kTfcToMtu;
+  pair.start();
+  pair.run(200ms);
+  REQUIRE(pair.carries_both_ways());
+  const channel::InstallSa& in = pair.west.dataplane.inbound.begin()->second.asked;
+  const channel::InstallSa& out = pair.west.dataplane.outbound.begin()->second.asked;
+  CHECK(in.replay_window == 16384);
+  for (const channel::InstallSa* sa : {&in, &out}) {
+    CHECK(sa->hard_bytes == 8'000'000);
+    CHECK(sa->soft_bytes == 7'000'000);
+    CHECK(sa->hard_packets == 16'000);
+    CHECK(sa->soft_packets == 14'000);
+  }
+  CHECK(in.esn == 1);
+  CHECK(out.esn == 1);
+  CHECK(out.mode == channel::Mode::tunnel);
+  CHECK(out.keepalive == 45);
+  CHECK(out.fixed_dscp == 47);
+  CHECK(out.ecn == channel::EcnMode::compatibility);
+  CHECK(out.df == channel::DontFragment::copy);
+  CHECK(out.tfc_length == channel::kTfcToMtu);
+
+  // The other side's says nothing: a plain tunnel.
+  const channel::InstallSa& plain = pair.east.dataplane.outbound.begin()->second.asked;
+  CHECK(plain.hard_packets == 0);  // with ESN
+  CHECK(plain.hard_bytes == 0);
+  CHECK(plain.fixed_dscp == 0);
+  CHECK(plain.keepalive == 0);
+  CHECK(pair.east.dataplane.inbound.begin()->second.asked.hard_packets == 0);
+}
+
+TEST_CASE("without ESN an SA ends with its sequence numbers, and raw ESP needs no keepalives", "[gateway]") {
+  Pair pair;
+  pair.start();
+  pair.run(200ms);
+  REQUIRE(pair.carries_both_ways());
+  const channel::InstallSa& out = pair.west.dataplane.outbound.begin()->second.asked;
+  CHECK(out.esn == 0);
+  CHECK(out.hard_packets == 0xffff'ffff);
+  CHECK(out.soft_packets < out.hard_packets);
+  CHECK(out.keepalive == 0);
+  CHECK(pair.west.dataplane.inbound.begin()->second.asked.hard_packets == 0);
+}
+
+TEST_CASE("in transport mode the SAs are installed as such", "[gateway]") {
+  Pair pair;
+  for (Side* side : {&pair.west, &pair.east}) {
+    conf::Tunnel& tunnel = side->configuration.tunnels[0];
+    tunnel.mode = channel::Mode::transport;
+    tunnel.local_selectors = {{tunnel.local, 32}};
+    tunnel.remote_selectors = {{tunnel.remote, 32}};
+  }
+  pair.start();
+  pair.run(200ms);
+  REQUIRE(pair.carries_both_ways());
+  const channel::InstallSa& in = pair.west.dataplane.inbound.begin()->second.asked;
+  const channel::InstallSa& out = pair.west.dataplane.outbound.begin()->second.asked;
+  CHECK(in.mode == channel::Mode::transport);
+  CHECK(out.mode == channel::Mode::transport);
+  CHECK(out.selectors.local_count == 1);
+  CHECK(out.selectors.remote[0].first == pair.west.configuration.tunnels[0].remote);
+}
+
 TEST_CASE("kill -9 of the control process: the SAs carry on, and new ones take over without a gap",
           "[gateway][takeover]") {
   const bool west_restarts = GENERATE(true, false);

@@ -15,6 +15,8 @@ ike::ChildInstall copy_of(const ike::ChildInstall& from) {
   out.inbound_spi = from.inbound_spi;
   out.outbound_spi = from.outbound_spi;
   out.suite = from.suite;
+  out.mode = from.mode;
+  out.esn = from.esn;
   out.inbound_keys = from.inbound_keys.copy();
   out.outbound_keys = from.outbound_keys.copy();
   out.local = from.local;
@@ -89,6 +91,7 @@ conf::Tunnel copy(const conf::Tunnel& from) {
   out.local_selectors = from.local_selectors;
   out.remote_selectors = from.remote_selectors;
   out.encapsulation = from.encapsulation;
+  out.mode = from.mode;
   return out;
 }
 
@@ -287,7 +290,9 @@ bool World::settled() const {
                    b.outbound_spi == east.inbound.begin()->first &&
                    bytes_of(a.outbound_keys) == bytes_of(west.inbound.begin()->second.inbound_keys) &&
                    bytes_of(b.outbound_keys) == bytes_of(east.inbound.begin()->second.inbound_keys);
-  return fit && east.reserved.empty() && west.reserved.empty() && east.ike_sas() == 1 &&
+  const bool same =
+      a.mode == b.mode && a.esn == b.esn && a.suite == b.suite && a.udp_encapsulation == b.udp_encapsulation;
+  return fit && same && east.reserved.empty() && west.reserved.empty() && east.ike_sas() == 1 &&
          west.ike_sas() == 1 && east.sending.size() == 1 && west.sending.size() == 1;
 }
 

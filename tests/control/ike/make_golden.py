@@ -127,6 +127,17 @@ def rekey_content():
             ike.IKEv2_payload_TSr(traffic_selector=[selector6("2001:db8::", "2001:db8::ffff")]))
 
 
+# A child SA in transport mode between two IPv6 addresses, with or without ESN.
+def transport_content():
+    return (notify(16391) /
+            ike.IKEv2_payload_SA(prop=proposal(1, 3, bytes.fromhex("c0ffee04"),
+                                               [(1, 20, 256), (4, 20, 0), (5, 1, 0), (5, 0, 0)])) /
+            ike.IKEv2_payload_Nonce(load=pattern(0x55, 32)) /
+            ike.IKEv2_payload_KE(group=20, load=pattern(0x13, 96)) /
+            ike.IKEv2_payload_TSi(traffic_selector=[selector6("2001:db8::1", "2001:db8::1")]) /
+            ike.IKEv2_payload_TSr(traffic_selector=[selector6("2001:db8::2", "2001:db8::2")]))
+
+
 def ike_rekey_content():
     return (ike.IKEv2_payload_SA(prop=proposal(1, 1, bytes.fromhex("d1d2d3d4d5d6d7d8"), IKE_CBC)) /
             ike.IKEv2_payload_Nonce(load=pattern(0x44, 32)) / ike.IKEv2_payload_KE(group=20, load=pattern(0x12, 96)))
@@ -220,6 +231,7 @@ def messages():
     yield "gcm_delete_esp", seal(Gcm(), header(37, 0, 3), *gone)
     yield "gcm_delete_ike", seal(Gcm(), header(37, 0, 4), *chain_of(delete(1)))
     for name, (first, content) in (("auth", chain_of(auth_content())), ("rekey", rekey), ("ike_rekey", ike_rekey),
+                                   ("transport", chain_of(transport_content())),
                                    ("delete", gone)):
         yield f"content_{name}", bytes([first]) + content
 

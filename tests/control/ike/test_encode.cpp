@@ -14,7 +14,8 @@ TEST_CASE("a golden message encodes to itself") {
     CAPTURE(name);
     CHECK(to_hex(encode_plain(header, expect(parse_plain(header, datagram)))) == to_hex(datagram));
   }
-  for (const char* name : {"content_auth", "content_rekey", "content_ike_rekey", "content_delete"}) {
+  for (const char* name :
+       {"content_auth", "content_rekey", "content_ike_rekey", "content_delete", "content_transport"}) {
     const ByteVector& bytes = golden(name);
     const auto payloads = expect(parse_payloads(static_cast<PayloadType>(bytes[0]), Bytes(bytes).subspan(1)));
     CAPTURE(name);

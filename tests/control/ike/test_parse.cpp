@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "control/ike/cursor.hpp"
+#include "control/ike/proposal_choice.hpp"
 #include "tests/control/ike/support.hpp"
 
 using namespace espgate;
@@ -12,6 +13,12 @@ using namespace espgate::ike::test;
 namespace {
 
 using Payloads = std::vector<Payload>;
+
+// Payloads as they stand inside of an Encrypted payload.
+Payloads content(const std::string& name) {
+  const ByteVector& bytes = golden(name);
+  return expect(parse_payloads(static_cast<PayloadType>(bytes[0]), Bytes(bytes).subspan(1)));
+}
 
 Payloads parse_golden(const std::string& name) {
   const ByteVector& datagram = golden(name);
@@ -124,10 +131,6 @@ TEST_CASE("golden error responses") {
 }
 
 TEST_CASE("golden contents of IKE_AUTH and CREATE_CHILD_SA") {
-  const auto content = [](const std::string& name) {
-    const ByteVector& bytes = golden(name);
-    return expect(parse_payloads(static_cast<PayloadType>(bytes[0]), Bytes(bytes).subspan(1)));
-  };
   const Payloads auth = content("content_auth");
   CHECK(find_id(auth, true)->type == 2);
   CHECK(find_id(auth, true)->data.size() == 12);
@@ -151,6 +154,23 @@ TEST_CASE("golden contents of IKE_AUTH and CREATE_CHILD_SA") {
   CHECK(find<SaPayload>(content("content_ike_rekey"))->proposals.at(0).spi.size() == 8);
   CHECK(find<DeletePayload>(content("content_delete"))->spis ==
         std::vector<std::uint32_t>{0xc0ffee01, 0xc0ffee03});
+}
+
+TEST_CASE("golden request for transport mode with either size of sequence numbers") {
+  const Payloads payloads = content("content_transport");
+  REQUIRE(find_notify(payloads, NotifyType::use_transport_mode) != nullptr);
+  CHECK(find_notify(payloads, NotifyType::use_transport_mode)->data.empty());
+  CHECK(find_ts(payloads, false)->selectors.at(0).last == *parse_address("2001:db8::2"));
+
+  // What scapy wrote is what we would offer; and we would answer it.
+  conf::EspProposal wanted{
+      "", {crypto::EspSuite::aes256_gcm16}, {crypto::DhGroup::ecp384}, conf::Esn::either};
+  const SaPayload& offered = *find<SaPayload>(payloads);
+  CHECK(offered.proposals.at(0).transforms ==
+        offer_esp({wanted}, 0xc0ffee04, true).proposals.at(0).transforms);
+  const auto choice = choose_esp(offered, {wanted}, 0xc0ffee05, true);
+  REQUIRE(choice);
+  CHECK(choice->esn);
 }
 
 TEST_CASE("the header is refused for what section 3.1 forbids") {
@@ -189,7 +209,8 @@ TEST_CASE("a message cut anywhere is refused") {
 }
 
 TEST_CASE("a content cut anywhere, or with a byte more, is refused") {
-  for (const char* name : {"content_auth", "content_rekey", "content_ike_rekey", "content_delete"}) {
+  for (const char* name :
+       {"content_auth", "content_rekey", "content_ike_rekey", "content_delete", "content_transport"}) {
     const Bytes whole = Bytes(golden(name)).subspan(1);
     const auto first = static_cast<PayloadType>(golden(name)[0]);
     for (std::size_t length = 0; length < whole.size(); ++length) {

@@ -259,6 +259,44 @@ TEST_CASE("accepting ESP answers") {
   CHECK_FALSE(accept_esp(esp_sa({kGcm256, dh(20), esn(0)}, {0, 0, 0, 0}), offer));
 }
 
+TEST_CASE("extended sequence numbers are offered, chosen and accepted as the tunnel says") {
+  const auto wanted = [](conf::Esn esn) {
+    EspWanted out = kGcmOnly;
+    out[0].esn = esn;
+    return out;
+  };
+  const EspWanted no = wanted(conf::Esn::no);
+  const EspWanted yes = wanted(conf::Esn::yes);
+  const EspWanted either = wanted(conf::Esn::either);
+  const auto offer = [](const EspWanted& from) { return offer_esp(from, 0xc0000001, false); };
+  CHECK(offer(no).proposals[0].transforms == std::vector<Transform>{kGcm256, esn(0)});
+  CHECK(offer(yes).proposals[0].transforms == std::vector<Transform>{kGcm256, esn(1)});
+  CHECK(offer(either).proposals[0].transforms == std::vector<Transform>{kGcm256, esn(1), esn(0)});
+  CHECK(describe(offer(either)) == "aes256gcm16-esn-noesn");
+  CHECK(describe(offer(yes)) == "aes256gcm16-esn");
+  CHECK(describe(offer(no)) == "aes256gcm16");
+
+  const auto choice = [](std::vector<Transform> offered, const EspWanted& ours) {
+    const auto chosen = choose_esp(esp_sa(std::move(offered)), ours, 0xd0000002, false);
+    return !chosen ? -1 : chosen->esn ? 1 : 0;
+  };
+  CHECK(choice({kGcm256, esn(0), esn(1)}, either) == 1);  // our order
+  CHECK(choice({kGcm256, esn(0)}, either) == 0);
+  CHECK(choice({kGcm256}, either) == 0);  // unsaid
+  CHECK(choice({kGcm256}, no) == 0);
+  CHECK(choice({kGcm256}, yes) == -1);
+  CHECK(choice({kGcm256, esn(0)}, yes) == -1);
+  CHECK(choice({kGcm256, esn(1)}, no) == -1);
+  CHECK(choice({kGcm256, esn(2)}, either) == -1);
+
+  CHECK(accept_esp(esp_sa({kGcm256, esn(1)}), offer(either))->esn);
+  CHECK_FALSE(accept_esp(esp_sa({kGcm256, esn(0)}), offer(either))->esn);
+  CHECK_FALSE(accept_esp(esp_sa({kGcm256, esn(1), esn(0)}), offer(either)));  // an answer chooses
+  CHECK_FALSE(accept_esp(esp_sa({kGcm256, esn(0)}), offer(yes)));
+  CHECK_FALSE(accept_esp(esp_sa({kGcm256}), offer(yes)));
+  CHECK_FALSE(accept_esp(esp_sa({kGcm256, esn(1)}), offer(no)));
+}
+
 TEST_CASE("every choice is one that the offerer accepts") {
   std::mt19937 random(4301);
   const std::vector<EspSuite> suites{EspSuite::aes128_gcm16, EspSuite::aes256_gcm16,

@@ -1,0 +1,117 @@
+// A tunnel's keys together: what is left out, and what has to fit.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "conf/sections.hpp"
+
+namespace espgate::conf {
+namespace {
+
+// Strong and modern first; a peer that knows none of the AEADs or curves still finds one further on. The
+// second ESP proposal is for peers without PFS, whose rekeys would otherwise fail.
+constexpr std::array<std::string_view, 4> kDefaultIke{
+    "aes256gcm16-prfsha384-ecp384-x25519-ecp256", "aes128gcm16-prfsha256-x25519-ecp256",
+    "aes256-sha384-sha256-ecp384-x25519-ecp256-modp2048", "aes128-sha256-x25519-ecp256-modp2048"};
+constexpr std::array<std::string_view, 3> kDefaultEsp{"aes256gcm16-aes128gcm16-ecp384-x25519-ecp256-modp2048",
+                                                      "aes256gcm16-aes128gcm16", "aes256-aes128-sha256"};
+
+IpPrefix host(const IpAddress& address) {
+  return {address, address.is_v4() ? std::uint8_t{32} : std::uint8_t{128}};
+}
+
+// RFC 4301 section 4.1: transport mode protects what the two ends say to each other.
+void fill_selectors(Tunnel& tunnel) {
+  const bool transport = tunnel.mode == channel::Mode::transport;
+  const std::vector<SelectorPrefix> any{*parse_prefix("0.0.0.0/0"), *parse_prefix("::/0")};
+  if (tunnel.local_selectors.empty())
+    tunnel.local_selectors = transport ? std::vector{host(tunnel.local)} : any;
+  if (tunnel.remote_selectors.empty())
+    tunnel.remote_selectors = transport ? std::vector{host(tunnel.remote)} : any;
+}
+
+void fill_defaults(Tunnel& tunnel) {
+  if (tunnel.ike_proposals.empty())
+    for (std::string_view text : kDefaultIke) tunnel.ike_proposals.push_back(parse_ike_proposal(text));
+  if (tunnel.esp_proposals.empty())
+    for (std::string_view text : kDefaultEsp) tunnel.esp_proposals.push_back(parse_esp_proposal(text));
+  for (EspProposal& proposal : tunnel.esp_proposals) proposal.esn = tunnel.esn;
+  fill_selectors(tunnel);
+  if (tunnel.local_id.text.empty()) tunnel.local_id = identity_of(tunnel.local);
+  if (tunnel.remote_id.text.empty()) tunnel.remote_id = identity_of(tunnel.remote);
+  if (tunnel.interface.empty()) tunnel.interface = tunnel.name;
+}
+
+void check_secret(const Field& tunnel) {
+  const bool inline_psk = &tunnel.node.at("psk") != &tunnel.node;
+  const bool in_file = &tunnel.node.at("psk-file") != &tunnel.node;
+  if (inline_psk != in_file) return;
+  tunnel.error(inline_psk ? "tunnel: two secrets; expected either psk or psk-file"
+                          : "tunnel: no secret; expected psk or psk-file");
+}
+
+// A packet's addresses are of one family: selectors of different families select nothing.
+void check_selector_families(const Field& field, const Tunnel& tunnel) {
+  const auto has = [](const std::vector<SelectorPrefix>& selectors, Family family) {
+    return std::any_of(selectors.begin(), selectors.end(), [family](const SelectorPrefix& selector) {
+      return selector.address.family == family;
+    });
+  };
+  const auto has_wrong = [&](const auto& selectors) { return has(selectors, Family::none); };
+  if (has_wrong(tunnel.local_selectors) || has_wrong(tunnel.remote_selectors)) return;  // said already
+  for (const Family family : {Family::v4, Family::v6})
+    if (has(tunnel.local_selectors, family) && has(tunnel.remote_selectors, family)) return;
+  field.reading.errors.add(field.node.at("selectors").mark,
+                           "selectors: expected local and remote networks of the same family");
+}
+
+// RFC 4303 section 3.3.3: who does not check for replays does not know the high half.
+void check_esn(const Field& tunnel, const Tunnel& out) {
+  if (out.esn != Esn::no && out.replay_window == 0)
+    tunnel.reading.errors.add(
+        tunnel.node.at("esp").at("esn").mark,
+        "esn: extended sequence numbers need the replay check; expected a replay-window "
+        "other than 0");
+}
+
+void check_transport_selectors(const Field& tunnel, std::string_view side, const IpAddress& end,
+                               const std::vector<SelectorPrefix>& selectors) {
+  if (!end.is_set() || (selectors.size() == 1 && selectors.front() == host(end))) return;
+  tunnel.reading.errors.add(
+      tunnel.node.at("selectors").at(side).mark,
+      fmt::format("{}: transport mode is for the two ends alone; expected {}, or no selectors", side,
+                  to_string(host(end))));
+}
+
+// What has no meaning without packets of others inside.
+void check_transport(const Field& tunnel, const Tunnel& out) {
+  if (out.mode != channel::Mode::transport) return;
+  Errors& errors = tunnel.reading.errors;
+  check_transport_selectors(tunnel, "local", out.local, out.local_selectors);
+  check_transport_selectors(tunnel, "remote", out.remote, out.remote_selectors);
+  if (!out.addresses.empty())
+    errors.add(tunnel.node.at("interface").at("addresses").mark,
+               "addresses: in transport mode packets carry the addresses of the two ends, and no others; "
+               "expected none, or mode: tunnel");
+  if (out.tfc_length != 0)
+    errors.add(tunnel.node.at("esp").at("tfc").mark,
+               "tfc: only inner packets can be padded (RFC 4303 section 2.7), and transport mode has none; "
+               "expected 0, or mode: tunnel");
+  if (out.encapsulation == Encapsulation::udp)
+    errors.add(tunnel.node.at("encapsulation").mark,
+               "encapsulation: udp pretends a NAT, across which there is no transport mode; expected auto, "
+               "or mode: tunnel");
+}
+
+}  // namespace
+
+void complete_tunnel(const Field& block, Tunnel& tunnel) {
+  fill_defaults(tunnel);
+  if (block.node.kind != NodeKind::map) return;
+  check_secret(block);
+  check_selector_families(block, tunnel);
+  check_esn(block, tunnel);
+  check_transport(block, tunnel);
+}
+
+}  // namespace espgate::conf

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "dataplane/path/esp.hpp"
+#include "dataplane/path/mtu.hpp"
 #include "dataplane/path/selectors.hpp"
 #include "dataplane/path/ways.hpp"
 
@@ -257,6 +258,8 @@ bool decapsulate(Worker& worker, Packet& packet) noexcept {
   packet.tunnel = packet.inbound->tunnel;
   packet.port = Note::kNoPort;
   packet.forwarded = true;
+  if (may_be_tcp(packet)) [[unlikely]]
+    clamp_received(worker, packet);
   return true;
 }
 

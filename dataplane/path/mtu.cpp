@@ -30,6 +30,11 @@ void too_large(Worker& worker, Packet& packet, std::uint16_t mtu) noexcept {
 
 }  // namespace
 
+void clamp_received(Worker& worker, Packet& packet) noexcept {
+  const Fit fit = worker.tables->tunnels[packet.tunnel].fit.load(std::memory_order_relaxed);
+  if (fit.clamp_mss && fit.mtu != 0) clamp(fit, packet);
+}
+
 bool make_fit(Worker& worker, Packet& packet, Fit fit) noexcept {
   if (fit.mtu == 0) {
     leave(worker, packet, Exception::unreachable, DropReason::tunnel_down);

@@ -33,10 +33,18 @@ static_assert(kFront <= kHeadroom);
 // or deferred.
 [[nodiscard]] bool make_fit(Worker& worker, Packet& packet, Fit fit) noexcept;
 
+// Extension headers may stand in front of it.
+[[nodiscard]] inline bool may_be_tcp(const Packet& packet) noexcept {
+  return packet.family == Family::v6 || packet.ip[9] == kProtocolTcp;
+}
+
+// For TCP that came out of a tunnel: the MSS says how large the answers may be, which go into it. Not every
+// peer has lowered it.
+void clamp_received(Worker& worker, Packet& packet) noexcept;
+
 [[nodiscard]] inline bool fit_mtu(Worker& worker, Packet& packet) noexcept {
   const Fit fit = worker.tables->tunnels[packet.tunnel].fit.load(std::memory_order_relaxed);
-  const bool may_be_tcp = packet.family == Family::v6 || packet.ip[9] == kProtocolTcp;
-  const bool fits = packet.length <= fit.mtu && !(fit.clamp_mss && may_be_tcp);
+  const bool fits = packet.length <= fit.mtu && !(fit.clamp_mss && may_be_tcp(packet));
   if (!fits || !worker.scratch->deferred.empty()) [[unlikely]]
     return make_fit(worker, packet, fit);
   return has_room(worker, packet);

@@ -265,7 +265,7 @@ TEST_CASE("Too big for a tunnel: the sender is told the tunnel's size, IPv6 at l
   CHECK(router.receive_ip(kInside, ipv6_packet({}, filling(1240))).frames[kOutside].size() == 1);
 }
 
-TEST_CASE("The MSS of a SYN is lowered to what the tunnel carries, and its checksum with it") {
+TEST_CASE("The MSS of a SYN is lowered to what the tunnel carries, into it or out of it, and its checksum") {
   const auto pseudo_sum = [](const Octets& ip) {
     const bool v4 = ip[0] >> 4 == 4;
     const std::size_t header = v4 ? 20 : 40;
@@ -274,13 +274,13 @@ TEST_CASE("The MSS of a SYN is lowered to what the tunnel carries, and its check
     return internet_sum(ip, header, ip.size() - header, sum);
   };
   for (const bool v4 : {true, false})
-    for (const bool odd : {false, true})
+    for (const auto& [odd, into] : {std::pair(false, true), {true, true}, {false, false}, {true, false}})
       for (const unsigned mss : {536U, 1340U, 1460U, 65535U})
         for (const unsigned flags : {2U, 18U, 16U}) {
-          INFO("IPv" << (v4 ? 4 : 6) << (odd ? ", at an odd offset" : "") << ", MSS " << mss << ", flags "
-                     << flags);
+          INFO("IPv" << (v4 ? 4 : 6) << (into ? ", into" : ", out of") << (odd ? ", at an odd offset" : "")
+                     << ", MSS " << mss << ", flags " << flags);
           Pair pair(kSuite);
-          pair.left.set_tunnel(0, 1400, true);
+          (into ? pair.left : pair.right).set_tunnel(0, 1400, true);
           Octets tcp(20);
           tcp[12] = 0x70;
           tcp[13] = static_cast<std::uint8_t>(flags);

@@ -43,8 +43,7 @@ void nat_traversal(Worker& worker, Packet& packet, const std::uint8_t* udp, unsi
 void deliver(Worker& worker, Packet& packet) noexcept {
   const UpperLayer upper = upper_layer(packet.ip, packet.family, packet.length);
   const bool udp = upper.protocol == kProtocolUdp;
-  if (udp && !upper.fragment && packet.family == Family::v4 && packet.port != Note::kNoPort &&
-      packet.length >= upper.offset + kUdp) {
+  if (udp && !upper.fragment && packet.port != Note::kNoPort && packet.length >= upper.offset + kUdp) {
     const std::uint8_t* const at = packet.ip + upper.offset;
     const std::uint16_t port = load16(at + 2);
     if (port == kIkePort) return to_ike(worker, packet);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "channel/region.hpp"
+#include "dataplane/path/headers.hpp"
 #include "dataplane/path/wire.hpp"
 #include "dataplane/ports/checksum.hpp"
 
@@ -15,18 +16,30 @@ namespace {
 constexpr std::uint16_t kMarker = 4;  // RFC 3948 section 2.2: four zero bytes tell IKE from ESP on port 4500
 constexpr std::uint32_t kIkeHeader = 28;  // RFC 7296 section 3.1
 constexpr std::uint32_t kIkeLength = 24;  // offset of its length field
+constexpr std::uint16_t kFragmentHeader = 8;
+constexpr std::uint8_t kProtocolFragment = 44;
+constexpr std::uint8_t kHops = 64;
 
 using channel::IkeDatagram;
 
-// The UDP header and payload in `ip`, checked; empty: not a UDP datagram that can be right.
+std::uint16_t checked_ip(const std::uint8_t* ip, std::uint32_t available) noexcept {
+  return ip[0] >> 4 == 4 ? checked_ipv4(ip, available) : checked_ipv6(ip, available);
+}
+
+// RFC 768: zero means that the sender made no checksum; in IPv6 it must (RFC 8200 section 8.1).
+bool checksum_ok(const std::uint8_t* ip, const std::uint8_t* udp, std::uint16_t length) noexcept {
+  if (ip[0] >> 4 == 6) return load16(udp + 6) != 0 && checksum6(ipv6(ip), kProtocolUdp, udp, length) == 0;
+  return load16(udp + 6) == 0 || checksum4(ipv4(ip), kProtocolUdp, udp, length) == 0;
+}
+
+// The UDP header and payload in an IP packet whose header is valid; empty: not a UDP datagram that can be
+// right.
 std::span<const std::uint8_t> checked_udp(const std::uint8_t* ip, std::uint16_t length) noexcept {
-  const std::uint16_t header = ipv4_header_length(ipv4(ip));
-  if (ipv4(ip).next_proto_id != kProtocolUdp || length < header + kUdp) return {};
-  const std::uint8_t* udp = ip + header;
+  const UpperLayer upper = ip[0] >> 4 == 4 ? upper_layer4(ip) : upper_layer6(ip, length);
+  if (upper.protocol != kProtocolUdp || upper.fragment || length < upper.offset + kUdp) return {};
+  const std::uint8_t* udp = ip + upper.offset;
   const std::uint16_t udp_length = load16(udp + 4);
-  if (udp_length < kUdp || udp_length > length - header) return {};
-  // RFC 768: zero means that the sender made no checksum.
-  if (load16(udp + 6) != 0 && checksum4(ipv4(ip), kProtocolUdp, udp, udp_length) != 0) return {};
+  if (udp_length < kUdp || udp_length > length - upper.offset || !checksum_ok(ip, udp, udp_length)) return {};
   return {udp, udp_length};
 }
 
@@ -51,19 +64,59 @@ bool read_ike(const std::uint8_t* ip, std::span<const std::uint8_t> udp, IkeData
   return true;
 }
 
-void write_header(std::uint8_t* at, const IkeDatagram& datagram, std::uint16_t identification,
-                  std::uint16_t total, std::uint16_t fragment) noexcept {
+// Where one of a datagram's packets lies in it. Whole: at 0, and nothing more.
+struct Piece {
+  std::size_t at;
+  std::size_t length;
+  bool more;
+  [[nodiscard]] bool whole() const noexcept { return at == 0 && !more; }
+};
+
+void write_ipv4(std::uint8_t* at, const IkeDatagram& datagram, Piece piece,
+                std::uint32_t identification) noexcept {
   rte_ipv4_hdr ip{};
   ip.version_ihl = 0x45;
-  ip.total_length = __builtin_bswap16(total);
-  ip.packet_id = __builtin_bswap16(identification);
-  ip.fragment_offset = __builtin_bswap16(fragment);
-  ip.time_to_live = 64;
+  ip.total_length = __builtin_bswap16(static_cast<std::uint16_t>(kIpv4 + piece.length));
+  ip.packet_id = __builtin_bswap16(static_cast<std::uint16_t>(identification));
+  ip.fragment_offset =
+      __builtin_bswap16(static_cast<std::uint16_t>((piece.more ? 0x2000U : 0U) | piece.at / 8));
+  ip.time_to_live = kHops;
   ip.next_proto_id = kProtocolUdp;
   std::memcpy(&ip.src_addr, datagram.local.bytes.data(), 4);
   std::memcpy(&ip.dst_addr, datagram.remote.bytes.data(), 4);
   ip.hdr_checksum = checksum(&ip, sizeof(ip));
   std::memcpy(at, &ip, sizeof(ip));
+}
+
+// With a fragment header (RFC 8200 section 4.5) where it is one.
+void write_ipv6(std::uint8_t* at, const IkeDatagram& datagram, Piece piece,
+                std::uint32_t identification) noexcept {
+  const std::size_t front = piece.whole() ? 0 : kFragmentHeader;
+  rte_ipv6_hdr ip{};
+  ip.vtc_flow = __builtin_bswap32(6U << 28);
+  ip.payload_len = __builtin_bswap16(static_cast<std::uint16_t>(front + piece.length));
+  ip.proto = piece.whole() ? kProtocolUdp : kProtocolFragment;
+  ip.hop_limits = kHops;
+  std::memcpy(ip.src_addr, datagram.local.bytes.data(), 16);
+  std::memcpy(ip.dst_addr, datagram.remote.bytes.data(), 16);
+  std::memcpy(at, &ip, sizeof(ip));
+  if (piece.whole()) return;
+  at[kIpv6] = kProtocolUdp;
+  at[kIpv6 + 1] = 0;
+  store16(at + kIpv6 + 2, static_cast<std::uint16_t>(piece.at | (piece.more ? 1U : 0U)));
+  store32(at + kIpv6 + 4, identification);
+}
+
+std::uint16_t udp_checksum(const IkeDatagram& datagram, const std::uint8_t* udp,
+                           std::uint16_t length) noexcept {
+  rte_ipv4_hdr pseudo4{};
+  rte_ipv6_hdr pseudo6{};
+  std::memcpy(&pseudo4.src_addr, datagram.local.bytes.data(), 4);
+  std::memcpy(&pseudo4.dst_addr, datagram.remote.bytes.data(), 4);
+  std::memcpy(pseudo6.src_addr, datagram.local.bytes.data(), 16);
+  std::memcpy(pseudo6.dst_addr, datagram.remote.bytes.data(), 16);
+  return datagram.remote.is_v4() ? checksum4(pseudo4, kProtocolUdp, udp, length)
+                                 : checksum6(pseudo6, kProtocolUdp, udp, length);
 }
 
 // The whole UDP datagram into `out`; its length.
@@ -76,10 +129,7 @@ std::size_t write_udp(const IkeDatagram& datagram, std::uint8_t* out) noexcept {
   store16(out + 2, datagram.remote_port);
   store16(out + 4, static_cast<std::uint16_t>(length));
   std::memcpy(out + front, datagram.bytes.data(), datagram.length);
-  rte_ipv4_hdr pseudo{};
-  std::memcpy(&pseudo.src_addr, datagram.local.bytes.data(), 4);
-  std::memcpy(&pseudo.dst_addr, datagram.remote.bytes.data(), 4);
-  const std::uint16_t sum = checksum4(pseudo, kProtocolUdp, out, static_cast<std::uint16_t>(length));
+  const std::uint16_t sum = udp_checksum(datagram, out, static_cast<std::uint16_t>(length));
   store<std::uint16_t>(out + 6, sum == 0 ? std::uint16_t{0xffff} : sum);  // RFC 768: 0 would mean none
   return length;
 }
@@ -93,14 +143,16 @@ IkePort::IkePort(Forwarding& tables, Outbox& outbox, const KnownPeers& peers, Co
       peers_(peers),
       control_(control),
       peer_limit_(kPeerLimits, seed),
-      stranger_limit_(kStrangerLimits, ~seed) {}
+      stranger_limit_(kStrangerLimits, ~seed),
+      first_identification6_(static_cast<std::uint32_t>(seed >> 32)) {}
 
 void IkePort::receive(std::span<rte_mbuf* const> packets, std::uint64_t now) {
   std::array<rte_mbuf*, kBurst> strangers;
   std::size_t count = 0;
   for (rte_mbuf* packet : packets) {
     const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
-    const bool known = packet->data_len >= kIpv4 && peers_.contains(source_of(ip));
+    const bool whole = packet->data_len >= kIpv6 || (packet->data_len >= kIpv4 && ip[0] >> 4 == 4);
+    const bool known = whole && peers_.contains(source_of(ip));
     if (known)
       deliver(packet, true, now);
     else if (count < strangers.size())
@@ -112,12 +164,13 @@ void IkePort::receive(std::span<rte_mbuf* const> packets, std::uint64_t now) {
 }
 
 void IkePort::deliver(rte_mbuf* packet, bool known, std::uint64_t now) {
-  if (packet->pkt_len > packet_.size()) return outbox_.drop(packet, DropReason::ike_malformed);
+  if (packet->pkt_len == 0 || packet->pkt_len > packet_.size())
+    return outbox_.drop(packet, DropReason::ike_malformed);
   // Copies only what is in several segments.
   const auto* ip =
       static_cast<const std::uint8_t*>(rte_pktmbuf_read(packet, 0, packet->pkt_len, packet_.data()));
-  const std::uint16_t length = checked_ipv4(ip, packet->pkt_len);
-  if (length == 0 || is_fragment(ipv4(ip))) return outbox_.drop(packet, DropReason::ike_malformed);
+  const std::uint16_t length = checked_ip(ip, packet->pkt_len);
+  if (length == 0) return outbox_.drop(packet, DropReason::ike_malformed);
   const auto udp = checked_udp(ip, length);
   if (udp.empty() || !read_ike(ip, udp, received_)) return outbox_.drop(packet, DropReason::ike_malformed);
   const bool share = known || control_.undelivered() < channel::kIkeSlots / 2;
@@ -131,7 +184,8 @@ bool IkePort::acceptable(const IkeDatagram& datagram) const noexcept {
   if (datagram.length < kIkeHeader || datagram.length > datagram.bytes.size()) return false;
   if (datagram.local_port != kIkePort && datagram.local_port != kNatTraversalPort) return false;
   if (datagram.remote_port == 0) return false;
-  if (!datagram.local.is_v4() || !datagram.remote.is_v4() || !is_unicast(datagram.remote)) return false;
+  if (!is_valid(datagram.local) || datagram.local.family != datagram.remote.family) return false;
+  if (!is_valid(datagram.remote) || !is_unicast(datagram.remote)) return false;
   return tables_.routes.find_one(datagram.local).kind == NextHopKind::host;
 }
 
@@ -147,21 +201,23 @@ void IkePort::send(const IkeDatagram& datagram, std::uint64_t) {
 }
 
 void IkePort::send_udp(const IkeDatagram& datagram, std::span<const std::uint8_t> udp, std::uint16_t mtu) {
-  const std::uint16_t identification = ++identification_;
-  const std::size_t whole = mtu - kIpv4;
-  const std::size_t piece =
-      whole & ~std::size_t{7};  // RFC 791: fragments but the last are in units of 8 bytes
-  std::size_t at = 0;
-  while (at < udp.size()) {
+  const bool v6 = datagram.remote.is_v6();
+  const std::uint32_t identification = ++identification_ + (v6 ? first_identification6_ : 0);
+  // A source of IPv6 that does not discover the path's MTU sends no more than the least (RFC 8200 section 5).
+  const std::size_t room = v6 ? std::min(mtu, kIpv6MinimumMtu) - kIpv6 : mtu - kIpv4;
+  const bool fragment_header = v6 && udp.size() > room;
+  const std::size_t front = (v6 ? kIpv6 : kIpv4) + (fragment_header ? kFragmentHeader : 0U);
+  const std::size_t most = fragment_header ? room - kFragmentHeader : room;
+  for (std::size_t at = 0; at < udp.size();) {
     const std::size_t left = udp.size() - at;
-    const std::size_t take = left <= whole ? left : piece;
-    rte_mbuf* packet = outbox_.make(kIpv4 + take);
+    // Fragments but the last are in units of 8 bytes (RFC 791, RFC 8200 section 4.5).
+    const std::size_t take = left <= most ? left : most & ~std::size_t{7};
+    const Piece piece{at, take, take < left};
+    rte_mbuf* packet = outbox_.make(front + take);
     if (packet == nullptr) return;
-    const std::uint16_t more = take < left ? 0x2000 : 0;
     auto* out = rte_pktmbuf_mtod(packet, std::uint8_t*);
-    write_header(out, datagram, identification, static_cast<std::uint16_t>(kIpv4 + take),
-                 static_cast<std::uint16_t>(more | at / 8));
-    std::memcpy(out + kIpv4, udp.data() + at, take);
+    v6 ? write_ipv6(out, datagram, piece, identification) : write_ipv4(out, datagram, piece, identification);
+    std::memcpy(out + front, udp.data() + at, take);
     outbox_.route(packet);
     at += take;
   }

@@ -31,12 +31,13 @@ class IkePort {
   // ring to the control process.
   void receive(std::span<rte_mbuf* const> packets, std::uint64_t now);
 
-  // From the control process, unchecked. In fragments when it is larger than the port's MTU.
+  // From the control process, unchecked. In fragments when it is larger than the port's MTU, or than 1280
+  // bytes in IPv6.
   void send(const channel::IkeDatagram& datagram, std::uint64_t now);
 
  private:
-  // IPv4 header, UDP header, marker and message, each at its largest.
-  static constexpr std::size_t kMaxPacket = 60 + 8 + 4 + channel::kMaxIkeDatagram;
+  // IP header with options or a few extension headers, UDP header, marker and message.
+  static constexpr std::size_t kMaxPacket = 256 + 8 + 4 + channel::kMaxIkeDatagram;
   void deliver(rte_mbuf* packet, bool known, std::uint64_t now);
   [[nodiscard]] bool acceptable(const channel::IkeDatagram& datagram) const noexcept;
   void send_udp(const channel::IkeDatagram& datagram, std::span<const std::uint8_t> udp, std::uint16_t mtu);
@@ -47,7 +48,8 @@ class IkePort {
   ControlLink& control_;
   RateLimiter peer_limit_;
   RateLimiter stranger_limit_;
-  std::uint16_t identification_{0};
+  std::uint32_t identification_{0};
+  const std::uint32_t first_identification6_;  // unpredictable (RFC 7739)
   // One at a time; too large for the stack.
   channel::IkeDatagram received_{};
   std::array<std::uint8_t, kMaxPacket> packet_;  // what came in several segments

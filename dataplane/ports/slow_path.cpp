@@ -46,11 +46,12 @@ std::optional<std::uint32_t> spi_in(rte_mbuf* packet) {
 // Port 500, or port 4500 with the non-ESP marker (RFC 3948 section 2.2). A first fragment may be so short
 // that the marker is in the next segment.
 bool is_ike(rte_mbuf* packet) noexcept {
-  const rte_ipv4_hdr& header = ipv4(rte_pktmbuf_mtod(packet, const std::uint8_t*));
+  const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+  const UpperLayer upper = *ip >> 4 == 4 ? upper_layer4(ip) : upper_layer6(ip, packet->data_len);
   std::array<std::uint8_t, kUdp + 4> room;
-  const auto* udp = static_cast<const std::uint8_t*>(
-      rte_pktmbuf_read(packet, ipv4_header_length(header), room.size(), room.data()));
-  if (header.next_proto_id != kProtocolUdp || udp == nullptr) return false;
+  const auto* udp =
+      static_cast<const std::uint8_t*>(rte_pktmbuf_read(packet, upper.offset, room.size(), room.data()));
+  if (upper.protocol != kProtocolUdp || udp == nullptr) return false;
   const std::uint16_t port = load16(udp + 2);
   return port == kIkePort || (port == kNatTraversalPort && load32(udp + kUdp) == 0);
 }

@@ -6,7 +6,8 @@ import json
 from scapy.layers.inet import ICMP, IP, UDP, fragment
 from scapy.layers.inet6 import (
     ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RA, ICMPv6NDOptDstLLAddr,
-    ICMPv6NDOptSrcLLAddr, ICMPv6PacketTooBig, ICMPv6ParamProblem, ICMPv6TimeExceeded, IPv6)
+    ICMPv6NDOptSrcLLAddr, ICMPv6PacketTooBig, ICMPv6ParamProblem, ICMPv6TimeExceeded, IPv6, IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, fragment6)
 from scapy.layers.isakmp import ISAKMP
 from scapy.layers.l2 import ARP, Ether
 
@@ -61,6 +62,19 @@ def ike(length):
 
 def ike_packet(sport, dport, payload, src=REMOTE4, dst=WAN4, identification=1):
     return IP(src=src, dst=dst, id=identification) / UDP(sport=sport, dport=dport) / payload
+
+
+def ike6_packet(sport, dport, payload, src=PEER6, dst=GATEWAY6):
+    return IPv6(src=src, dst=dst, hlim=64) / UDP(sport=sport, dport=dport) / payload
+
+
+def fragments6(packet, size=1280):
+    """As many as it takes, of `size` bytes at most, with identification 1."""
+    pieces = fragment6(IPv6(src=packet.src, dst=packet.dst, hlim=packet.hlim) / IPv6ExtHdrFragment() /
+                       packet.payload, size)
+    for piece in pieces:
+        piece[IPv6ExtHdrFragment].id = 1
+    return pieces
 
 
 def packets():
@@ -173,6 +187,19 @@ def packets():
     for i, piece in enumerate(fragment(ike_packet(500, 500, ike(4000), src=WAN4, dst=REMOTE4), fragsize=1480)):
         yield f"ike_out_piece_{i}", piece
     yield "ike_4000", ike(4000)
+    yield "ike6_500", ike6_packet(500, 500, ike(300))
+    yield "ike6_4500", ike6_packet(31000, 4500, MARKER + ike(300))
+    yield "ike6_behind_options", (IPv6(src=PEER6, dst=GATEWAY6) / IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt() /
+                                  UDP(sport=500, dport=500) / ike(300))
+    yield "ike6_no_checksum", IPv6(src=PEER6, dst=GATEWAY6) / UDP(sport=500, dport=500, chksum=0) / ike(300)
+    yield "ike6_bad_checksum", IPv6(src=PEER6, dst=GATEWAY6) / UDP(sport=500, dport=500, chksum=0x1111) / ike(300)
+    yield "ike6_udp_overruns", IPv6(src=PEER6, dst=GATEWAY6) / UDP(sport=500, dport=500, len=900) / ike(300)
+    yield "ike6_fragment", fragments6(ike6_packet(500, 500, ike(3000)))[0]
+    yield "ike6_chain_overruns", IPv6(src=PEER6, dst=GATEWAY6, nh=60) / bytes([17, 255]) / ike(300)
+    yield "ike6_out_500", ike6_packet(500, 500, ike(300), src=GATEWAY6, dst=PEER6)
+    yield "ike6_out_4500", ike6_packet(4500, 31000, MARKER + ike(300), src=GATEWAY6, dst=PEER6)
+    for i, piece in enumerate(fragments6(ike6_packet(500, 500, ike(4000), src=GATEWAY6, dst=PEER6))):
+        yield f"ike6_out_piece_{i}", piece
     yield "esp", IP(src=REMOTE4, dst=WAN4, proto=50) / bytes.fromhex("0badcafe00000001") / DATA
     mapped = dict(sport=4500, dport=31000)
     yield "keepalive", IP(src=WAN4, dst=REMOTE4, flags="DF", id=0, ttl=64) / UDP(**mapped, chksum=0) / b"\xff"

@@ -24,6 +24,14 @@ std::unique_ptr<channel::IkeDatagram> outgoing(std::uint16_t local_port, std::ui
   return out;
 }
 
+std::unique_ptr<channel::IkeDatagram> outgoing6(std::uint16_t local_port, std::uint16_t remote_port,
+                                                const Octets& message) {
+  auto out = outgoing(local_port, remote_port, message);
+  out->local = *parse_address("fd00:1::1");
+  out->remote = *parse_address("fd00:1::2");
+  return out;
+}
+
 Octets from_source(const Octets& whole, unsigned number) {
   Octets out = whole;
   out[14] = static_cast<std::uint8_t>(number >> 8);
@@ -51,9 +59,34 @@ TEST_CASE("IKE from the wire reaches the control process without marker") {
   CHECK(desk.all_drops() == 0);
 }
 
+TEST_CASE("IKE over IPv6 reaches the control process, also behind extension headers") {
+  Desk desk;
+  const auto frame = [&](const char* name) {
+    return ethernet(desk.tables.ports[kLan].mac, 0x86dd, packet(name));
+  };
+  (void)desk.pass(kLan, {frame("ike6_500"), frame("ike6_4500"), frame("ike6_behind_options")});
+  REQUIRE(desk.control.datagrams.size() == 3);
+  for (const auto& datagram : desk.control.datagrams) {
+    CHECK(bytes_of(datagram) == packet("ike"));
+    CHECK(to_string(datagram.remote) == "fd00:1::2");
+    CHECK(to_string(datagram.local) == "fd00:1::1");
+  }
+  CHECK(desk.control.datagrams[1].local_port == 4500);
+  CHECK(desk.control.datagrams[1].remote_port == 31000);
+  CHECK(desk.all_drops() == 0);
+}
+
+TEST_CASE("a known peer's IKE over IPv6 has the larger share") {
+  Desk desk;
+  desk.peers.add(*parse_address("fd00:1::2"));
+  for (int i = 0; i < 20; i++) desk.receive_ike(std::vector<Octets>(20, packet("ike6_500")));
+  CHECK(desk.control.datagrams.size() == dataplane::IkePort::kPeerLimits.source_burst);
+}
+
 TEST_CASE("what can't be IKE is dropped by name") {
   for (const char* bad : {"ike_bad_checksum", "ike_wrong_length", "ike_short", "ike_no_marker", "ike_port_0",
-                          "ike_other_port", "ike_udp_overruns", "ike_fragment", "echo6"}) {
+                          "ike_other_port", "ike_udp_overruns", "ike_fragment", "echo6", "ike6_no_checksum",
+                          "ike6_bad_checksum", "ike6_udp_overruns", "ike6_fragment", "ike6_chain_overruns"}) {
     Desk desk;
     CAPTURE(bad);
     desk.receive_ike({packet(bad)});
@@ -64,6 +97,8 @@ TEST_CASE("what can't be IKE is dropped by name") {
   Desk desk;
   for (std::size_t length = 0; length < packet("ike_500").size(); length += 5)
     desk.receive_ike({slice(packet("ike_500"), 0, length)});
+  for (std::size_t length = 0; length < packet("ike6_500").size(); length += 5)
+    desk.receive_ike({slice(packet("ike6_behind_options"), 0, length)});
   CHECK(desk.control.datagrams.empty());
 }
 
@@ -122,6 +157,26 @@ TEST_CASE("IKE to send becomes a UDP datagram") {
     REQUIRE(sent.size() == 1);
     CHECK(hex(sent[0].data) == hex(packet("ike_out_4500")));
   }
+  SECTION("IPv6, port 500") {
+    desk.ike.send(*outgoing6(500, 500, packet("ike")), desk.now);
+    const auto sent = desk.sent();
+    REQUIRE(sent.size() == 1);
+    CHECK(sent[0].errand == Errand::route);
+    CHECK(hex(sent[0].data) == hex(packet("ike6_out_500")));
+  }
+  SECTION("IPv6, port 4500: behind the marker") {
+    desk.ike.send(*outgoing6(4500, 31000, packet("ike")), desk.now);
+    const auto sent = desk.sent();
+    REQUIRE(sent.size() == 1);
+    CHECK(hex(sent[0].data) == hex(packet("ike6_out_4500")));
+  }
+  SECTION("IPv6, larger than its least MTU: in fragments") {
+    desk.ike.send(*outgoing6(500, 500, packet("ike_4000")), desk.now);
+    const auto sent = desk.sent();
+    REQUIRE(sent.size() == 4);
+    for (std::size_t i = 0; i < 4; i++)
+      CHECK(hex(sent[i].data) == hex(packet("ike6_out_piece_" + std::to_string(i))));
+  }
   SECTION("larger than the MTU: in fragments") {
     desk.ike.send(*outgoing(500, 500, packet("ike_4000")), desk.now);
     const auto sent = desk.sent();
@@ -148,7 +203,16 @@ TEST_CASE("IKE to send that makes no sense is dropped by name") {
   refuse([](auto& d) { d.remote_port = 0; });
   refuse([](auto& d) { d.local = *parse_address("192.0.2.9"); });  // not ours
   refuse([](auto& d) { d.remote = *parse_address("224.0.0.1"); });
-  refuse([](auto& d) { d.remote = *parse_address("2001:db8::1"); });
+  refuse([](auto& d) { d.remote = *parse_address("2001:db8::1"); });  // of another family
+  refuse([](auto& d) {
+    d.local = *parse_address("fd00:1::9");  // not ours
+    d.remote = *parse_address("fd00:1::2");
+  });
+  refuse([](auto& d) {
+    d.local = *parse_address("fd00:1::1");
+    d.remote = *parse_address("ff02::1");
+  });
+  refuse([](auto& d) { d.local = d.remote = IpAddress{}; });
   refuse([](auto& d) { d.local.family = static_cast<Family>(77); });
   CHECK(desk.sent().empty());
 }

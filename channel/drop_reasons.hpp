@@ -35,6 +35,8 @@ namespace espgate::channel {
     "a packet to send that the child SA's selectors exclude")                                                \
   X(outside_selectors_in, "outside-selectors-in",                                                            \
     "a decrypted packet that the child SA's selectors exclude")                                              \
+  X(transport_fragment, "transport-fragment",                                                                \
+    "a fragment to send in transport mode, which is for whole packets")                                      \
   X(sequence_exhausted, "sequence-exhausted", "the outbound SA has used its last sequence number")           \
   X(lifetime_hard, "lifetime-hard", "the SA is past its hard lifetime in bytes or packets")                  \
   X(esp_truncated, "esp-truncated", "an ESP packet too short for its headers, IV and ICV, or not in blocks") \
@@ -54,6 +56,8 @@ namespace espgate::channel {
   X(ike_malformed, "ike-malformed", "UDP to port 500 or 4500 that can't be an IKE message")                  \
   X(ike_rate_limited, "ike-rate-limited", "IKE from one source beyond its share")                            \
   X(ike_ring_full, "ike-ring-full", "the control process is away or does not keep up")                       \
+  X(unprotected, "unprotected",                                                                              \
+    "to this gateway in clear, where a tunnel in transport mode should protect it")                          \
   X(host_protocol, "host-protocol", "to an address of this gateway, but a protocol that nobody here serves") \
   X(icmp_rate_limited, "icmp-rate-limited", "an ICMP error or answer not sent, to spare the network")        \
   X(icmp_error_quiet, "icmp-error-quiet", "no ICMP error is sent about such a packet (RFC 1122 3.2.2)")      \

@@ -33,7 +33,7 @@ constexpr void fold_tables(Fold& fold) {
   fold.numbers({sizeof(IpPrefix), AT(IpPrefix, address), AT(IpPrefix, length)});
   fold.numbers({sizeof(SetTunnel), AT(SetTunnel, index), AT(SetTunnel, name), AT(SetTunnel, interface_name),
                 AT(SetTunnel, addresses), AT(SetTunnel, address_count), AT(SetTunnel, mtu),
-                AT(SetTunnel, clamp_mss), AT(SetTunnel, spread), AT(SetTunnel, local),
+                AT(SetTunnel, clamp_mss), AT(SetTunnel, spread), AT(SetTunnel, mode), AT(SetTunnel, local),
                 AT(SetTunnel, remote)});
   fold.numbers({sizeof(SetGroup), AT(SetGroup, index), AT(SetGroup, name), AT(SetGroup, tunnels),
                 AT(SetGroup, member_count)});

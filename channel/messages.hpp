@@ -47,6 +47,9 @@ enum class CommandKind : std::uint16_t {
   list_sas,  // answered by one sa_held event for each SA, then command_done
 };
 
+// RFC 4301 section 4.1.
+enum class Mode : std::uint8_t { tunnel = 0, transport = 1 };
+
 // A virtual tunnel interface. `index` is chosen by the control process, below Hello::max_tunnels.
 struct SetTunnel {
   std::uint32_t index;
@@ -57,7 +60,9 @@ struct SetTunnel {
   std::uint16_t mtu;       // of inner packets, in bytes: 576..9000; 0: derived from the outer port's MTU
   std::uint8_t clamp_mss;  // 1: TCP MSS of SYNs is lowered to fit `mtu`
   std::uint8_t spread;     // 1: idle workers help with its cryptography
-  IpAddress local;         // outer end points, for display and for matching IKE to known peers
+  Mode mode;  // transport: what this gateway itself sends to `remote` goes into it, or is dropped while it is
+              // down
+  IpAddress local;  // outer end points, for display and for matching IKE to known peers
   IpAddress remote;
 };
 
@@ -105,9 +110,6 @@ struct Selectors {
   std::uint32_t local_count;
   std::uint32_t remote_count;
 };
-
-// RFC 4301 section 4.1.
-enum class Mode : std::uint8_t { tunnel = 0, transport = 1 };
 
 // What becomes of DF in an outer IPv4 header (RFC 4301 section 8.1).
 enum class DontFragment : std::uint8_t { clear = 0, set = 1, copy = 2 };

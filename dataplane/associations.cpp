@@ -35,13 +35,14 @@ CommandStatus check_selectors(const channel::Selectors& selectors) noexcept {
 }
 
 bool is_outer_address(const IpAddress& address) noexcept {
-  return is_valid(address) && address.is_v4() && is_unicast(address);
+  return is_valid(address) && address.is_set() && is_unicast(address);
 }
 
 bool options_ok(const InstallSa& install) noexcept {
   return install.mode <= channel::Mode::transport && install.esn <= 1 &&
          install.df <= channel::DontFragment::copy && install.ecn <= channel::EcnMode::compatibility &&
-         install.fixed_dscp <= channel::kDscps;
+         install.fixed_dscp <= channel::kDscps &&
+         (install.mode == channel::Mode::tunnel || install.tfc_length == 0);
 }
 
 }  // namespace
@@ -70,7 +71,8 @@ CommandStatus Associations::check(const InstallSa& install) const noexcept {
   const auto suite = static_cast<crypto::EspSuite>(install.suite);
   if (crypto::find_suite(suite) == nullptr || refused_[install.suite % refused_.size()])
     return CommandStatus::bad_suite;
-  if (!is_outer_address(install.local) || !is_outer_address(install.remote))
+  const bool one_family = install.local.family == install.remote.family;
+  if (!one_family || !is_outer_address(install.local) || !is_outer_address(install.remote))
     return CommandStatus::bad_address;
   const bool ports = install.local_port != 0 && install.remote_port != 0;
   if (install.udp_encapsulation > 1 || (install.udp_encapsulation == 1 && !ports))
@@ -91,6 +93,7 @@ Associations::Held Associations::make_held(const InstallSa& install, Direction d
   held.ends = {install.local, install.remote, udp ? install.local_port : std::uint16_t{0},
                udp ? install.remote_port : std::uint16_t{0}};
   held.keepalive_ns = udp ? std::uint64_t{install.keepalive} * 1'000'000'000 : 0;
+  held.esn = install.esn != 0;
   held.soft_bytes = install.soft_bytes;
   held.hard_bytes = install.hard_bytes;
   held.soft_packets = install.soft_packets;
@@ -104,6 +107,8 @@ Associations::Held Associations::make_held(const InstallSa& install, Direction d
 CommandStatus Associations::install_inbound(const InstallSa& install, std::uint64_t now) {
   if (const CommandStatus status = check(install); status != CommandStatus::ok) return status;
   if (!crypto::ReplayWindow::is_size(install.replay_window)) return CommandStatus::bad_window;
+  // RFC 4303 appendix A: the high half of a sequence number is told from the window.
+  if (install.esn != 0 && install.replay_window == 0) return CommandStatus::bad_option;
   const std::uint32_t worker = channel::spi_worker(install.spi);
   const std::uint32_t slot = channel::spi_slot(install.spi);
   if (worker >= tables_.shape.workers || slot >= tables_.shape.inbound_slots) return CommandStatus::bad_spi;

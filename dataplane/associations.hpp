@@ -65,6 +65,7 @@ class Associations {
     std::uint32_t spi;
     std::uint32_t partner_spi;
     std::uint16_t suite;
+    bool esn;
     std::uint32_t worker;
     std::uint32_t slot;
     OuterEnds ends;

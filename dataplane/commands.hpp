@@ -81,6 +81,7 @@ class Commands {
     return index < groups_.size() && groups_[index].set;
   }
   [[nodiscard]] bool add_tunnel_routes(const channel::SetTunnel& tunnel);
+  void forget_peer(const channel::SetTunnel& tunnel);
   void remove_tunnel_routes(const channel::SetTunnel& tunnel);
   void remove_routes_to(NextHop next_hop, std::uint64_t now);
   void drop_route(std::map<IpPrefix, StaticRoute>::iterator route, std::uint64_t now);

@@ -10,10 +10,8 @@ namespace espgate::dataplane {
 
 namespace {
 
-// RFC 4303 section 3.3.3: an SA is replaced before its 32 bits of sequence number run out. Here at 15/16 of
-// them.
-constexpr std::uint64_t kSoftSequence = 0xf0000000;
-constexpr std::uint64_t kLastSequenceNumber = 0xffffffff;
+// RFC 4303 section 3.3.3: an SA is replaced before its sequence numbers run out. Here at 15/16 of them.
+constexpr std::uint64_t soft_sequence(bool esn) noexcept { return last_of_sequence(esn) / 16 * 15; }
 
 bool passed(std::uint64_t value, std::uint64_t limit) noexcept { return limit != 0 && value >= limit; }
 
@@ -42,9 +40,9 @@ void Associations::check_lifetimes(Held& held, const Usage& usage, ControlLink& 
     control.tell(event);
   };
   const bool soft = passed(usage.bytes, held.soft_bytes) || passed(usage.packets, held.soft_packets) ||
-                    usage.sequence >= kSoftSequence;
+                    usage.sequence >= soft_sequence(held.esn);
   const bool hard = passed(usage.bytes, held.hard_bytes) || passed(usage.packets, held.hard_packets) ||
-                    usage.sequence >= kLastSequenceNumber;
+                    usage.sequence >= last_of_sequence(held.esn);
   if (soft && !held.soft_told) tell(channel::EventKind::sa_soft_lifetime);
   if (hard && !held.hard_told) tell(channel::EventKind::sa_hard_lifetime);
   held.soft_told = held.soft_told || soft;

@@ -61,9 +61,11 @@ CommandStatus Commands::check_tunnel(const channel::SetTunnel& wanted) const noe
   if (wanted.address_count > channel::kMaxTunnelAddresses) return CommandStatus::bad_count;
   for (std::uint32_t i = 0; i < wanted.address_count; i++)
     if (!is_interface_address(wanted.addresses[i])) return CommandStatus::bad_prefix;
+  if (wanted.mode > channel::Mode::transport) return CommandStatus::bad_option;
   if (wanted.mtu != 0 && (wanted.mtu < kMinMtu || wanted.mtu > kMaxMtu)) return CommandStatus::bad_mtu;
-  const bool ends = is_valid(wanted.local) && is_valid(wanted.remote) && wanted.local.is_v4() &&
-                    wanted.remote.is_v4() && is_unicast(wanted.local) && is_unicast(wanted.remote);
+  const bool ends = is_valid(wanted.local) && is_valid(wanted.remote) && wanted.local.is_set() &&
+                    wanted.local.family == wanted.remote.family && is_unicast(wanted.local) &&
+                    is_unicast(wanted.remote);
   return ends ? CommandStatus::ok : CommandStatus::bad_address;
 }
 
@@ -87,12 +89,14 @@ CommandStatus Commands::set_tunnel(const channel::SetTunnel& wanted, std::uint64
   if (tunnel.set && !same_tunnel(tunnel.wanted, wanted)) (void)remove_tunnel(wanted.index, now);
   if (tunnel.set) {
     remove_tunnel_routes(tunnel.wanted);
-    peers_.remove(tunnel.wanted.remote);
+    forget_peer(tunnel.wanted);
   }
   tunnel.set = true;
   tunnel.mark = mark_;
   tunnel.wanted = wanted;
   peers_.add(wanted.remote);
+  if (wanted.mode == channel::Mode::transport)
+    peers_.add_transport(wanted.local, wanted.remote, wanted.index);
   publish_tunnel(tunnel);
   if (add_tunnel_routes(wanted)) return CommandStatus::ok;
   (void)remove_tunnel(wanted.index, now);
@@ -105,7 +109,7 @@ CommandStatus Commands::remove_tunnel(std::uint32_t index, std::uint64_t now) {
   remove_routes_to({NextHopKind::tunnel, 0, 0, index}, now);
   remove_tunnel_routes(tunnel.wanted);
   associations_.remove_all_of(index, now);
-  peers_.remove(tunnel.wanted.remote);
+  forget_peer(tunnel.wanted);
   tunnel = TunnelState{};
   tables_.tunnels[index].fit.store(Fit{}, std::memory_order_relaxed);
   publish(tables_.rcu, tables_.tunnels[index].tunnel, {});
@@ -118,6 +122,11 @@ CommandStatus Commands::remove_tunnel(std::uint32_t index, std::uint64_t now) {
   }
   groups_changed_ = true;
   return CommandStatus::ok;
+}
+
+void Commands::forget_peer(const channel::SetTunnel& tunnel) {
+  peers_.remove(tunnel.remote);
+  peers_.remove_transport(tunnel.local, tunnel.remote, tunnel.index);
 }
 
 bool Commands::add_tunnel_routes(const channel::SetTunnel& tunnel) {
@@ -150,10 +159,10 @@ std::uint16_t Commands::derived_mtu(const channel::SetTunnel& wanted) const noex
     for (std::size_t p = 0; p < interfaces_.size(); p++) outer = std::min(outer, tables_.ports[p].mtu);
   std::uint16_t least = kMaxMtu;
   if (const OutboundSa* const sa = tables_.tunnels[wanted.index].outbound.load(std::memory_order_relaxed))
-    least = inner_mtu(outer, sa->suite, sa->udp);
+    least = inner_mtu(outer, around(*sa));
   else
     for (const crypto::SuiteRow& row : crypto::kSuites)
-      least = std::min(least, inner_mtu(outer, row.suite, true));
+      least = std::min(least, inner_mtu(outer, {wanted.remote.family, false, true, row.suite}));
   return std::max(least, std::uint16_t{68});  // RFC 791: every link carries 68
 }
 

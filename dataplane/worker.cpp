@@ -27,8 +27,8 @@ void process_received(Worker& worker, std::uint8_t port, std::span<rte_mbuf*> pa
 
 namespace {
 
-// Another worker chose the tunnel; which SA that has may have changed meanwhile.
-void accept_chosen(Worker& worker, rte_mbuf* mbuf, const Note& note) noexcept {
+// The tunnel is chosen; which SA it has is looked up here, because that may have changed meanwhile.
+void accept_chosen(Worker& worker, rte_mbuf* mbuf, const Note& note, bool handed_over) noexcept {
   Worker::Scratch& scratch = *worker.scratch;
   const unsigned before = scratch.plain.count;
   sort_ip(worker, mbuf, Note::kNoPort, false);
@@ -36,7 +36,7 @@ void accept_chosen(Worker& worker, rte_mbuf* mbuf, const Note& note) noexcept {
   Packet& packet = scratch.chosen.add() = scratch.plain[--scratch.plain.count];
   packet.tunnel = note.tunnel;
   packet.port = note.port;
-  packet.handed_over = true;
+  packet.handed_over = handed_over;
 }
 
 void run_errand(Worker& worker, rte_mbuf* mbuf) noexcept {
@@ -49,7 +49,9 @@ void run_errand(Worker& worker, rte_mbuf* mbuf) noexcept {
     case Errand::decrypt:
       return sort_ip(worker, mbuf, note.port, true);
     case Errand::encrypt:
-      return accept_chosen(worker, mbuf, note);
+      return accept_chosen(worker, mbuf, note, true);
+    case Errand::protect:
+      return accept_chosen(worker, mbuf, note, false);
   }
 }
 

@@ -30,15 +30,23 @@ bool is_discovery_group(const std::uint8_t* address) noexcept {
 }
 
 // Where the SPI would be, from the IP header, if this is ESP, raw or in UDP (RFC 3948 section 2.2: the four
-// bytes behind the UDP header are zero in IKE). 0: it is not.
-std::uint16_t esp_offset(const std::uint8_t* ip, std::uint16_t length) noexcept {
-  const rte_ipv4_hdr& header = ipv4(ip);
-  const std::uint16_t own = ipv4_header_length(header);
-  if (header.next_proto_id == kProtocolEsp && !is_fragment(header)) return own;
-  if (header.next_proto_id != kProtocolUdp || is_fragment(header) || length < own + kUdp + kEsp) return 0;
+// bytes behind the UDP header are zero in IKE). 0: it is not. `own`: where the packet's payload begins.
+std::uint16_t esp_offset(const std::uint8_t* ip, std::uint16_t length, std::uint8_t protocol,
+                         std::uint16_t own) noexcept {
+  if (protocol == kProtocolEsp) return own;
+  if (protocol != kProtocolUdp || length < own + kUdp + kEsp) return 0;
   const std::uint8_t* const udp = ip + own;
   if (load16(udp + 2) != kNatTraversalPort || load<std::uint32_t>(udp + kUdp) == 0) return 0;
   return static_cast<std::uint16_t>(own + kUdp);
+}
+std::uint16_t esp_offset4(const std::uint8_t* ip, std::uint16_t length) noexcept {
+  const rte_ipv4_hdr& header = ipv4(ip);
+  if (is_fragment(header)) return 0;
+  return esp_offset(ip, length, header.next_proto_id, ipv4_header_length(header));
+}
+std::uint16_t esp_offset6(const std::uint8_t* ip, std::uint16_t length) noexcept {
+  const UpperLayer upper = upper_layer6(ip, length);
+  return upper.fragment ? std::uint16_t{0} : esp_offset(ip, length, upper.protocol, upper.offset);
 }
 
 void start(Packet& packet, rte_mbuf* mbuf, std::uint8_t* ip, std::uint16_t length, Family family,
@@ -67,7 +75,7 @@ void sort_ipv4(Worker& worker, rte_mbuf* mbuf, std::uint8_t* ip, std::uint32_t a
   const std::uint16_t length = checked_ipv4(ip, available);
   if (length == 0) return worker.drop(mbuf, DropReason::malformed_ipv4);
   if (is_multicast4(ipv4(ip))) return worker.drop(mbuf, DropReason::multicast);
-  const std::uint16_t esp = port == Note::kNoPort ? std::uint16_t{0} : esp_offset(ip, length);
+  const std::uint16_t esp = port == Note::kNoPort ? std::uint16_t{0} : esp_offset4(ip, length);
   if (esp == 0) {
     start(worker.scratch->plain.add(), mbuf, ip, length, Family::v4, port, forwarded);
     return;
@@ -93,7 +101,13 @@ void sort_ipv6(Worker& worker, rte_mbuf* mbuf, std::uint8_t* ip, std::uint32_t a
   // what comes for one is for us or for nobody.
   if (port != Note::kNoPort && to[0] == 0xfe && (to[1] & 0xc0) == 0x80)
     return leave(worker, packet, Exception::to_host, DropReason{});
-  worker.scratch->plain.add() = packet;
+  packet.esp = port == Note::kNoPort ? std::uint16_t{0} : esp_offset6(ip, length);
+  if (packet.esp == 0) {
+    worker.scratch->plain.add() = packet;
+    return;
+  }
+  address_sa(worker, packet);
+  worker.scratch->esp.add() = packet;
 }
 
 // What is rarely said of a frame, and not to be overlooked: that its VLAN tag stands beside it, or what the

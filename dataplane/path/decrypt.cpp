@@ -10,6 +10,7 @@
 #include "dataplane/path/mtu.hpp"
 #include "dataplane/path/selectors.hpp"
 #include "dataplane/path/ways.hpp"
+#include "dataplane/ports/checksum.hpp"
 
 namespace espgate::dataplane {
 
@@ -55,19 +56,37 @@ bool hand_off_foreign(Worker& worker, Packet& packet) noexcept {
   return false;
 }
 
-bool outer_matches(const InboundSa& sa, const Packet& packet) noexcept {
+bool outer_matches4(const InboundSa& sa, const Packet& packet) noexcept {
   const rte_ipv4_hdr& outer = ipv4(packet.ip);
-  if (load<std::uint32_t>(sa.local.bytes.data()) != outer.dst_addr) return false;
+  if (packet.family != Family::v4 || load<std::uint32_t>(sa.local.bytes.data()) != outer.dst_addr)
+    return false;
   if ((outer.next_proto_id == kProtocolUdp) != sa.udp) return false;
   return sa.udp || load<std::uint32_t>(sa.remote.bytes.data()) == outer.src_addr;
+}
+
+bool outer_matches6(const InboundSa& sa, const Packet& packet) noexcept {
+  const rte_ipv6_hdr& outer = ipv6(packet.ip);
+  if (packet.family != Family::v6 || std::memcmp(sa.local.bytes.data(), outer.dst_addr, 16) != 0)
+    return false;
+  if ((upper_layer6(packet.ip, packet.length).protocol == kProtocolUdp) != sa.udp) return false;
+  return sa.udp || std::memcmp(sa.remote.bytes.data(), outer.src_addr, 16) == 0;
+}
+
+// Rare ways stay out of the loops, and of their registers.
+[[gnu::noinline]] bool outer_matches_otherwise(const InboundSa& sa, const Packet& packet) noexcept {
+  return sa.local.is_v4() ? outer_matches4(sa, packet) : outer_matches6(sa, packet);
+}
+
+bool outer_matches(const InboundSa& sa, const Packet& packet) noexcept {
+  if (sa.plain) [[likely]]
+    return outer_matches4(sa, packet);
+  return outer_matches_otherwise(sa, packet);
 }
 
 // No SA takes the packet. It may be somebody else's that only passes through here; if it is for us, say why
 // not.
 void refuse(Worker& worker, Packet& packet) noexcept {
-  NextHop hop;
-  const std::uint32_t destination = load32(packet.ip + 16);
-  worker.tables->routes.find(&destination, &hop, 1);
+  const NextHop hop = worker.tables->routes.find_one(destination_of(packet.ip));
   if (hop.kind != NextHopKind::host) {
     worker.scratch->plain.add() = packet;
     return;
@@ -111,9 +130,15 @@ bool drop_replayed(Worker& worker, Packet& packet, crypto::ReplayWindow::Verdict
   return false;
 }
 
+[[gnu::noinline]] void extend_sequence(Packet& packet) noexcept {
+  packet.sequence = packet.inbound->window.infer(static_cast<std::uint32_t>(packet.sequence));
+}
+
 // RFC 4303 section 3.4.3, before the ICV: a replay costs no cryptography.
 bool check_replay(Worker& worker, Packet& packet) noexcept {
   const InboundSa& sa = *packet.inbound;
+  if (sa.esn) [[unlikely]]
+    extend_sequence(packet);
   if (!measure(sa, packet)) {
     worker.drop(packet.mbuf, DropReason::esp_truncated);
     return false;
@@ -130,7 +155,8 @@ bool check_replay(Worker& worker, Packet& packet) noexcept {
 // Of the same walk as check_replay, which has packet and SA at hand.
 bool describe(Worker& worker, Packet& packet) noexcept {
   const InboundSa& sa = *packet.inbound;
-  add_job(worker, {&sa.key, packet.ip + packet.esp, packet.sequence, packet.payload, sa.suite, false});
+  add_job(worker,
+          {&sa.key, packet.ip + packet.esp, packet.sequence, packet.payload, sa.suite, false, sa.esn});
   return true;
 }
 
@@ -189,6 +215,21 @@ std::uint16_t inner_length(const std::uint8_t* inner, std::uint8_t next_header, 
   return next_header == kProtocolIpv4 ? checked_ipv4(inner, available) : checked_ipv6(inner, available);
 }
 
+// Transport mode: the header that came before ESP goes to the front of what ESP carried. It is the outer
+// header and the inner one, so that the distance between them is none.
+[[gnu::noinline]] bool unwrap_transport(Packet& packet, std::uint8_t next_header, unsigned length) noexcept {
+  const InboundSa& sa = *packet.inbound;
+  const auto header = static_cast<std::uint16_t>(packet.esp - (sa.udp ? kUdp : 0U));
+  next_header_before(packet.ip, packet.family, header) = next_header;
+  std::uint8_t* const inner = packet.ip + packet.esp + sa.front - header;
+  std::memmove(inner, packet.ip, header);
+  packet.ip = inner;
+  packet.length = static_cast<std::uint16_t>(header + length);
+  set_length(inner, packet.family, header, packet.length);
+  packet.esp = 0;
+  return true;
+}
+
 // From here on `ip` and `length` are the inner packet's; `esp` becomes the distance back to the outer header.
 bool strip_trailer(Worker& worker, Packet& packet) noexcept {
   const unsigned skipped = static_cast<unsigned>(packet.esp + packet.inbound->front);
@@ -200,6 +241,8 @@ bool strip_trailer(Worker& worker, Packet& packet) noexcept {
     worker.drop(packet.mbuf, DropReason::bad_padding);
     return false;
   }
+  if (packet.inbound->transport && next_header != kProtocolNone) [[unlikely]]
+    return unwrap_transport(packet, next_header, packet.payload - 2U - padding);
   if (next_header != kProtocolIpv4 && next_header != kProtocolIpv6)
     return drop_next_header(worker, packet, next_header);
   const std::uint16_t length = inner_length(inner, next_header, packet.payload - 2U - padding);
@@ -235,7 +278,9 @@ void count_received(Worker& worker, const Packet& packet) noexcept {
 
 // RFC 6040 section 4.2. An outer packet without a mark changes nothing.
 bool merge_ecn(Worker& worker, Packet& packet) noexcept {
-  const std::uint8_t outer_ecn = (packet.ip - packet.esp)[1] & 3;
+  const std::uint8_t* const outer = packet.ip - packet.esp;
+  const Family family = packet.inbound->plain ? Family::v4 : packet.inbound->local.family;
+  const std::uint8_t outer_ecn = traffic_class(outer, family) & 3;
   if (outer_ecn == 0) [[likely]]
     return true;
   const std::uint8_t inner_ecn = traffic_class(packet.ip, packet.family) & 3;

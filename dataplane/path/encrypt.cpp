@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "dataplane/path/encapsulate.hpp"
 #include "dataplane/path/mtu.hpp"
 #include "dataplane/path/selectors.hpp"
 #include "dataplane/path/ways.hpp"
@@ -113,8 +114,8 @@ bool hand_off_foreign(Worker& worker, Packet& packet) noexcept {
 
 bool drop_exhausted(Worker& worker, const Packet& packet) noexcept {
   const OutboundSa& sa = *packet.outbound;
-  const bool cycle =
-      sa.last_sequence == kLastSequence && sa.bytes.load(std::memory_order_relaxed) < sa.hard_bytes;
+  const bool cycle = sa.last_sequence == last_of_sequence(sa.esn) &&
+                     sa.bytes.load(std::memory_order_relaxed) < sa.hard_bytes;
   worker.drop(packet.mbuf, cycle ? DropReason::sequence_exhausted : DropReason::lifetime_hard);
   return false;
 }
@@ -132,18 +133,6 @@ bool drop_exhausted(Worker& worker, const Packet& packet) noexcept {
   sa.last_used_tsc.store(worker.scratch->now, std::memory_order_relaxed);
   packet.sequence = sequence;
   return true;
-}
-
-// RFC 4303 section 2.4: padding to the suite's alignment, its length, and what is inside. Writes 16 bytes at
-// `at`, for which fit_mtu made sure there is room. Returns the trailer's length.
-unsigned write_trailer(std::uint8_t* at, const OutboundSa& sa, unsigned length, Family family) noexcept {
-  static constexpr std::array<std::uint8_t, 16> kPadding{1, 2,  3,  4,  5,  6,  7,  8,
-                                                         9, 10, 11, 12, 13, 14, 15, 16};
-  const unsigned padding = (0U - length - 2U) & (sa.alignment - 1U);
-  std::memcpy(at, kPadding.data(), kPadding.size());
-  const unsigned next_header = family == Family::v4 ? kProtocolIpv4 : kProtocolIpv6;
-  store(at + padding, static_cast<std::uint16_t>(padding | next_header << 8));
-  return padding + 2;
 }
 
 void copy_template(std::uint8_t* outer, const OutboundSa& sa) noexcept {
@@ -176,17 +165,20 @@ inline void finish_outer(std::uint8_t* outer, const OutboundSa& sa, std::uint64_
 // From here on `ip` and `length` are the outer packet's.
 [[gnu::always_inline]] inline bool encapsulate(Worker& worker, Packet& packet) noexcept {
   const OutboundSa& sa = *packet.outbound;
+  if (!sa.plain) [[unlikely]]
+    return encapsulate_otherwise(worker, packet);
   const std::uint64_t sequence = packet.sequence;
   std::uint8_t* const inner = packet.ip;
   const unsigned inner_length = packet.length;
   const Family family = packet.family;
   const std::uint8_t tos = traffic_class(inner, family);
-  const unsigned payload = inner_length + write_trailer(inner + inner_length, sa, inner_length, family);
+  const unsigned next_header = family == Family::v4 ? kProtocolIpv4 : kProtocolIpv6;
+  const unsigned payload = inner_length + write_trailer(inner + inner_length, sa, inner_length, next_header);
   std::uint8_t* const outer = inner - sa.front;
   const unsigned length = sa.front + payload + sa.icv_length;
   copy_template(outer, sa);
   finish_outer(outer, sa, sequence, tos, length);
-  add_job(worker, {&sa.key, outer + sa.esp_offset, sequence, payload, sa.suite, false});
+  add_job(worker, {&sa.key, outer + sa.esp_offset, sequence, payload, sa.suite, false, sa.esn});
   packet.ip = outer;
   packet.length = static_cast<std::uint16_t>(length);
   packet.family = Family::v4;
@@ -199,6 +191,8 @@ void seal(Worker& worker, Burst& burst) noexcept {
     worker.loan.seal(worker.engine, jobs, worker.workers->size());
   else
     worker.engine.seal(jobs);
+  if (worker.scratch->checksums_due) [[unlikely]]
+    finish_checksums(worker, burst);
 }
 
 void seal_and_transmit(Worker& worker, Burst& burst) noexcept {

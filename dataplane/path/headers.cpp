@@ -52,6 +52,40 @@ UpperLayer upper_layer6(const std::uint8_t* ip, std::uint16_t length) noexcept {
   return upper;
 }
 
+std::uint16_t unprotected_length(const std::uint8_t* ip, Family family, std::uint16_t length) noexcept {
+  if (family == Family::v4) return ipv4_header_length(ipv4(ip));
+  std::uint16_t unprotected = kIpv6;
+  unsigned at = kIpv6;
+  std::uint8_t header = ipv6(ip).proto;
+  for (unsigned i = 0; i < kMaxExtensionHeaders; ++i) {
+    if (header != kHopByHop && header != kRouting && header != kDestination) break;
+    if (at + 8 > length || at + 8 * (ip[at + 1] + 1U) > length) break;
+    const bool hops_read_it = header != kDestination;
+    header = ip[at];
+    at += 8 * (ip[at + 1] + 1U);
+    if (hops_read_it) unprotected = static_cast<std::uint16_t>(at);
+  }
+  return unprotected;
+}
+
+std::uint8_t& next_header_before(std::uint8_t* ip, Family family, std::uint16_t end) noexcept {
+  if (family == Family::v4) return ip[9];
+  std::uint8_t* field = ip + 6;
+  for (unsigned at = kIpv6; at < end;) {
+    field = ip + at;
+    at += 8 * (ip[at + 1] + 1U);
+  }
+  return *field;
+}
+
+void set_length(std::uint8_t* ip, Family family, std::uint16_t header_length, std::uint16_t length) noexcept {
+  if (family == Family::v6) return store16(ip + 4, static_cast<std::uint16_t>(length - kIpv6));
+  rte_ipv4_hdr& header = ipv4(ip);
+  header.total_length = __builtin_bswap16(length);
+  header.hdr_checksum = 0;
+  header.hdr_checksum = static_cast<std::uint16_t>(~ipv4_header_sum(ip, header_length / 4U));
+}
+
 std::uint32_t flow_hash(const std::uint8_t* ip, Family family, std::uint16_t length) noexcept {
   const UpperLayer upper = upper_layer(ip, family, length);
   std::uint32_t hash = upper.protocol;

@@ -32,6 +32,15 @@ struct alignas(8) UpperLayer {
   return family == Family::v4 ? upper_layer4(ip) : upper_layer6(ip, length);
 }
 
+// What transport mode leaves outside of ESP (RFC 4303 section 3.1.1), in bytes from the IP header on: IPv4's
+// header with its options; of IPv6's chain all up to the last hop-by-hop or routing header.
+[[nodiscard]] std::uint16_t unprotected_length(const std::uint8_t* ip, Family family,
+                                               std::uint16_t length) noexcept;
+// The byte that says what follows the first `end` bytes, of which each is part of a header.
+[[nodiscard]] std::uint8_t& next_header_before(std::uint8_t* ip, Family family, std::uint16_t end) noexcept;
+// Makes `length` the packet's, whose header is of `header_length` bytes; IPv4's checksum is made anew.
+void set_length(std::uint8_t* ip, Family family, std::uint16_t header_length, std::uint16_t length) noexcept;
+
 // A hash of addresses, protocol and ports; all fragments of a packet hash alike (without ports).
 [[nodiscard]] std::uint32_t flow_hash(const std::uint8_t* ip, Family family, std::uint16_t length) noexcept;
 

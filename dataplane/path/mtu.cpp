@@ -41,7 +41,7 @@ bool make_fit(Worker& worker, Packet& packet, Fit fit) noexcept {
     return false;
   }
   const std::uint16_t mtu = tunnel_mtu(fit, packet.family);
-  if (packet.length > mtu) {
+  if (packet.length > mtu && !packet.outbound->transport) {
     too_large(worker, packet, mtu);
     return false;
   }

@@ -38,6 +38,8 @@ enum class Errand : std::uint8_t {
   decrypt,  // from another worker (find_sa again), or reassembled by the main thread: data at the outer IP
             // header; as if just received on note.port
   route,    // from the main thread: data at an IP header; as if just received on no port, but its TTL stays
+  protect,  // from the main thread: data at the IP header of a packet made here, note.tunnel says by which
+            // tunnel
   frame,    // from the main thread: data at an Ethernet header, complete, to send on note.port
 };
 

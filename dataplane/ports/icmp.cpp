@@ -70,10 +70,12 @@ void finish(std::uint8_t* ip, std::uint16_t header, std::uint16_t length) noexce
 
 }  // namespace
 
-Icmp::Icmp(Forwarding& tables, const Interfaces& interfaces, Outbox& outbox, std::uint64_t seed) noexcept
+Icmp::Icmp(Forwarding& tables, const Interfaces& interfaces, Outbox& outbox, const KnownPeers& peers,
+           std::uint64_t seed) noexcept
     : tables_(tables),
       interfaces_(interfaces),
       outbox_(outbox),
+      peers_(peers),
       error_limit_(kErrorLimits, seed),
       echo_limit_(kEchoLimits, ~seed) {}
 
@@ -171,6 +173,8 @@ void Icmp::echo(rte_mbuf* packet, std::uint16_t icmp, std::uint16_t length, std:
 }
 
 void Icmp::send(const IpAddress& to, std::uint8_t port, rte_mbuf* packet, std::uint64_t now) noexcept {
+  const IpAddress from = source_of(rte_pktmbuf_mtod(packet, const std::uint8_t*));
+  if (const auto tunnel = peers_.transport(from, to)) return outbox_.protect(*tunnel, packet);
   if (!is_link_local(to)) return outbox_.route(packet);
   if (port >= interfaces_.size()) return outbox_.drop(packet, DropReason::no_route);
   resolver_->send(port, to, packet, now);

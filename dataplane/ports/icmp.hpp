@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "dataplane/ports/interfaces.hpp"
+#include "dataplane/ports/known_peers.hpp"
 #include "dataplane/ports/outbox.hpp"
 #include "dataplane/ports/rate_limit.hpp"
 #include "dataplane/tables/forwarding.hpp"
@@ -29,7 +30,8 @@ class Icmp {
   static constexpr RateLimits kEchoLimits{
       .rate = 20000, .burst = 4000, .source_rate = 5000, .source_burst = 2000};
 
-  Icmp(Forwarding& tables, const Interfaces& interfaces, Outbox& outbox, std::uint64_t seed) noexcept;
+  Icmp(Forwarding& tables, const Interfaces& interfaces, Outbox& outbox, const KnownPeers& peers,
+       std::uint64_t seed) noexcept;
 
   // Tells the sender of `packet` (data at a valid IP header, its note says where it came from) unless a rule
   // or the rate forbids. `argument`: too_big: the MTU; protocol_unreachable: offset of the next-header field
@@ -51,6 +53,7 @@ class Icmp {
   Forwarding& tables_;
   const Interfaces& interfaces_;
   Outbox& outbox_;
+  const KnownPeers& peers_;
   Resolver* resolver_{nullptr};
   RateLimiter error_limit_;
   RateLimiter echo_limit_;

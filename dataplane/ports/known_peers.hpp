@@ -1,8 +1,11 @@
-// The outer addresses of the tunnels' far ends: whose IKE and fragments go ahead of strangers'. Main thread
-// only.
+// The outer ends of the tunnels, as the main thread needs them: whose IKE and fragments go ahead of
+// strangers', and between which ends this gateway's own packets go in transport mode. Main thread only.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <optional>
+#include <utility>
 
 #include "channel/address.hpp"
 
@@ -17,8 +20,24 @@ class KnownPeers {
   }
   [[nodiscard]] bool contains(const IpAddress& address) const { return counts_.contains(address); }
 
+  void add_transport(const IpAddress& local, const IpAddress& remote, std::uint32_t tunnel) {
+    transports_[{local, remote}] = tunnel;
+  }
+  void remove_transport(const IpAddress& local, const IpAddress& remote, std::uint32_t tunnel) {
+    const auto found = transports_.find({local, remote});
+    if (found != transports_.end() && found->second == tunnel) transports_.erase(found);
+  }
+  // The tunnel that protects all packets between the two but IKE and neighbour discovery, whether it has an
+  // SA just now or not (RFC 4301 section 4.4.1: PROTECT, BYPASS).
+  [[nodiscard]] std::optional<std::uint32_t> transport(const IpAddress& local,
+                                                       const IpAddress& remote) const {
+    const auto found = transports_.find({local, remote});
+    return found == transports_.end() ? std::nullopt : std::optional(found->second);
+  }
+
  private:
   std::map<IpAddress, unsigned> counts_;
+  std::map<std::pair<IpAddress, IpAddress>, std::uint32_t> transports_;
 };
 
 }  // namespace espgate::dataplane

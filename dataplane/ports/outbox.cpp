@@ -21,21 +21,30 @@ rte_mbuf* Outbox::make(std::size_t length) noexcept {
   return packet;
 }
 
-void Outbox::put(Worker& worker, rte_mbuf* packet, Errand errand, std::uint8_t port) noexcept {
+void Outbox::put(Worker& worker, rte_mbuf* packet, Errand errand, std::uint8_t port,
+                 std::uint32_t tunnel) noexcept {
   Note& note = note_of(packet);
   note = Note{};
   note.why = static_cast<std::uint8_t>(errand);
   note.port = port;
-  note.tunnel = Note::kNoTunnel;
+  note.tunnel = tunnel;
   if (rte_ring_enqueue(worker.inbox, packet) != 0) drop(packet, DropReason::inject_full);
 }
 
-void Outbox::route(rte_mbuf* packet) noexcept {
-  // The destination chooses the worker, so that packets of one conversation keep their order.
+// The destination chooses the worker, so that packets of one conversation keep their order.
+Worker& Outbox::worker_for(rte_mbuf* packet) const noexcept {
   const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
   const std::size_t last_byte = ip[0] >> 4 == 4 ? 19 : 39;
   const std::size_t pick = packet->data_len > last_byte ? ip[last_byte] % workers_.size() : 0;
-  put(*workers_[pick], packet, Errand::route, Note::kNoPort);
+  return *workers_[pick];
+}
+
+void Outbox::route(rte_mbuf* packet) noexcept {
+  put(worker_for(packet), packet, Errand::route, Note::kNoPort);
+}
+
+void Outbox::protect(std::uint32_t tunnel, rte_mbuf* packet) noexcept {
+  put(worker_for(packet), packet, Errand::protect, Note::kNoPort, tunnel);
 }
 
 void Outbox::send_to(std::uint8_t port, const Mac& source, const std::uint8_t destination[6],

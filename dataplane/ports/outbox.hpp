@@ -26,6 +26,8 @@ class Outbox {
 
   // `packet`'s data begin at an IP header. A worker looks its route up.
   void route(rte_mbuf* packet) noexcept;
+  // `packet`'s data begin at an IP header. A worker has it encrypted for the tunnel.
+  void protect(std::uint32_t tunnel, rte_mbuf* packet) noexcept;
   // `packet`'s data begin at an IP header: puts the Ethernet header before it.
   void send_to(std::uint8_t port, const Mac& source, const std::uint8_t destination[6],
                rte_mbuf* packet) noexcept;
@@ -49,7 +51,9 @@ class Outbox {
   }
 
  private:
-  void put(Worker& worker, rte_mbuf* packet, Errand errand, std::uint8_t port) noexcept;
+  void put(Worker& worker, rte_mbuf* packet, Errand errand, std::uint8_t port,
+           std::uint32_t tunnel = Note::kNoTunnel) noexcept;
+  [[nodiscard]] Worker& worker_for(rte_mbuf* packet) const noexcept;
 
   std::vector<Worker*>& workers_;
   rte_mempool* pool_;

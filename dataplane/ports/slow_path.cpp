@@ -63,9 +63,10 @@ SlowPath::SlowPath(Forwarding& tables, const Interfaces& interfaces, Outbox& out
     : tables_(tables),
       interfaces_(interfaces),
       outbox_(outbox),
+      peers_(peers),
       control_(control),
       seed_(seed),
-      icmp_(tables, interfaces, outbox, seed),
+      icmp_(tables, interfaces, outbox, peers, seed),
       resolver_(tables, interfaces, outbox,
                 [this](rte_mbuf* packet, std::uint64_t now) { unreachable_neighbour(packet, now); }),
       early_(tables, outbox, [this](rte_mbuf* packet, std::uint64_t now) { nobodys_spi(packet, now); }),
@@ -137,7 +138,22 @@ void SlowPath::resolve(rte_mbuf* packet, std::uint64_t now) {
   tell_and_drop(packet, IcmpError::no_route, 0, now);
 }
 
+// RFC 4301 section 5.2, step 4: what the policy protects and came in clear. The neighbours of a link must
+// find each other before there is any SA.
+bool SlowPath::lacks_protection(rte_mbuf* packet) const {
+  const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+  const Note& note = note_of(packet);
+  if (note.tunnel != Note::kNoTunnel) return false;
+  const bool v4 = ip[0] >> 4 == 4;
+  const UpperLayer upper = upper_layer(ip, v4 ? Family::v4 : Family::v6, packet->data_len);
+  if (upper.protocol == kProtocolEsp || upper.fragment) return false;
+  const bool discovery = upper.protocol == kProtocolIcmp6 && upper.offset < packet->data_len &&
+                         is_neighbour_discovery(ip[upper.offset]);
+  return !discovery && peers_.transport(destination_of(ip), source_of(ip)).has_value();
+}
+
 void SlowPath::to_host(rte_mbuf* packet, std::uint64_t now) {
+  if (lacks_protection(packet)) return outbox_.drop(packet, DropReason::unprotected);
   *rte_pktmbuf_mtod(packet, const std::uint8_t*) >> 4 == 4 ? to_host4(packet, now) : to_host6(packet, now);
 }
 

@@ -40,6 +40,7 @@ class SlowPath {
   [[nodiscard]] const Reassembly& reassembly() const noexcept { return reassembly_; }
 
  private:
+  [[nodiscard]] bool lacks_protection(rte_mbuf* packet) const;
   void to_host(rte_mbuf* packet, std::uint64_t now);
   void to_host4(rte_mbuf* packet, std::uint64_t now);
   void to_host6(rte_mbuf* packet, std::uint64_t now);
@@ -56,6 +57,7 @@ class SlowPath {
   Forwarding& tables_;
   const Interfaces& interfaces_;
   Outbox& outbox_;
+  const KnownPeers& peers_;
   ControlLink& control_;
   std::uint64_t seed_;
   Icmp icmp_;

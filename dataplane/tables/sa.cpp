@@ -10,8 +10,9 @@ namespace espgate::dataplane {
 namespace {
 
 constexpr std::size_t kIpv4 = 20;
-constexpr std::size_t kUdp = 8;
 constexpr std::size_t kEsp = 8;
+constexpr std::uint8_t kHopLimit = 64;
+constexpr std::uint16_t kDontFragment = 0x4000;
 
 static_assert(crypto::most_of_suites(crypto::key_material_length) <= channel::kMaxKeyMaterial);
 
@@ -33,31 +34,68 @@ std::uint16_t header_checksum(const std::uint8_t* header) noexcept {
   return static_cast<std::uint16_t>(~sum);
 }
 
+std::uint8_t protocol_of(const channel::InstallSa& install) noexcept {
+  return install.udp_encapsulation != 0 ? 17 : 50;
+}
+
 // Type of service, length and identification differ from packet to packet: they are zero here, and the
-// checksum is the one for zeros. DF is clear, so that the outer packet may be cut where a link is smaller
-// than we know.
-void write_ipv4(std::uint8_t* at, const channel::InstallSa& install) noexcept {
+// checksum is the one for zeros. Where DF is clear the outer packet may be cut where a link is smaller than
+// we know.
+std::size_t write_ipv4(std::uint8_t* at, const channel::InstallSa& install) noexcept {
   at[0] = 0x45;
-  at[8] = 64;
-  at[9] = install.udp_encapsulation != 0 ? 17 : 50;
+  if (install.df == channel::DontFragment::set) put16(at + 6, kDontFragment);
+  at[8] = kHopLimit;
+  at[9] = protocol_of(install);
   std::copy_n(install.local.bytes.begin(), 4, at + 12);
   std::copy_n(install.remote.bytes.begin(), 4, at + 16);
   put16(at + 10, header_checksum(at));
+  return kIpv4;
 }
 
-// RFC 3948 section 2.1: the UDP checksum is zero.
-void write_udp(std::uint8_t* at, const channel::InstallSa& install) noexcept {
+// Traffic class and length differ from packet to packet. The flow label is the SA's (RFC 6438 section 3), so
+// that routers which share flows out keep it in order, and learn nothing of the flows inside; the
+// multiplication spreads SPIs that are neighbours.
+std::size_t write_ipv6(std::uint8_t* at, const channel::InstallSa& install) noexcept {
+  put32(at, 0x60000000 | (install.spi * 0x9e3779b1U) >> 12);
+  at[6] = protocol_of(install);
+  at[7] = kHopLimit;
+  std::copy_n(install.local.bytes.begin(), 16, at + 8);
+  std::copy_n(install.remote.bytes.begin(), 16, at + 24);
+  return kIpv6Header;
+}
+
+// RFC 3948 section 2.1: the UDP checksum is zero; in IPv6 it is filled in when the packet is sealed.
+std::size_t write_udp(std::uint8_t* at, const channel::InstallSa& install) noexcept {
   put16(at, install.local_port);
   put16(at + 2, install.remote_port);
+  return kUdpHeader;
 }
 
 void write_template(OutboundSa& sa, const channel::InstallSa& install) noexcept {
   sa.header.fill(0);
   std::uint8_t* const at = sa.header.data();
-  write_ipv4(at, install);
-  if (install.udp_encapsulation != 0) write_udp(at + kIpv4, install);
-  sa.esp_offset = static_cast<std::uint8_t>(kIpv4 + (install.udp_encapsulation != 0 ? kUdp : 0));
-  put32(at + sa.esp_offset, install.spi);
+  std::size_t length = 0;
+  if (install.mode == channel::Mode::tunnel)
+    length = install.local.is_v4() ? write_ipv4(at, install) : write_ipv6(at, install);
+  if (install.udp_encapsulation != 0) length += write_udp(at + length, install);
+  sa.esp_offset = static_cast<std::uint8_t>(length);
+  put32(at + length, install.spi);
+}
+
+// RFC 6040 section 4.1, and RFC 4301 section 5.1.2 for the code point.
+void set_traffic_class(OutboundSa& sa, const channel::InstallSa& install) noexcept {
+  sa.copy_dscp = install.fixed_dscp == 0;
+  sa.copy_ecn = install.ecn == channel::EcnMode::normal;
+  sa.traffic_class = static_cast<std::uint8_t>(sa.copy_dscp ? 0 : (install.fixed_dscp - 1) << 2);
+}
+
+void set_form(OutboundSa& sa, const channel::InstallSa& install) noexcept {
+  set_traffic_class(sa, install);
+  sa.copy_df = install.df == channel::DontFragment::copy;
+  sa.tfc_length = install.tfc_length;
+  sa.v6 = install.local.is_v6();
+  sa.plain = !sa.v6 && !sa.transport && install.df == channel::DontFragment::clear && sa.copy_dscp &&
+             sa.copy_ecn && sa.tfc_length == 0;
 }
 
 std::uint64_t limit(std::uint64_t value) noexcept { return value == 0 ? kNoLimit : value; }
@@ -67,7 +105,8 @@ const crypto::SuiteRow* expand(const channel::InstallSa& install, const crypto::
                                crypto::SaKey& key) noexcept {
   const auto suite = static_cast<crypto::EspSuite>(install.suite);
   const crypto::SuiteRow* const row = crypto::find_suite(suite);
-  if (row == nullptr || !install.local.is_v4() || !install.remote.is_v4()) return nullptr;
+  if (row == nullptr || !install.local.is_set() || install.local.family != install.remote.family)
+    return nullptr;
   const std::size_t length = crypto::key_material_length(*row);
   return engine.expand(suite, crypto::Bytes(install.keys.data(), length), key) ? row : nullptr;
 }
@@ -79,11 +118,14 @@ void reset_counters(Sa& sa) noexcept {
 }
 
 template <class Sa>
-void set_lengths(Sa& sa, const crypto::SuiteRow& row, bool udp) noexcept {
+void set_common(Sa& sa, const crypto::SuiteRow& row, const channel::InstallSa& install) noexcept {
   sa.suite = row.suite;
   sa.icv_length = row.icv_length;
   sa.alignment = row.alignment;
-  sa.udp = udp;
+  sa.udp = install.udp_encapsulation != 0;
+  sa.esn = install.esn != 0;
+  sa.transport = install.mode == channel::Mode::transport;
+  sa.tunnel = install.tunnel;
 }
 
 }  // namespace
@@ -98,11 +140,11 @@ bool prepare(OutboundSa& sa, const channel::InstallSa& install, const SelectorSe
   reset_counters(sa);
   sa.sequence.store(0, std::memory_order_relaxed);
   sa.hard_bytes = limit(install.hard_bytes);
-  sa.last_sequence = std::min(kLastSequence, limit(install.hard_packets));
-  set_lengths(sa, *row, install.udp_encapsulation != 0);
+  set_common(sa, *row, install);
+  set_form(sa, install);
   write_template(sa, install);
+  sa.last_sequence = std::min(last_of_sequence(sa.esn), limit(install.hard_packets));
   sa.front = static_cast<std::uint8_t>(sa.esp_offset + kEsp + row->iv_length);
-  sa.tunnel = install.tunnel;
   sa.worker = static_cast<std::uint8_t>(install.worker);
   sa.selectors = &selectors;
   sa.any = selectors.any;
@@ -122,9 +164,9 @@ bool prepare(InboundSa& sa, const channel::InstallSa& install, const SelectorSet
   sa.failed.store(0, std::memory_order_relaxed);
   sa.hard_bytes = limit(install.hard_bytes);
   sa.hard_packets = limit(install.hard_packets);
-  set_lengths(sa, *row, install.udp_encapsulation != 0);
+  set_common(sa, *row, install);
   sa.front = static_cast<std::uint8_t>(kEsp + row->iv_length);
-  sa.tunnel = install.tunnel;
+  sa.plain = install.local.is_v4() && !sa.transport && !sa.esn;
   sa.worker = static_cast<std::uint8_t>(channel::spi_worker(install.spi));
   sa.local = install.local;
   sa.remote = install.remote;
@@ -170,14 +212,19 @@ SelectorSet make_selector_set(const channel::Selectors& selectors) noexcept {
   return SelectorSet{selectors, {static_cast<std::uint8_t>(any(Family::v4) | any(Family::v6))}};
 }
 
-std::uint16_t inner_mtu(std::uint16_t outer_mtu, crypto::EspSuite suite, bool udp) noexcept {
-  const crypto::SuiteRow* const row = crypto::find_suite(suite);
+Around around(const OutboundSa& sa) noexcept {
+  return {sa.v6 ? Family::v6 : Family::v4, sa.transport, sa.udp, sa.suite};
+}
+
+std::uint16_t inner_mtu(std::uint16_t outer_mtu, const Around& around) noexcept {
+  const crypto::SuiteRow* const row = crypto::find_suite(around.suite);
   if (row == nullptr) return 0;
-  const unsigned overhead =
-      static_cast<unsigned>(kIpv4 + (udp ? kUdp : 0) + kEsp) + row->iv_length + row->icv_length;
+  const std::size_t header = around.outer == Family::v4 ? kIpv4 : kIpv6Header;
+  const std::size_t overhead =
+      header + (around.udp ? kUdpHeader : 0) + kEsp + row->iv_length + row->icv_length;
   if (outer_mtu < overhead + row->alignment) return 0;
-  const unsigned payload = (outer_mtu - overhead) / row->alignment * row->alignment;
-  return static_cast<std::uint16_t>(payload - 2);
+  const std::size_t payload = (outer_mtu - overhead) / row->alignment * row->alignment - 2;
+  return static_cast<std::uint16_t>(payload + (around.transport ? header : 0));
 }
 
 }  // namespace espgate::dataplane

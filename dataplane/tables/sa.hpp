@@ -18,8 +18,14 @@ namespace espgate::dataplane {
 
 using channel::Counter;
 
-inline constexpr std::uint64_t kLastSequence = 0xffffffff;  // RFC 4303 section 3.3.3, without ESN
+// RFC 4303 section 3.3.3: sequence numbers never cycle. Of the 64-bit ones the last is not used, so that one
+// more than any is more.
+[[nodiscard]] constexpr std::uint64_t last_of_sequence(bool esn) noexcept {
+  return esn ? ~std::uint64_t{0} - 1 : 0xffffffff;
+}
 inline constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
+inline constexpr std::size_t kIpv6Header = 40;
+inline constexpr std::size_t kUdpHeader = 8;
 
 // The child SA's traffic selectors in the form the check needs.
 struct SelectorSet {
@@ -43,22 +49,33 @@ struct alignas(64) OutboundSa {
   Counter last_used_tsc;
   // Read only, but for the outer next hop.
   std::uint64_t hard_bytes;      // kNoLimit: none
-  std::uint64_t last_sequence;   // beyond it the SA sends nothing: hard packet limit or kLastSequence
+  std::uint64_t last_sequence;   // beyond it the SA sends nothing: hard packet limit, or the last there is
   std::atomic<NextHop> outer;    // resolved to connected+neighbour by the main thread: gateway or none
   const SelectorSet* selectors;  // never null
   std::uint32_t tunnel;
   std::atomic<std::uint32_t> spi;  // host order; 0: the slot is free
 
-  std::array<std::uint8_t, 54>
-      header;  // ready to copy: IPv4 (20 bytes) | UDP when encapsulated | SPI | sequence
+  // Ready to copy: IPv4 or IPv6 (not in transport mode, which keeps the packet's own) | UDP when encapsulated
+  // | SPI.
+  std::array<std::uint8_t, kIpv6Header + kUdpHeader + 4> header;
   crypto::EspSuite suite;
   std::uint8_t worker;
   std::uint8_t esp_offset;  // of the SPI in it
-  std::uint8_t front;       // bytes before the payload: those of `header` in use, and the IV
+  std::uint8_t front;       // bytes that come before the payload: those of `header`, the sequence and the IV
   std::uint8_t icv_length;
   std::uint8_t alignment;
-  bool udp;  // ESP in UDP
   SelectorSet::Any any;
+  // `plain`: IPv4 outside, tunnel mode, DSCP and ECN copied, DF clear, no padding but the alignment's.
+  bool plain : 1;
+  bool v6 : 1;   // outside
+  bool udp : 1;  // ESP in UDP
+  bool esn : 1;
+  bool transport : 1;
+  bool copy_df : 1;
+  bool copy_dscp : 1;
+  bool copy_ecn : 1;
+  std::uint8_t traffic_class;  // what the outer one has of its own
+  std::uint16_t tfc_length;    // as in InstallSa
 
   crypto::SaKey key;
 };
@@ -74,7 +91,10 @@ struct alignas(64) InboundSa {
   std::uint8_t front;  // bytes from the SPI to the payload
   std::uint8_t icv_length;
   std::uint8_t alignment;
-  bool udp;  // must come in UDP; else as protocol 50
+  bool plain;  // IPv4 outside, tunnel mode, no ESN
+  bool udp;    // must come in UDP; else as protocol 50
+  bool esn;
+  bool transport;
   SelectorSet::Any any;
   std::uint8_t worker;
   IpAddress local;   // outer
@@ -98,10 +118,11 @@ struct alignas(64) InboundSa {
 static_assert(offsetof(InboundSa, key) == 64);
 static_assert(offsetof(InboundSa, window) + crypto::ReplayWindow::kHead - offsetof(InboundSa, spi) == 64);
 
-// Main thread. Fill a free slot from a validated command (IPv4 outer): header template, lengths, limits, key;
-// the sequence, counters and window start anew. `selectors` must outlive the SA. Left to the caller: `outer`,
-// and publishing (`spi`, which stays 0). False: unknown suite, a bad window, or an outer address that is not
-// IPv4; then the slot is erased again.
+// Main thread. Fill a free slot from a validated command: header template, lengths, limits, key; the
+// sequence, counters and window start anew. `selectors` must outlive the SA. Left to the caller: `outer`, and
+// publishing
+// (`spi`, which stays 0). False: unknown suite, a bad window, or outer addresses that are not of one family;
+// then the slot is erased again.
 [[nodiscard]] bool prepare(OutboundSa& sa, const channel::InstallSa& install, const SelectorSet& selectors,
                            const crypto::BulkEngine& engine) noexcept;
 [[nodiscard]] bool prepare(InboundSa& sa, const channel::InstallSa& install, const SelectorSet& selectors,
@@ -114,7 +135,16 @@ void erase(InboundSa& sa) noexcept;
 // The selectors of a command in the form the workers check.
 [[nodiscard]] SelectorSet make_selector_set(const channel::Selectors& selectors) noexcept;
 
-// The largest inner packet (IPv4 or IPv6) that one of this SA's ESP packets carries within `outer_mtu` bytes.
-[[nodiscard]] std::uint16_t inner_mtu(std::uint16_t outer_mtu, crypto::EspSuite suite, bool udp) noexcept;
+// What lies around a packet in an SA of this form.
+struct Around {
+  Family outer;
+  bool transport;
+  bool udp;
+  crypto::EspSuite suite;
+};
+[[nodiscard]] Around around(const OutboundSa& sa) noexcept;
+// The largest packet (IPv4 or IPv6; in transport mode with its own header) that an ESP packet of `outer_mtu`
+// bytes carries.
+[[nodiscard]] std::uint16_t inner_mtu(std::uint16_t outer_mtu, const Around& around) noexcept;
 
 }  // namespace espgate::dataplane

@@ -127,7 +127,8 @@ TEST_CASE("sizes that are no window are refused and change nothing") {
   ReplayWindow window;
   REQUIRE(window.reset(64));
   REQUIRE(window.commit(5) == kFresh);
-  for (const std::uint32_t size : {1u, 32u, 63u, 65u, 96u, 4095u, 12288u, 16385u, 32768u, 0x80000000u, 0xffffffffu})
+  for (const std::uint32_t size :
+       {1U, 32U, 63U, 65u, 96u, 4095u, 12288u, 16385u, 32768u, 0x80000000u, 0xffffffffu})
     CHECK_FALSE(window.reset(size));
   CHECK(window.commit(5) == kDuplicate);
   CHECK(window.reset(64));

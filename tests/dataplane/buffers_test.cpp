@@ -53,7 +53,7 @@ TEST_CASE("A frame cut anywhere into two segments is sealed, and what is sealed 
   for (const bool udp_outside : {false, true})
     for (const bool v4 : {true, false}) {
       INFO((udp_outside ? "in UDP" : "raw") << ", IPv" << (v4 ? 4 : 6) << " inside");
-      Pair pair(kSuite, udp_outside);
+      Pair pair(kSuite, {.udp = udp_outside});
       const Octets ip = inner_packet(v4, 60);
       const Octets frame = pair.left.frame_to(kInside, ip);
       for (std::size_t at = 0; at <= frame.size(); ++at) {

@@ -337,6 +337,12 @@ const std::vector<Row> kRows{
        g.tables().ports[kOutside].up = false;
        return g.send(to_tunnel());
      }},
+    {DropReason::transport_fragment, "a fragment for an SA in transport mode",
+     [](G g) {
+       g.outbound.mode = channel::Mode::transport;
+       g.install_outbound(g.outbound);
+       return g.send(fragment_of(to_tunnel(), 0, 64));
+     }},
     {DropReason::no_buffer, "no room for the outer header, and no other buffer",
      [](G g) { return without_buffers(g, g.make(g.frame_to(kInside, to_tunnel()), 32)); }},
     {DropReason::no_buffer, "no room for trailer and ICV, and no other buffer",
@@ -367,7 +373,7 @@ constexpr DropReason kNotTheWays[] = {
     DropReason::icmp_rate_limited, DropReason::icmp_error_quiet,     DropReason::arp_malformed,
     DropReason::nd_malformed,      DropReason::inject_full,          DropReason::transmit_full,
     DropReason::host_fragment,     DropReason::reassembly_malformed, DropReason::reassembly_too_big,
-    DropReason::reassembly_full,   DropReason::reassembly_timeout,
+    DropReason::reassembly_full,   DropReason::reassembly_timeout,   DropReason::unprotected,
 };
 
 }  // namespace

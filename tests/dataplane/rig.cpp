@@ -289,15 +289,32 @@ channel::Selectors any_to_any() {
   return selectors;
 }
 
-Pair::Pair(crypto::EspSuite suite, bool udp) {
+void set_form(channel::InstallSa& install, Form form, unsigned own, unsigned peer) {
+  install.udp_encapsulation = form.udp ? 1 : 0;
+  install.mode = form.transport ? channel::Mode::transport : channel::Mode::tunnel;
+  install.esn = form.esn ? 1 : 0;
+  if (!form.outer6) return;
+  install.local = *parse_address("2001:db8:ff::" + std::to_string(own));
+  install.remote = *parse_address("2001:db8:ff::" + std::to_string(peer));
+}
+
+Pair::Pair(crypto::EspSuite suite, Form form, const Change& change) {
+  const auto command = [&](const Rig& rig, unsigned own, unsigned peer, std::uint32_t spi, unsigned seed) {
+    channel::InstallSa install = rig.command(suite, peer, form.udp, spi, seed);
+    set_form(install, form, own, peer);
+    if (change) change(install);
+    return install;
+  };
   const std::uint32_t to_left = channel::make_spi(0, 1, 3);
   const std::uint32_t to_right = channel::make_spi(0, 2, 5);
   left.set_tunnel(0);
   right.set_tunnel(0);
-  left.install_outbound(left.command(suite, 2, udp, to_right, 1));
-  right.install_inbound(right.command(suite, 1, udp, to_right, 1));
-  right.install_outbound(right.command(suite, 1, udp, to_left, 2));
-  left.install_inbound(left.command(suite, 2, udp, to_left, 2));
+  left.install_outbound(command(left, 1, 2, to_right, 1));
+  right.install_inbound(command(right, 2, 1, to_right, 1));
+  right.install_outbound(command(right, 2, 1, to_left, 2));
+  left.install_inbound(command(left, 1, 2, to_left, 2));
+  left.route("2001:db8:ff::1", {NextHopKind::host, kOutside, 0, 0});
+  right.route("2001:db8:ff::2", {NextHopKind::host, kOutside, 0, 0});
   left.route("10.2.0.0/16", {NextHopKind::tunnel, 0, 0, 0});
   left.route("2001:db8:2::/48", {NextHopKind::tunnel, 0, 0, 0});
   right.route("10.1.0.0/16", {NextHopKind::tunnel, 0, 0, 0});

@@ -8,6 +8,7 @@
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -108,9 +109,22 @@ class Rig {
                                          std::uint8_t protocol = 0, std::uint16_t first_port = 0,
                                          std::uint16_t last_port = 0xffff);
 
+// What an SA is like besides its suite.
+struct Form {
+  bool udp{false};
+  bool outer6{false};  // between 2001:db8:ff::1 and ::2, instead of 192.0.2.1 and .2
+  bool transport{false};
+  bool esn{false};
+};
+void set_form(channel::InstallSa& install, Form form, unsigned own, unsigned peer);
+
 // Two gateways, 1 and 2, with one tunnel between them: inside networks are reached through it.
 struct Pair {
-  explicit Pair(crypto::EspSuite suite, bool udp = false);
+  // `change` sees each of the four commands before it is carried out.
+  using Change = std::function<void(channel::InstallSa&)>;
+  explicit Pair(crypto::EspSuite suite, Form form = {}, const Change& change = {});
+  [[nodiscard]] dataplane::OutboundSa& outbound() { return *left.tables().tunnels[0].outbound; }
+  [[nodiscard]] dataplane::InboundSa& inbound() { return right.tables().inbound[0].slots[5]; }
   Rig left{1};
   Rig right{2};
   // What `from` gives out on its outside is received by `to`; returns that one's output.

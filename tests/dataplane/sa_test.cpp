@@ -124,7 +124,7 @@ TEST_CASE("Congestion marks: RFC 6040 figure 4") {
 }
 
 TEST_CASE("ESP in UDP is taken from wherever the peer's NAT sends it now") {
-  Pair pair(kSuite, true);
+  Pair pair(kSuite, {.udp = true});
   const Output sent = pair.left.receive_ip(kInside, ipv4_packet({}, filling(40)));
   Octets ip = slice(sent.frames[kOutside][0], 14);
   CHECK(get16(ip, 20) == 4500);

@@ -38,7 +38,7 @@ TEST_CASE("Any packet that fits comes out as it went in, two hops later") {
   std::minstd_rand random(4303);
   for (const crypto::SuiteRow& row : crypto::kSuites)
     for (const bool udp : {false, true}) {
-      Pair pair(row.suite, udp);
+      Pair pair(row.suite, {.udp = udp});
       for (unsigned i = 0; i < 300; ++i) {
         const Octets ip = random_packet(random);
         INFO(row.name << (udp ? " in UDP, " : ", ") << ip.size() << " bytes");

@@ -448,6 +448,19 @@ TEST_CASE("every status, by a command with one thing wrong") {
   inbound(S::bad_spi, [](auto& b) { b.install_sa.spi = channel::make_spi(1, 1, 6); });
   inbound(S::bad_spi, [](auto& b) { b.install_sa.spi = channel::make_spi(0, 1, 512); });
   inbound(S::spi_in_use, [](auto& b) { b.install_sa.spi = channel::make_spi(0, 9, 5); });
+  inbound(S::bad_option, [](auto& b) { b.install_sa.mode = static_cast<channel::Mode>(2); });
+  inbound(S::bad_option, [](auto& b) { b.install_sa.esn = 2; });
+  inbound(S::bad_option, [](auto& b) {  // nothing tells the high bits of a sequence number
+    b.install_sa.esn = 1;
+    b.install_sa.replay_window = 0;
+  });
+  outbound(S::bad_option, [](auto& b) { b.install_sa.df = static_cast<channel::DontFragment>(3); });
+  outbound(S::bad_option, [](auto& b) { b.install_sa.ecn = static_cast<channel::EcnMode>(2); });
+  outbound(S::bad_option, [](auto& b) { b.install_sa.fixed_dscp = 65; });
+  outbound(S::bad_option, [](auto& b) {  // a receiver could not tell the padding from the packet
+    b.install_sa.mode = channel::Mode::transport;
+    b.install_sa.tfc_length = 100;
+  });
   inbound(S::bad_window, [](auto& b) { b.install_sa.replay_window = 65; });
   inbound(S::bad_window, [](auto& b) { b.install_sa.replay_window = 32768; });
   inbound(S::bad_count, [](auto& b) { b.install_sa.selectors.local_count = 0; });

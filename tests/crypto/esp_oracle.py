@@ -99,10 +99,13 @@ class Suite:
         packet = header + iv + crypt(key, self.cipher_mode(salt, iv), plaintext)
         return packet + self.mac(integrity_key, packet + high)
 
-    def esp_packet(self, keys, spi, sequence, iv, inner, high=b""):
-        """`inner` in tunnel mode, with its trailer (RFC 4303 section 2.4). The low 32 bits of `sequence` are sent."""
+    def esp_packet(self, keys, spi, sequence, iv, inner, high=b"", next_header=None):
+        """`inner` with its trailer (RFC 4303 section 2.4); in tunnel mode its version is the next header. The low 32 bits
+        of `sequence` are sent."""
         padding = bytes(range(1, 1 + -(len(inner) + 2) % self.alignment))
-        trailer = padding + bytes([len(padding), 41 if inner[0] >> 4 == 6 else 4])
+        if next_header is None:
+            next_header = 41 if inner[0] >> 4 == 6 else 4
+        trailer = padding + bytes([len(padding), next_header])
         return self.seal(keys, struct.pack(">LL", spi, sequence & 0xffffffff), iv, inner + trailer, high)
 
     def aead(self, key):

@@ -1,5 +1,6 @@
 // Seals packets by the encrypt way and prints them, one JSON object a line, for
-// tests/packets/check_sealed.py.
+// tests/packets/check_sealed.py: of every suite and form, the first two packets of an SA; with ESN those on
+// the two sides of a 32-bit cycle.
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +10,9 @@ using namespace espgate;
 using namespace espgate::test;
 
 namespace {
+
+constexpr unsigned kSizes[] = {0, 1, 2, 3, 4, 13, 64, 512, 1300};  // bytes of UDP's payload
+constexpr std::uint64_t kCycle = std::uint64_t{1} << 32;
 
 std::string hex(const std::uint8_t* bytes, std::size_t length) {
   std::string out;
@@ -20,20 +24,59 @@ std::string hex(const std::uint8_t* bytes, std::size_t length) {
   return out;
 }
 
-void seal_one(Rig& rig, const crypto::SuiteRow& row, bool udp, const Octets& inner, std::uint32_t spi) {
-  const channel::InstallSa install = rig.command(row.suite, 2, udp, spi, spi);
-  rig.install_outbound(install);
-  // Two of them: what the second packet of an SA looks like is no less a matter of the peer's.
-  for (unsigned sequence = 1; sequence <= 2; ++sequence) {
-    const Output out = rig.receive_ip(kInside, inner);
+// In transport mode from one gateway to the other, else through both.
+Octets inner_packet(Form form, bool inner6, unsigned size) {
+  const Octets payload = udp(4000, 53, filling(size));
+  const unsigned tos = size % 2 != 0 ? 0xba : 0;
+  if (inner6)
+    return form.transport
+               ? ipv6_packet(
+                     {.source = "2001:db8:ff::1", .destination = "2001:db8:ff::2", .traffic_class = tos},
+                     payload)
+               : ipv6_packet({.traffic_class = tos}, payload);
+  return form.transport
+             ? ipv4_packet({.source = "192.0.2.1", .destination = "192.0.2.2", .tos = tos}, payload)
+             : ipv4_packet({.tos = tos}, payload);
+}
+
+void print(const crypto::SuiteRow& row, Form form, const channel::InstallSa& install, std::uint64_t sequence,
+           const Octets& inner, const Octets& sealed) {
+  nlohmann::json line{{"suite", row.name}, {"spi", install.spi}, {"sequence", sequence}};
+  line["transport"] = form.transport;
+  line["outer"] = form.outer6 ? 6 : 4;
+  line["inner"] = inner[0] >> 4;
+  line["udp"] = form.udp;
+  line["esn"] = form.esn;
+  line["keys"] = hex(install.keys.data(), key_material_length(row));
+  line["plain"] = hex(inner.data(), inner.size());
+  line["sealed"] = hex(sealed.data(), sealed.size());
+  std::puts(line.dump().c_str());
+}
+
+void seal_two(Rig& rig, const crypto::SuiteRow& row, Form form, const Octets& inner, std::uint32_t spi) {
+  channel::InstallSa install = rig.command(row.suite, 2, form.udp, spi, spi);
+  set_form(install, form, 1, 2);
+  dataplane::OutboundSa& sa = rig.install_outbound(install);
+  if (form.esn) sa.sequence = spi * kCycle - 2;
+  for (unsigned i = 0; i < 2; ++i) {
+    const Output out = form.transport ? rig.errand(Errand::protect, inner, 0, dataplane::Note::kNoPort)
+                                      : rig.receive_ip(kInside, inner);
     if (out.frames[kOutside].size() != 1) std::abort();
-    const Octets outer = slice(out.frames[kOutside][0], 14);
-    nlohmann::json line{{"suite", row.name}, {"spi", spi}, {"udp", udp}, {"sequence", sequence}};
-    line["keys"] = hex(install.keys.data(), key_material_length(row));
-    line["inner"] = hex(inner.data(), inner.size());
-    line["outer"] = hex(outer.data(), outer.size());
-    std::puts(line.dump().c_str());
+    print(row, form, install, sa.sequence, inner, slice(out.frames[kOutside][0], 14));
   }
+}
+
+std::vector<std::pair<Form, bool>> forms() {
+  std::vector<std::pair<Form, bool>> all;
+  for (unsigned bits = 0; bits < 32; ++bits) {
+    const Form form{.udp = (bits & 1) != 0,
+                    .outer6 = (bits & 2) != 0,
+                    .transport = (bits & 4) != 0,
+                    .esn = (bits & 8) != 0};
+    const bool inner6 = (bits & 16) != 0;
+    if (!form.transport || inner6 == form.outer6) all.emplace_back(form, inner6);
+  }
+  return all;
 }
 
 }  // namespace
@@ -44,11 +87,11 @@ int main() {
   rig.route("10.2.0.0/16", {NextHopKind::tunnel, 0, 0, 0});
   rig.route("2001:db8:2::/48", {NextHopKind::tunnel, 0, 0, 0});
   std::uint32_t spi = 0x100;
+  unsigned turn = 0;
   for (const crypto::SuiteRow& row : crypto::kSuites)
-    for (const bool udp : {false, true})
-      for (const unsigned size : {0U, 1U, 2U, 3U, 4U, 13U, 64U, 512U, 1300U}) {
-        const Octets payload = test::udp(4000, 53, filling(size));
-        seal_one(rig, row, udp, ipv4_packet({.tos = size % 2 != 0 ? 0xbaU : 0}, payload), ++spi);
-        seal_one(rig, row, udp, ipv6_packet({.traffic_class = size % 2 != 0 ? 0xbaU : 0}, payload), ++spi);
+    for (const auto& [form, inner6] : forms())
+      for (unsigned i = 0; i < 3; ++i) {
+        const unsigned size = kSizes[(turn += 2) % std::size(kSizes)];
+        seal_two(rig, row, form, inner_packet(form, inner6, size), ++spi);
       }
 }

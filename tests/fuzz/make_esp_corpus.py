@@ -39,7 +39,7 @@ def inputs():
     yield "inner-dummy", 0x24, trailer(b"", 59)
     yield "inner-padding", 0x24, b"\1\2\3\4\5\6\x09\4"
     with open(os.path.join(HERE, "..", "packets", "golden.json"), encoding="utf-8") as golden:
-        yield "ip-esp", 0x14, bytes.fromhex(json.load(golden)[0]["outer"])
+        yield "ip-esp", 0x14, bytes.fromhex(json.load(golden)[0]["sealed"])
 
 
 def main():

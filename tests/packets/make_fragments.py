@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Writes fragments.json: golden.json's packets with IPv4 inside, cut into two to eight fragments by scapy.
+"""Writes fragments.json: golden.json's tunnelled packets with IPv4 outside and inside, without ESN, cut into two to eight
+fragments by scapy.
 
 Run it again after make_golden.py; the kept file is what the tests read.
 """
@@ -25,8 +26,11 @@ def cut(rng, packet):
 def main():
     rng = random.Random(791)
     with open(os.path.join(HERE, "golden.json"), encoding="utf-8") as golden:
-        packets = [packet for packet in json.load(golden) if packet["inner"][0] == "4"]
-    rows = [dict(packet, fragments=[piece.hex() for piece in cut(rng, bytes.fromhex(packet["outer"]))])
+        packets = [packet for packet in json.load(golden)
+                   if packet["outer"] == packet["inner"] == 4 and not packet["transport"] and not packet["esn"]]
+    rows = [dict({key: packet[key] for key in ("suite", "keys", "spi", "sequence", "udp")},
+                 outer=packet["sealed"], inner=packet["opened"],
+                 fragments=[piece.hex() for piece in cut(rng, bytes.fromhex(packet["sealed"]))])
             for packet in packets]
     with open(os.path.join(HERE, "fragments.json"), "w", encoding="utf-8") as out:
         out.write("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")

@@ -7,7 +7,7 @@ import re
 import time
 import unittest
 
-from guest_case import GuestCase, east_gateway, told_mtu, west_kernel_connection
+from guest_case import GuestCase, east_gateway, west_kernel_connection
 from base import WEST_SECRETS, east_tunnel
 from lab import ROOT, wait_until
 
@@ -92,8 +92,7 @@ class Suites(GuestCase):
     def check(self, east, name):
         self.swan.initiate(name)
         wait_until(lambda: name in str(east.json("show", "ipsec", "sa")), 10, f"an SA of {name}")
-        mtu = self.check_traffic()
-        self.assertEqual(mtu, told_mtu(self.net.lan_w, "10.1.0.10"), "both gateways say the same MTU")
+        self.check_traffic()
         self.check_drops(east)
 
 

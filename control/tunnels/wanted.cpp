@@ -50,6 +50,7 @@ Command Wanted::tunnel(std::size_t index) const {
   std::copy_n(from.addresses.begin(), to.address_count, to.addresses.begin());
   to.mtu = from.mtu;
   to.clamp_mss = from.clamp_mss ? 1 : 0;
+  to.mode = from.mode;
   to.spread = from.spread ? 1 : 0;
   to.local = from.local;
   to.remote = from.remote;

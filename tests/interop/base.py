@@ -8,6 +8,7 @@ from lab import Lab, LabError, why_not
 PREFIX = "espgate-it-"
 PSK = "correct horse battery staple"
 EAST, WEST = "192.0.2.1", "192.0.2.2"
+EAST6, WEST6 = "2001:db8::1", "2001:db8::2"
 EAST_LAN = ["10.1.0.1/24", "fd00:1::1/64"]
 WEST_LAN = ["10.2.0.1/24", "fd00:2::1/64"]
 
@@ -81,10 +82,11 @@ def east_configuration(*tunnels, routes=None, wan=EAST + "/24", **dataplane):
                          to_lan(2, tunnel="west") if routes is None else routes, **dataplane)
 
 
-def west_configuration(*tunnels, **dataplane):
+def west_configuration(*tunnels, routes=None, wan=WEST + "/24", **dataplane):
     tunnels = tunnels or (west_tunnel(),)
-    return configuration("west", [("lan", "lan", WEST_LAN), ("wan", "wan", [WEST + "/24"])], tunnels,
-                         to_lan(1, tunnel="east"), **{"main-cpu": 1, "workers": [0], **dataplane})
+    routes = to_lan(1, tunnel="east") if routes is None else routes
+    return configuration("west", [("lan", "lan", WEST_LAN), ("wan", "wan", [wan])], tunnels, routes,
+                         **{"main-cpu": 1, "workers": [0], **dataplane})
 
 
 def east_gateway(space, *tunnels, **more):

@@ -10,21 +10,32 @@ import signal
 import time
 import unittest
 
-from base import LabCase, east_gateway, east_tunnel, west_gateway, west_tunnel
+from base import EAST, EAST6, WEST, WEST6, LabCase, east_gateway, east_tunnel, west_gateway, west_tunnel
 from lab import BothEnds, Capture, Ping, ping, wait_until
 from topologies import Natted, Single
 
 
+# Neighbour solicitation and advertisement.
+DISCOVERY = "(icmp6 and ip6[40] >= 133 and ip6[40] <= 137)"
+
+
 class Pair(LabCase):
     needs_swan = False
+    EAST, WEST, LENGTH = EAST, WEST, 24
 
     @classmethod
     def build(cls):
         cls.net = Single(cls.lab, dpdk_west=True)
 
-    def bring_up(self, east=(), west=()):
-        gateways = (self.stop_after(east_gateway(self.net.east, *east)),
-                    self.stop_after(west_gateway(self.net.west, *west)))
+    def gateways(self, east, west, **more):
+        """Not yet started. `east`, `west`: keys of their tunnels."""
+        ends = (east_tunnel(local=self.EAST, remote=self.WEST, **east),
+                west_tunnel(local=self.WEST, remote=self.EAST, **west))
+        return (self.stop_after(east_gateway(self.net.east, ends[0], wan=f"{self.EAST}/{self.LENGTH}", **more)),
+                self.stop_after(west_gateway(self.net.west, ends[1], wan=f"{self.WEST}/{self.LENGTH}", **more)))
+
+    def bring_up(self, east=None, west=None, **more):
+        gateways = self.gateways(east or {}, west or {}, **more)
         for gateway in reversed(gateways):
             gateway.start()
         gateways[0].wait_up("west")
@@ -37,21 +48,28 @@ class Pair(LabCase):
             self.assertTrue(ping(host, destination), f"{host.short} to {destination}")
 
     def test_raw_esp(self):
-        self.bring_up(west=[west_tunnel(start="wait")])
+        self.bring_up(west={"start": "wait"})
         capture = BothEnds((self.net.east, "wan"), (self.net.west, "wan"))
         self.check_traffic()
         capture.stop()
         self.assertGreaterEqual(capture.count("esp"), 20, "protocol 50 on the wire")
-        self.assertEqual(capture.count("not esp and not udp port 500 and not arp"), 0, "and nothing else")
+        self.assertEqual(capture.count(f"not esp and not udp port 500 and not arp and not {DISCOVERY}"), 0,
+                         "and nothing else")
 
     def test_udp_encapsulation(self):
-        self.bring_up(east=[east_tunnel(encapsulation="udp")],
-                      west=[west_tunnel(encapsulation="udp", start="wait")])
+        self.bring_up(east={"encapsulation": "udp"}, west={"encapsulation": "udp", "start": "wait"})
         capture = BothEnds((self.net.east, "wan"), (self.net.west, "wan"))
         self.check_traffic()
         capture.stop()
         self.assertGreaterEqual(capture.count("udp port 4500"), 20)
         self.assertEqual(capture.count("esp"), 0)
+
+    def test_extended_sequence_numbers(self):
+        east, west = self.bring_up(east={"esp_more": {"esn": "yes"}},
+                                   west={"esp_more": {"esn": "either"}, "start": "wait"})
+        self.assertEqual([row["esn"] for gateway in (east, west) for row in gateway.json("show", "ipsec", "sa")],
+                         [True, True])
+        self.check_traffic()
 
     # Both begin at once: what is left in the end is one tunnel that works (RFC 7296 section 2.8 is about rekeys; two
     # initial exchanges may both stand, and traffic must flow on either).
@@ -62,7 +80,7 @@ class Pair(LabCase):
         self.check_traffic()
 
     def test_rekey_from_either_side(self):
-        east, west = self.bring_up(west=[west_tunnel(start="wait")])
+        east, west = self.bring_up(west={"start": "wait"})
         flow, back = Ping(self.net.lan_e, "10.2.0.10"), Ping(self.net.lan_w, "10.1.0.10")
         time.sleep(1)
         for gateway, name in ((east, "west"), (west, "east"), (east, "west")):
@@ -72,6 +90,12 @@ class Pair(LabCase):
                        "the old child SA is gone")
         for sent, missing in (flow.stop(), back.stop()):
             self.assertEqual(missing, [], f"lost of {sent} pings")
+
+
+class OverIpv6(Pair):
+    """The same with IPv6 outside: east 2001:db8::1, west 2001:db8::2."""
+
+    EAST, WEST, LENGTH = EAST6, WEST6, 64
 
 
 class ControlDeath(LabCase):

@@ -9,7 +9,7 @@ import os
 import signal
 import unittest
 
-from base import EAST, WEST, WEST_SECRETS, LabCase, east_gateway, east_tunnel, west_connection, west_swan
+from base import EAST, EAST6, WEST, WEST6, WEST_SECRETS, LabCase, east_gateway, east_tunnel, west_connection, west_swan
 from lab import Capture, Ping, ping, wait_until
 from topologies import Single
 
@@ -24,14 +24,30 @@ PROPOSALS = {
 }
 
 
-class Negotiation(LabCase):
+class Tunnels(LabCase):
+    """A tunnel between `EAST` and `WEST`, and pings through it."""
+
+    EAST, WEST, LENGTH = EAST, WEST, 24
+
     @classmethod
     def build(cls):
         cls.net = Single(cls.lab)
+        if cls.WEST != WEST:
+            cls.net.west.address("wan", f"{cls.WEST}/{cls.LENGTH}")
+
+    @classmethod
+    def east_gateway(cls, **tunnel):
+        return east_gateway(cls.net.east, east_tunnel(local=cls.EAST, remote=cls.WEST, **tunnel),
+                            wan=f"{cls.EAST}/{cls.LENGTH}")
+
+    @classmethod
+    def west_swan(cls, settings=None, **connection):
+        return west_swan(cls.net.west, settings, local=cls.WEST, remote=cls.EAST, **connection)
 
     def gateways(self, ike, esp, start, settings=None, swan_ike=None):
-        east = self.stop_after(east_gateway(self.net.east, east_tunnel(ike=[ike], esp=[esp], start=start)))
-        west = self.stop_after(west_swan(self.net.west, settings, ike=swan_ike or ike, esp=esp))
+        ike = [ike] if isinstance(ike, str) else ike
+        east = self.stop_after(self.east_gateway(ike=ike, esp=[esp], start=start))
+        west = self.stop_after(self.west_swan(settings, ike=swan_ike or ike[0], esp=esp))
         return east, west
 
     def check_traffic(self):
@@ -57,6 +73,8 @@ class Negotiation(LabCase):
         self.check_traffic()
         return east, west
 
+
+class Negotiation(Tunnels):
     # The first KE payload is of a group that the other side does not take: INVALID_KE_PAYLOAD names the right one.
     def test_invalid_ke_as_initiator(self):
         _, west = self.initiate("aes256-sha384-x25519-ecp384", "aes256gcm16", swan_ike="aes256-sha384-ecp384")
@@ -101,15 +119,37 @@ class Negotiation(LabCase):
         self.check_traffic()
 
 
-def add_proposal_tests():
-    for name, (ike, esp) in PROPOSALS.items():
-        setattr(Negotiation, f"test_initiator_{name}",
-                lambda self, ike=ike, esp=esp: self.initiate(ike, esp))
-        setattr(Negotiation, f"test_responder_{name}",
-                lambda self, ike=ike, esp=esp: self.respond(ike, esp))
+def add_proposal_tests(case, names):
+    for name in names:
+        ike, esp = PROPOSALS[name]
+        setattr(case, f"test_initiator_{name}", lambda self, ike=ike, esp=esp: self.initiate(ike, esp))
+        setattr(case, f"test_responder_{name}", lambda self, ike=ike, esp=esp: self.respond(ike, esp))
 
 
-add_proposal_tests()
+add_proposal_tests(Negotiation, PROPOSALS)
+
+
+class OverIpv6(Tunnels):
+    """The same with IPv6 outside: east 2001:db8::1, west 2001:db8::2."""
+
+    EAST, WEST, LENGTH = EAST6, WEST6, 64
+
+    def test_fragmented_ike_received(self):
+        _, west = self.respond("aes256-sha384-ecp384", "aes256gcm16", settings={"fragment_size": "300"})
+        self.assertIn("splitting IKE", west.log())
+
+    # IKE_SA_INIT can't be fragmented by IKE itself: what is larger than 1280 bytes goes in fragments of IPv6, made by
+    # espgate and put together by the kernel.
+    def test_ike_sent_in_ipv6_fragments(self):
+        ciphers = [f"aes{bits}-sha{digest}-{groups}" for bits in (256, 128) for digest in (512, 384, 256) for groups in
+                   ("modp4096-ecp521-x25519", "modp4096-ecp256-modp3072")]
+        capture = Capture(self.net.west, "wan", "ip6 src " + EAST6 + " and ip6[6] = 44")
+        self.initiate(ciphers, "aes256gcm16", swan_ike="aes256-sha512-modp4096")
+        capture.stop()
+        self.assertGreaterEqual(capture.count(), 2)
+
+
+add_proposal_tests(OverIpv6, ["aes256gcm16_ecp384", "aes128_sha256_modp2048", "aes256_sha1_modp1536"])
 
 
 # The ESP suites that both have.
@@ -144,14 +184,14 @@ class Suites(LabCase):
             west.swanctl("--terminate", "--ike", suite, check=False)
 
 
-class Rekey(LabCase):
+class Rekey(Tunnels):
     """Rekeys from either side under a running flood of pings: none may be lost."""
 
     @classmethod
     def build(cls):
-        cls.net = Single(cls.lab)
-        cls.west = west_swan(cls.net.west).start()
-        cls.east = east_gateway(cls.net.east).start()
+        super().build()
+        cls.west = cls.west_swan().start()
+        cls.east = cls.east_gateway().start()
         cls.east.wait_up("west")
 
     def under_pings(self, act, changed):
@@ -188,6 +228,10 @@ class Rekey(LabCase):
         before = self.ike_spis()
         self.under_pings(lambda: self.west.swanctl("--rekey", "--ike", "east"),
                          lambda: self.ike_spis() and not before & self.ike_spis())
+
+
+class RekeyOverIpv6(Rekey):
+    EAST, WEST, LENGTH = EAST6, WEST6, 64
 
 
 class ShortLifetimes(LabCase):

@@ -27,15 +27,18 @@ class Pair(LabCase):
     def build(cls):
         cls.net = Single(cls.lab, dpdk_west=True)
 
-    def gateways(self, east, west, **more):
-        """Not yet started. `east`, `west`: keys of their tunnels."""
+    def gateways(self, east, west, in_clear=None):
+        """Not yet started. `east`, `west`: keys of their tunnels; `in_clear`: static routes past them."""
         ends = (east_tunnel(local=self.EAST, remote=self.WEST, **east),
                 west_tunnel(local=self.WEST, remote=self.EAST, **west))
-        return (self.stop_after(east_gateway(self.net.east, ends[0], wan=f"{self.EAST}/{self.LENGTH}", **more)),
-                self.stop_after(west_gateway(self.net.west, ends[1], wan=f"{self.WEST}/{self.LENGTH}", **more)))
+        east_routes, west_routes = in_clear or (None, None)
+        return (self.stop_after(east_gateway(self.net.east, ends[0], wan=f"{self.EAST}/{self.LENGTH}",
+                                             routes=east_routes)),
+                self.stop_after(west_gateway(self.net.west, ends[1], wan=f"{self.WEST}/{self.LENGTH}",
+                                             routes=west_routes)))
 
-    def bring_up(self, east=None, west=None, **more):
-        gateways = self.gateways(east or {}, west or {}, **more)
+    def bring_up(self, east=None, west=None, in_clear=None):
+        gateways = self.gateways(east or {}, west or {}, in_clear)
         for gateway in reversed(gateways):
             gateway.start()
         gateways[0].wait_up("west")
@@ -70,6 +73,31 @@ class Pair(LabCase):
         self.assertEqual([row["esn"] for gateway in (east, west) for row in gateway.json("show", "ipsec", "sa")],
                          [True, True])
         self.check_traffic()
+
+    # In transport mode only what west itself says to east is in the tunnel. It is made to say that a packet, which
+    # seems to come from east, has lived too long.
+    def test_transport_mode(self):
+        v6 = ":" in self.EAST
+        beyond, network = ("fd00:2::10", "fd00:{}::/64") if v6 else ("10.2.0.10", "10.{}.0.0/24")
+        east, west = self.bring_up(east={"mode": "transport"}, west={"mode": "transport", "start": "wait"},
+                                   in_clear=([{"to": network.format(2), "via": self.WEST}],
+                                             [{"to": network.format(1), "via": self.EAST}]))
+        self.assertEqual([row["mode"] for gateway in (east, west) for row in gateway.json("show", "ipsec", "sa")],
+                         ["transport", "transport"])
+        self.assertTrue(ping(self.net.lan_e, beyond), "what passes through both gateways goes in clear")
+        alias = f"{self.EAST}/{128 if v6 else 32}"
+        self.net.lan_e.ip("addr", "add", alias, "dev", "lo")
+        self.addCleanup(self.net.lan_e.ip, "addr", "delete", alias, "dev", "lo")
+        capture = BothEnds((self.net.east, "wan"), (self.net.west, "wan"))
+        self.net.lan_e.run("ping", "-n", "-c", "5", "-i", "0.3", "-W", "1", "-t", "2", "-I", self.EAST, beyond,
+                           check=False)
+        self.net.lan_e.run("ping", "-n", "-c", "3", "-i", "0.3", "-W", "1", "-I", self.EAST, self.WEST, check=False)
+        capture.stop()
+        self.assertGreaterEqual(capture.count("esp"), 4)
+        self.assertEqual(capture.count("icmp6 and ip6[40] = 3" if v6 else "icmp[0] = 11"), 0, "nothing in clear")
+        self.assertEqual(capture.count("icmp6 and ip6[40] = 129" if v6 else "icmp[0] = 0"), 0, "clear is not answered")
+        wait_until(lambda: east.json("show", "ipsec", "sa")[0]["inbound_packets"] >= 4, 5, "east opened them")
+        self.assertGreaterEqual(west.drops().get("unprotected", 0), 3)
 
     # Both begin at once: what is left in the end is one tunnel that works (RFC 7296 section 2.8 is about rekeys; two
     # initial exchanges may both stand, and traffic must flow on either).

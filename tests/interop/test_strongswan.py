@@ -121,9 +121,10 @@ class Negotiation(Tunnels):
 
 def add_proposal_tests(case, names):
     for name in names:
-        ike, esp = PROPOSALS[name]
-        setattr(case, f"test_initiator_{name}", lambda self, ike=ike, esp=esp: self.initiate(ike, esp))
-        setattr(case, f"test_responder_{name}", lambda self, ike=ike, esp=esp: self.respond(ike, esp))
+        setattr(case, f"test_initiator_{name}",
+                lambda self, name=name: self.assertTrue(self.initiate(*PROPOSALS[name])))
+        setattr(case, f"test_responder_{name}",
+                lambda self, name=name: self.assertTrue(self.respond(*PROPOSALS[name])))
 
 
 add_proposal_tests(Negotiation, PROPOSALS)

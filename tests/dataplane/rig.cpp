@@ -179,8 +179,9 @@ void Rig::remove_inbound(std::uint32_t spi) {
   erase(sa);
 }
 
-rte_mbuf* Rig::make(const Octets& bytes, std::uint16_t headroom, std::uint16_t tailroom) {
-  rte_mbuf* const mbuf = rte_pktmbuf_alloc(pool_);
+rte_mbuf* make_on_heap(rte_mempool* pool, const Octets& bytes, std::uint16_t headroom,
+                       std::uint16_t tailroom) {
+  rte_mbuf* const mbuf = rte_pktmbuf_alloc(pool);
   if (mbuf == nullptr) throw std::runtime_error("no packet buffer");
   const std::size_t size = headroom + bytes.size() + tailroom;
   auto block = std::make_unique<HeapBlock>();
@@ -197,6 +198,10 @@ rte_mbuf* Rig::make(const Octets& bytes, std::uint16_t headroom, std::uint16_t t
   mbuf->data_len = static_cast<std::uint16_t>(bytes.size());
   mbuf->pkt_len = mbuf->data_len;
   return mbuf;
+}
+
+rte_mbuf* Rig::make(const Octets& bytes, std::uint16_t headroom, std::uint16_t tailroom) {
+  return make_on_heap(pool_, bytes, headroom, tailroom);
 }
 
 rte_mbuf* Rig::make_chain(const std::vector<Octets>& segments) {
@@ -336,25 +341,32 @@ Octets with_trailer(const Octets& inner, crypto::EspSuite suite, unsigned next_h
   return out + Octets{padding, static_cast<std::uint8_t>(next_header)};
 }
 
-Octets sealed(const channel::InstallSa& install, std::uint32_t sequence, const Octets& plaintext,
+Octets sealed(const channel::InstallSa& install, std::uint64_t sequence, const Octets& plaintext,
               unsigned tos) {
   static crypto::BulkEngine engine;
   const crypto::SuiteRow& row = *crypto::find_suite(static_cast<crypto::EspSuite>(install.suite));
   crypto::SaKey key;
   if (!engine.expand(row.suite, {install.keys.data(), key_material_length(row)}, key))
     throw std::runtime_error("expand");
-  Octets esp(8 + row.iv_length);
-  put32(esp, 0, install.spi);
-  put32(esp, 4, sequence);
+  constexpr std::size_t kBefore = 4;  // the engine's, with ESN
+  Octets esp(kBefore + 8 + row.iv_length);
+  put32(esp, kBefore, install.spi);
+  put32(esp, kBefore + 4, static_cast<std::uint32_t>(sequence));
   esp = esp + plaintext + Octets(row.icv_length);
-  crypto::EspJob job{&key,      esp.data(), sequence, static_cast<std::uint32_t>(plaintext.size()),
-                     row.suite, false};
+  crypto::EspJob job{
+      &key,  esp.data() + kBefore, sequence, static_cast<std::uint32_t>(plaintext.size()), row.suite,
+      false, install.esn != 0};
   engine.seal({&job, 1});
+  esp = slice(esp, kBefore);
+  const bool encapsulated = install.udp_encapsulation != 0;
+  if (encapsulated) esp = udp(install.remote_port, install.local_port, esp);
   const std::string from = to_string(install.remote);
   const std::string to = to_string(install.local);
-  const bool encapsulated = install.udp_encapsulation != 0;
-  return ipv4_packet({.source = from, .destination = to, .protocol = encapsulated ? 17U : 50U, .tos = tos},
-                     encapsulated ? udp(install.remote_port, install.local_port, esp) : esp);
+  const unsigned protocol = encapsulated ? 17 : 50;
+  if (install.local.is_v6())
+    return ipv6_packet({.source = from, .destination = to, .next_header = protocol, .traffic_class = tos},
+                       esp);
+  return ipv4_packet({.source = from, .destination = to, .protocol = protocol, .tos = tos}, esp);
 }
 
 }  // namespace espgate::test

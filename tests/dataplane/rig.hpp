@@ -46,6 +46,11 @@ struct Output {
   std::vector<Octets> ike;
 };
 
+// A packet buffer of `pool` whose memory is a heap block of its own: `headroom` bytes, these, `tailroom`, and
+// not one more, so that a sanitizer sees what is read or written beside it.
+rte_mbuf* make_on_heap(rte_mempool* pool, const Octets& bytes, std::uint16_t headroom,
+                       std::uint16_t tailroom);
+
 class Rig {
  public:
   explicit Rig(unsigned number = 1, unsigned workers = 1);
@@ -131,8 +136,9 @@ struct Pair {
   static Output carry(const Output& from, Rig& to);
 };
 
-// Seals any plaintext (with its trailer) as the next hop 192.0.2.<peer> of `rig` would: an outer IP packet.
-[[nodiscard]] Octets sealed(const channel::InstallSa& install, std::uint32_t sequence,
+// Seals any plaintext (with its trailer) as the next hop 192.0.2.<peer> of `rig` would: an outer IP packet,
+// which in transport mode is the header of what is sealed.
+[[nodiscard]] Octets sealed(const channel::InstallSa& install, std::uint64_t sequence,
                             const Octets& plaintext, unsigned tos = 0);
 // Inner packet, padding of 1, 2, 3..., pad length and next header.
 [[nodiscard]] Octets with_trailer(const Octets& inner, crypto::EspSuite suite, unsigned next_header);

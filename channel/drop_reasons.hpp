@@ -38,6 +38,8 @@ namespace espgate::channel {
   X(transport_fragment, "transport-fragment",                                                                \
     "a fragment to send in transport mode, which is for whole packets")                                      \
   X(sequence_exhausted, "sequence-exhausted", "the outbound SA has used its last sequence number")           \
+  X(sequence_unreserved, "sequence-unreserved",                                                              \
+    "the SA has used the sequence numbers reserved for it, and the control process reserves no more")        \
   X(lifetime_hard, "lifetime-hard", "the SA is past its hard lifetime in bytes or packets")                  \
   X(esp_truncated, "esp-truncated", "an ESP packet too short for its headers, IV and ICV, or not in blocks") \
   X(unknown_spi, "unknown-spi", "no inbound SA has this SPI")                                                \

@@ -70,9 +70,12 @@ constexpr void fold_sas(Fold& fold) {
                 AT(InstallSa, fixed_dscp),
                 AT(InstallSa, keepalive),
                 AT(InstallSa, tfc_length),
+                AT(InstallSa, sequence_limit),
                 AT(InstallSa, last_sequence),
+                AT(InstallSa, label),
                 AT(InstallSa, selectors)});
   fold.numbers({sizeof(RemoveSa), AT(RemoveSa, tunnel), AT(RemoveSa, spi)});
+  fold.numbers({sizeof(ExtendSa), AT(ExtendSa, tunnel), AT(ExtendSa, spi), AT(ExtendSa, sequence_limit)});
 }
 
 constexpr void fold_messages(Fold& fold) {
@@ -81,8 +84,10 @@ constexpr void fold_messages(Fold& fold) {
   fold.numbers({sizeof(CommandDone), AT(CommandDone, sequence), AT(CommandDone, status)});
   fold.numbers({sizeof(SaHeld), AT(SaHeld, tunnel), AT(SaHeld, tunnel_name), AT(SaHeld, spi),
                 AT(SaHeld, partner_spi), AT(SaHeld, suite), AT(SaHeld, direction), AT(SaHeld, age_ns),
-                AT(SaHeld, local), AT(SaHeld, remote)});
+                AT(SaHeld, local), AT(SaHeld, remote), AT(SaHeld, sequence_limit), AT(SaHeld, label)});
   fold.numbers({sizeof(SaLifetime), AT(SaLifetime, tunnel), AT(SaLifetime, spi), AT(SaLifetime, direction)});
+  fold.numbers({sizeof(SaLimitNear), AT(SaLimitNear, tunnel), AT(SaLimitNear, spi), AT(SaLimitNear, sequence),
+                AT(SaLimitNear, sequence_limit)});
   fold.numbers({sizeof(PortChange), sizeof(UnknownSpi), AT(UnknownSpi, source), AT(UnknownSpi, destination),
                 AT(UnknownSpi, spi)});
   fold.numbers({sizeof(IkeDatagram), AT(IkeDatagram, local), AT(IkeDatagram, remote),
@@ -120,7 +125,7 @@ constexpr void fold_rings(Fold& fold) {
 // Numbers whose meaning would shift when a row is put in the middle of an enum.
 constexpr void fold_meanings(Fold& fold) {
   fold.numbers(
-      {static_cast<std::size_t>(CommandKind::list_sas), static_cast<std::size_t>(EventKind::unknown_spi),
+      {static_cast<std::size_t>(CommandKind::extend_sa), static_cast<std::size_t>(EventKind::sa_limit_near),
        static_cast<std::size_t>(CommandStatus::table_full), static_cast<std::size_t>(RouteKind::blackhole)});
   for (const DropReasonText& reason : kDropReasonText) fold.text(reason.name);
 }

@@ -33,7 +33,7 @@ const char* words(CommandStatus status) noexcept {
     case CommandStatus::bad_window:
       return "a replay window that is not 0 or a power of two from 64 to 16384";
     case CommandStatus::bad_option:
-      return "an option whose value is impossible, or that does not go with the SA's mode";
+      return "an option whose value is impossible, or that does not go with the SA's other ones";
     case CommandStatus::bad_selector:
       return "a traffic selector whose range is impossible";
     case CommandStatus::unreachable:

@@ -44,7 +44,8 @@ enum class CommandKind : std::uint16_t {
   install_outbound_sa,  // becomes what its tunnel sends on, at once; the SA before it stays until removed
   remove_inbound_sa,
   remove_outbound_sa,
-  list_sas,  // answered by one sa_held event for each SA, then command_done
+  list_sas,   // answered by one sa_held event for each SA, then command_done
+  extend_sa,  // an outbound SA with a sequence limit may send further
 };
 
 // RFC 4301 section 4.1.
@@ -147,17 +148,37 @@ struct InstallSa {
   // What follows is for outbound SAs.
   DontFragment df;
   EcnMode ecn;
-  std::uint8_t fixed_dscp;      // 0: the inner packet's; else 1 + the code point of every outer packet
-  std::uint8_t keepalive;       // seconds of silence after which a NAT keepalive is sent (RFC 3948); 0: never
-  std::uint16_t tfc_length;     // bytes to which inner packets are padded (RFC 4303 section 2.7), within what
-                                // fits the MTU; kTfcToMtu: to that; 0: none
-  std::uint64_t last_sequence;  // used before under this key: the first packet carries one more
+  std::uint8_t fixed_dscp;   // 0: the inner packet's; else 1 + the code point of every outer packet
+  std::uint8_t keepalive;    // seconds of silence after which a NAT keepalive is sent (RFC 3948); 0: never
+  std::uint16_t tfc_length;  // bytes to which inner packets are padded (RFC 4303 section 2.7), within what
+                             // fits the MTU; kTfcToMtu: to that; 0: none
+  std::uint64_t sequence_limit;  // 0: none. The last number it may use until extend_sa raises it; not with
+                                 // hard_packets
+  // Of either direction: the last number used before under this key. The first packet sent carries one more;
+  // none up to it is received again.
+  std::uint64_t last_sequence;
+  std::uint64_t label;  // of the control process's choice; list_sas tells it
   Selectors selectors;
 };
+
+// RFC 4303 section 3.3.3: sequence numbers never cycle. Of the 64-bit ones the last is not used, so that one
+// more than any is more.
+[[nodiscard]] constexpr std::uint64_t last_of_sequence(bool esn) noexcept {
+  return esn ? ~std::uint64_t{0} - 1 : 0xffffffff;
+}
+// With fewer numbers left to its sequence limit than this, an SA asks for more (sa_limit_near), four times a
+// second: 2.5 s at 10 million packets a second.
+inline constexpr std::uint64_t kLimitNear = 25'000'000;
 
 struct RemoveSa {
   std::uint32_t tunnel;
   std::uint32_t spi;
+};
+
+struct ExtendSa {
+  std::uint32_t tunnel;
+  std::uint32_t spi;
+  std::uint64_t sequence_limit;  // a lower one than before changes nothing
 };
 
 struct Command {
@@ -173,6 +194,7 @@ struct Command {
     RemoveRoute remove_route;
     InstallSa install_sa;
     RemoveSa remove_sa;
+    ExtendSa extend_sa;
     std::array<std::uint8_t, 1272> raw;
   } body;
 };
@@ -185,7 +207,8 @@ enum class EventKind : std::uint16_t {
   sa_hard_lifetime,  // the SA drops now
   port_up,
   port_down,
-  unknown_spi,  // ESP came for an SPI that we do not have; at most one a second for each source
+  unknown_spi,    // ESP came for an SPI that we do not have; at most one a second for each source
+  sa_limit_near,  // an outbound SA nears its sequence limit, and will drop there unless it is extended
 };
 
 enum class CommandStatus : std::uint16_t {
@@ -229,12 +252,20 @@ struct SaHeld {
   std::uint64_t age_ns;
   IpAddress local;
   IpAddress remote;
+  std::uint64_t sequence_limit;  // of an outbound SA that has one
+  std::uint64_t label;
 };
 
 struct SaLifetime {
   std::uint32_t tunnel;
   std::uint32_t spi;
   Direction direction;
+};
+struct SaLimitNear {
+  std::uint32_t tunnel;
+  std::uint32_t spi;
+  std::uint64_t sequence;  // last used
+  std::uint64_t sequence_limit;
 };
 struct PortChange {
   std::uint32_t port;
@@ -252,6 +283,7 @@ struct Event {
     CommandDone command_done;
     SaHeld sa_held;
     SaLifetime sa_lifetime;
+    SaLimitNear sa_limit_near;
     PortChange port_change;
     UnknownSpi unknown_spi;
     std::array<std::uint8_t, 248> raw;

@@ -269,6 +269,7 @@ void Gateway::event(const channel::Event& event) {
         log_.warning(fmt::format("ESP from {} with SPI {:08x}, which no SA here has",
                                  to_string(event.body.unknown_spi.source), event.body.unknown_spi.spi));
       break;
+    case EventKind::sa_limit_near:  // no SA was given a limit
     case EventKind::none:
     case EventKind::command_done:
       break;

@@ -35,9 +35,10 @@ class ReplayWindow {
     return packets == 0 || (std::has_single_bit(packets) && packets >= kMinPackets && packets <= kMaxPackets);
   }
 
-  // Forgets everything. False: `packets` is no size, or there is no memory for it; the window is as before.
-  // The main thread, while no worker uses the window. With up to kNearPackets nothing is allocated.
-  [[nodiscard]] bool reset(std::uint32_t packets) noexcept {
+  // Begins anew behind `highest`: all up to it counts as received. False: `packets` is no size, or there is
+  // no memory for it; the window is as before. The main thread, while no worker uses the window. With up to
+  // kNearPackets nothing is allocated.
+  [[nodiscard]] bool reset(std::uint32_t packets, std::uint64_t highest = 0) noexcept {
     if (!is_size(packets)) return false;
     std::uint64_t* far = nullptr;
     if (packets > kNearPackets) {
@@ -51,7 +52,7 @@ class ReplayWindow {
       near_.fill(0);
     packets_ = packets;
     word_mask_ = packets == 0 ? 0 : words_of(packets) - 1;
-    set_highest(0);
+    mark_all(highest);
     return true;
   }
 
@@ -123,6 +124,14 @@ class ReplayWindow {
   }
   void release() noexcept {
     if (is_far()) delete[] far_;
+  }
+
+  // In a ring of zeros.
+  void mark_all(std::uint64_t highest) noexcept {
+    set_highest(highest);
+    if (highest == 0) return;
+    std::fill_n(words(), word_mask_ + std::size_t{1}, ~std::uint64_t{0});
+    words()[place(highest)] = bit_of(highest) * 2 - 1;
   }
 
   // Clears the words that come into the ring between the old highest and the new (RFC 6479 section 2).

@@ -45,6 +45,12 @@ bool options_ok(const InstallSa& install) noexcept {
          (install.mode == channel::Mode::tunnel || install.tfc_length == 0);
 }
 
+bool sequence_ok(const InstallSa& install) noexcept {
+  const bool possible = install.last_sequence <= last_of_sequence(install.esn != 0);
+  if (install.sequence_limit == 0) return possible;
+  return possible && install.sequence_limit >= install.last_sequence && install.hard_packets == 0;
+}
+
 }  // namespace
 
 Associations::Associations(Forwarding& tables, Resolver& resolver, Outbox& outbox,
@@ -78,7 +84,7 @@ CommandStatus Associations::check(const InstallSa& install) const noexcept {
   if (install.udp_encapsulation > 1 || (install.udp_encapsulation == 1 && !ports))
     return CommandStatus::bad_address;
   if (install.spi < channel::kFirstFreeSpi) return CommandStatus::bad_spi;
-  if (!options_ok(install)) return CommandStatus::bad_option;
+  if (!options_ok(install) || !sequence_ok(install)) return CommandStatus::bad_option;
   return check_selectors(install.selectors);
 }
 
@@ -98,6 +104,10 @@ Associations::Held Associations::make_held(const InstallSa& install, Direction d
   held.hard_bytes = install.hard_bytes;
   held.soft_packets = install.soft_packets;
   held.hard_packets = install.hard_packets;
+  held.last_before = install.last_sequence;
+  held.label = install.label;
+  if (direction == Direction::outbound)
+    held.sequence_limit = std::min(install.sequence_limit, last_of_sequence(held.esn));
   held.installed_ns = now;
   held.selectors = std::make_shared<const SelectorSet>(make_selector_set(install.selectors));
   held.neighbour = kNoNeighbour;
@@ -145,6 +155,17 @@ CommandStatus Associations::install_outbound(const InstallSa& install, std::uint
   tables_.tunnels[install.tunnel].outbound.store(&sa, std::memory_order_release);
   changed_ = true;
   outbound_.emplace(OutboundKey{install.tunnel, install.spi}, std::move(held));
+  return CommandStatus::ok;
+}
+
+CommandStatus Associations::extend_outbound(const channel::ExtendSa& extend) noexcept {
+  const auto found = outbound_.find({extend.tunnel, extend.spi});
+  if (found == outbound_.end()) return CommandStatus::no_such_sa;
+  Held& held = found->second;
+  if (held.sequence_limit == 0) return CommandStatus::bad_option;
+  const std::uint64_t wanted = std::min(extend.sequence_limit, last_of_sequence(held.esn));
+  held.sequence_limit = std::max(held.sequence_limit, wanted);
+  outbound_at(held).last_sequence.store(held.sequence_limit, std::memory_order_relaxed);
   return CommandStatus::ok;
 }
 
@@ -200,11 +221,12 @@ void Associations::retire_outbound(const Held& held, std::uint64_t now) {
   sa.spi.store(0, std::memory_order_release);
   page_.outbound(held.worker)[held.slot].spi.store(0, std::memory_order_relaxed);
   if (held.neighbour != kNoNeighbour) resolver_.unpin(held.neighbour, now);
-  tables_.rcu.retire([this, &sa, worker = held.worker, slot = held.slot, keep = held.selectors] {
-    add(carried_[sa.tunnel], sa);
-    erase(sa);
-    free_outbound_[worker].push_back(slot);
-  });
+  tables_.rcu.retire(
+      [this, &sa, worker = held.worker, slot = held.slot, before = held.last_before, keep = held.selectors] {
+        add(carried_[sa.tunnel], sa, before);
+        erase(sa);
+        free_outbound_[worker].push_back(slot);
+      });
 }
 
 void Associations::remove_all_of(std::uint32_t tunnel, std::uint64_t now) {
@@ -229,9 +251,18 @@ void Associations::list(const std::function<channel::Name(std::uint32_t)>& name_
   const auto tell = [&](const Held& held) {
     channel::Event event{};
     event.kind = channel::EventKind::sa_held;
-    event.body.sa_held = {held.tunnel,     name_of(held.tunnel), held.spi, held.partner_spi,
-                          held.suite,      held.direction,       0,        now - held.installed_ns,
-                          held.ends.local, held.ends.remote};
+    event.body.sa_held = {held.tunnel,
+                          name_of(held.tunnel),
+                          held.spi,
+                          held.partner_spi,
+                          held.suite,
+                          held.direction,
+                          0,
+                          now - held.installed_ns,
+                          held.ends.local,
+                          held.ends.remote,
+                          held.sequence_limit,
+                          held.label};
     control.tell(event);
   };
   for (const auto& [spi, held] : inbound_) tell(held);

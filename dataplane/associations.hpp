@@ -35,6 +35,7 @@ class Associations {
   // The tunnel index must have been checked; everything else in the command is checked here.
   [[nodiscard]] channel::CommandStatus install_inbound(const channel::InstallSa& install, std::uint64_t now);
   [[nodiscard]] channel::CommandStatus install_outbound(const channel::InstallSa& install, std::uint64_t now);
+  [[nodiscard]] channel::CommandStatus extend_outbound(const channel::ExtendSa& extend) noexcept;
   [[nodiscard]] channel::CommandStatus remove_inbound(const channel::RemoveSa& remove, std::uint64_t now);
   [[nodiscard]] channel::CommandStatus remove_outbound(const channel::RemoveSa& remove, std::uint64_t now);
   void remove_all_of(std::uint32_t tunnel, std::uint64_t now);
@@ -72,6 +73,9 @@ class Associations {
     std::uint64_t keepalive_ns;   // of silence after which one is sent; 0: never
     std::uint64_t kept_alive_ns;  // when the last one was sent
     std::uint64_t soft_bytes, hard_bytes, soft_packets, hard_packets;  // 0: none
+    std::uint64_t last_before;     // sequence number that was used before it was installed
+    std::uint64_t sequence_limit;  // 0: none
+    std::uint64_t label;
     std::uint64_t installed_ns;
     bool soft_told;
     bool hard_told;
@@ -95,10 +99,11 @@ class Associations {
   void retire_outbound(const Held& held, std::uint64_t now);
   void choose_outbound(std::uint32_t tunnel) noexcept;
   static void add(Carried& carried, const InboundSa& sa) noexcept;
-  static void add(Carried& carried, const OutboundSa& sa) noexcept;
+  static void add(Carried& carried, const OutboundSa& sa, std::uint64_t last_before) noexcept;
   void snapshot_tunnels() noexcept;
-  void check_lifetimes(Held& held, const Usage& usage, ControlLink& control);
   void keep_alive(Held& held, std::uint64_t last_used_ns, std::uint64_t now);
+  static void check_lifetimes(Held& held, const Usage& usage, ControlLink& control);
+  static void check_limit(const Held& held, std::uint64_t sequence, ControlLink& control);
   void snapshot_inbound(Held& held, ControlLink& control, std::uint64_t now, std::uint64_t tsc);
   void snapshot_outbound(Held& held, ControlLink& control, std::uint64_t now, std::uint64_t tsc);
   [[nodiscard]] OutboundSa& outbound_at(const Held& held) const noexcept {

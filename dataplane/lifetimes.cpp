@@ -10,8 +10,9 @@ namespace espgate::dataplane {
 
 namespace {
 
-// RFC 4303 section 3.3.3: an SA is replaced before its sequence numbers run out. Here at 15/16 of them.
-constexpr std::uint64_t soft_sequence(bool esn) noexcept { return last_of_sequence(esn) / 16 * 15; }
+// RFC 4303 section 3.3.3: an SA is replaced before its sequence numbers run out. Here when 15/16 of them are
+// used: without ESN 268 million are left, which last 27 s at 10 million packets a second.
+constexpr std::uint64_t soft_of_sequence(bool esn) noexcept { return last_of_sequence(esn) / 16 * 15; }
 
 bool passed(std::uint64_t value, std::uint64_t limit) noexcept { return limit != 0 && value >= limit; }
 
@@ -40,7 +41,7 @@ void Associations::check_lifetimes(Held& held, const Usage& usage, ControlLink& 
     control.tell(event);
   };
   const bool soft = passed(usage.bytes, held.soft_bytes) || passed(usage.packets, held.soft_packets) ||
-                    usage.sequence >= soft_sequence(held.esn);
+                    usage.sequence >= soft_of_sequence(held.esn);
   const bool hard = passed(usage.bytes, held.hard_bytes) || passed(usage.packets, held.hard_packets) ||
                     usage.sequence >= last_of_sequence(held.esn);
   if (soft && !held.soft_told) tell(channel::EventKind::sa_soft_lifetime);
@@ -62,6 +63,15 @@ void Associations::keep_alive(Held& held, std::uint64_t last_used_ns, std::uint6
   keepalives_left_--;
 }
 
+void Associations::check_limit(const Held& held, std::uint64_t sequence, ControlLink& control) {
+  const std::uint64_t limit = held.sequence_limit;
+  if (limit == 0 || limit == last_of_sequence(held.esn) || limit - sequence >= channel::kLimitNear) return;
+  channel::Event event{};
+  event.kind = channel::EventKind::sa_limit_near;
+  event.body.sa_limit_near = {held.tunnel, held.spi, sequence, limit};
+  control.tell(event);
+}
+
 void Associations::snapshot_inbound(Held& held, ControlLink& control, std::uint64_t now, std::uint64_t tsc) {
   const InboundSa& sa = inbound_at(held);
   const Usage usage{load(sa.packets), load(sa.bytes), sa.window.highest()};
@@ -79,7 +89,8 @@ void Associations::snapshot_inbound(Held& held, ControlLink& control, std::uint6
 
 void Associations::snapshot_outbound(Held& held, ControlLink& control, std::uint64_t now, std::uint64_t tsc) {
   const OutboundSa& sa = outbound_at(held);
-  const Usage usage{load(sa.sequence), load(sa.bytes), load(sa.sequence)};
+  const std::uint64_t sequence = load(sa.sequence);
+  const Usage usage{sequence - held.last_before, load(sa.bytes), sequence};
   channel::SaStatus& status = page_.outbound(held.worker)[held.slot];
   status.tunnel.store(held.tunnel, std::memory_order_relaxed);
   store(status.packets, usage.packets);
@@ -90,6 +101,7 @@ void Associations::snapshot_outbound(Held& held, ControlLink& control, std::uint
   status.spi.store(held.spi, std::memory_order_release);
   check_lifetimes(held, usage, control);
   keep_alive(held, last_used_ns, now);
+  check_limit(held, sequence, control);
 }
 
 void Associations::add(Carried& carried, const InboundSa& sa) noexcept {
@@ -97,8 +109,8 @@ void Associations::add(Carried& carried, const InboundSa& sa) noexcept {
   carried.rx_bytes += load(sa.bytes);
 }
 
-void Associations::add(Carried& carried, const OutboundSa& sa) noexcept {
-  carried.tx_packets += load(sa.sequence);
+void Associations::add(Carried& carried, const OutboundSa& sa, std::uint64_t last_before) noexcept {
+  carried.tx_packets += load(sa.sequence) - last_before;
   carried.tx_bytes += load(sa.bytes);
 }
 
@@ -107,7 +119,7 @@ void Associations::add(Carried& carried, const OutboundSa& sa) noexcept {
 void Associations::snapshot_tunnels() noexcept {
   totals_ = carried_;
   for (const auto& [spi, held] : inbound_) add(totals_[held.tunnel], inbound_at(held));
-  for (const auto& [key, held] : outbound_) add(totals_[held.tunnel], outbound_at(held));
+  for (const auto& [key, held] : outbound_) add(totals_[held.tunnel], outbound_at(held), held.last_before);
   channel::InterfaceCounters* counters = page_.tunnels();
   for (const Carried& total : totals_) {
     const auto raise = [](channel::Counter& counter, std::uint64_t to) {

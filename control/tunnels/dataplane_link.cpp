@@ -47,6 +47,10 @@ CommandSubject subject_of(const Command& command) noexcept {
       subject.index = command.body.remove_sa.tunnel;
       subject.spi = command.body.remove_sa.spi;
       break;
+    case CommandKind::extend_sa:
+      subject.index = command.body.extend_sa.tunnel;
+      subject.spi = command.body.extend_sa.spi;
+      break;
     case CommandKind::none:
     case CommandKind::sync_begin:
     case CommandKind::sync_end:

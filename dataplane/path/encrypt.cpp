@@ -114,9 +114,11 @@ bool hand_off_foreign(Worker& worker, Packet& packet) noexcept {
 
 bool drop_exhausted(Worker& worker, const Packet& packet) noexcept {
   const OutboundSa& sa = *packet.outbound;
-  const bool cycle = sa.last_sequence == last_of_sequence(sa.esn) &&
-                     sa.bytes.load(std::memory_order_relaxed) < sa.hard_bytes;
-  worker.drop(packet.mbuf, cycle ? DropReason::sequence_exhausted : DropReason::lifetime_hard);
+  DropReason reason = sa.reserved ? DropReason::sequence_unreserved : DropReason::lifetime_hard;
+  if (sa.last_sequence.load(std::memory_order_relaxed) == last_of_sequence(sa.esn))
+    reason = DropReason::sequence_exhausted;
+  if (sa.bytes.load(std::memory_order_relaxed) >= sa.hard_bytes) reason = DropReason::lifetime_hard;
+  worker.drop(packet.mbuf, reason);
   return false;
 }
 
@@ -124,14 +126,14 @@ bool drop_exhausted(Worker& worker, const Packet& packet) noexcept {
 // every packet, from two places of which one is rare.
 [[gnu::always_inline]] inline bool assign_sequence(Worker& worker, Packet& packet) noexcept {
   OutboundSa& sa = *packet.outbound;
-  const std::uint64_t sequence = sa.sequence.load(std::memory_order_relaxed) + 1;
+  const std::uint64_t last = sa.sequence.load(std::memory_order_relaxed);
   const std::uint64_t bytes = sa.bytes.load(std::memory_order_relaxed);
-  if (sequence > sa.last_sequence || bytes >= sa.hard_bytes) [[unlikely]]
+  if (last >= sa.last_sequence.load(std::memory_order_relaxed) || bytes >= sa.hard_bytes) [[unlikely]]
     return drop_exhausted(worker, packet);
-  sa.sequence.store(sequence, std::memory_order_relaxed);
+  sa.sequence.store(last + 1, std::memory_order_relaxed);
   sa.bytes.store(bytes + packet.length, std::memory_order_relaxed);
   sa.last_used_tsc.store(worker.scratch->now, std::memory_order_relaxed);
-  packet.sequence = sequence;
+  packet.sequence = last + 1;
   return true;
 }
 

@@ -100,6 +100,13 @@ void set_form(OutboundSa& sa, const channel::InstallSa& install) noexcept {
 
 std::uint64_t limit(std::uint64_t value) noexcept { return value == 0 ? kNoLimit : value; }
 
+// Without overflow: last_of_sequence is not below what was used before.
+std::uint64_t first_last_sequence(const channel::InstallSa& install) noexcept {
+  const std::uint64_t last = last_of_sequence(install.esn != 0);
+  if (install.sequence_limit != 0) return std::min(last, install.sequence_limit);
+  return install.last_sequence + std::min(last - install.last_sequence, limit(install.hard_packets));
+}
+
 // The suite's row, with the key expanded; nullptr if the command can't be served.
 const crypto::SuiteRow* expand(const channel::InstallSa& install, const crypto::BulkEngine& engine,
                                crypto::SaKey& key) noexcept {
@@ -138,12 +145,13 @@ bool prepare(OutboundSa& sa, const channel::InstallSa& install, const SelectorSe
     return false;
   }
   reset_counters(sa);
-  sa.sequence.store(0, std::memory_order_relaxed);
   sa.hard_bytes = limit(install.hard_bytes);
   set_common(sa, *row, install);
   set_form(sa, install);
+  sa.reserved = install.sequence_limit != 0;
+  sa.sequence.store(install.last_sequence, std::memory_order_relaxed);
+  sa.last_sequence.store(first_last_sequence(install), std::memory_order_relaxed);
   write_template(sa, install);
-  sa.last_sequence = std::min(last_of_sequence(sa.esn), limit(install.hard_packets));
   sa.front = static_cast<std::uint8_t>(sa.esp_offset + kEsp + row->iv_length);
   sa.worker = static_cast<std::uint8_t>(install.worker);
   sa.selectors = &selectors;
@@ -154,7 +162,7 @@ bool prepare(OutboundSa& sa, const channel::InstallSa& install, const SelectorSe
 bool prepare(InboundSa& sa, const channel::InstallSa& install, const SelectorSet& selectors,
              const crypto::BulkEngine& engine) noexcept {
   const crypto::SuiteRow* const row = expand(install, engine, sa.key);
-  if (row == nullptr || !sa.window.reset(install.replay_window)) {
+  if (row == nullptr || !sa.window.reset(install.replay_window, install.last_sequence)) {
     erase(sa);
     return false;
   }

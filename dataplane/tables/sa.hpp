@@ -17,12 +17,8 @@
 namespace espgate::dataplane {
 
 using channel::Counter;
+using channel::last_of_sequence;
 
-// RFC 4303 section 3.3.3: sequence numbers never cycle. Of the 64-bit ones the last is not used, so that one
-// more than any is more.
-[[nodiscard]] constexpr std::uint64_t last_of_sequence(bool esn) noexcept {
-  return esn ? ~std::uint64_t{0} - 1 : 0xffffffff;
-}
 inline constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
 inline constexpr std::size_t kIpv6Header = 40;
 inline constexpr std::size_t kUdpHeader = 8;
@@ -44,12 +40,14 @@ static_assert(sizeof(SelectorSet::Any) == 1);
 // Two lines that every packet needs, then the key. What a tunnel has sent is what its SAs have.
 struct alignas(64) OutboundSa {
   // What the owner writes. Counters are read by the main thread, so they are relaxed atomics.
-  Counter sequence;  // last one used, and so the packets sent; the first packet carries 1
+  Counter sequence;  // last one used; the first packet carries one more than was used before under this key
   Counter bytes;     // of inner packets
   Counter last_used_tsc;
   // Read only, but for the outer next hop.
-  std::uint64_t hard_bytes;      // kNoLimit: none
-  std::uint64_t last_sequence;   // beyond it the SA sends nothing: hard packet limit, or the last there is
+  std::uint64_t hard_bytes;  // kNoLimit: none
+  // Beyond it the SA sends nothing: hard packet limit, last_of_sequence or, if `reserved`, the limit that
+  // the main thread raises from time to time.
+  Counter last_sequence;
   std::atomic<NextHop> outer;    // resolved to connected+neighbour by the main thread: gateway or none
   const SelectorSet* selectors;  // never null
   std::uint32_t tunnel;
@@ -74,6 +72,7 @@ struct alignas(64) OutboundSa {
   bool copy_df : 1;
   bool copy_dscp : 1;
   bool copy_ecn : 1;
+  bool reserved : 1;
   std::uint8_t traffic_class;  // what the outer one has of its own
   std::uint16_t tfc_length;    // as in InstallSa
 

@@ -63,6 +63,19 @@ constexpr std::uint32_t kSizes[] = {64, 128, 256, 512, 1024, 2048, 4096, 8192, 1
 
 }  // namespace
 
+TEST_CASE("a window that begins behind a number takes nothing up to it, and all above") {
+  const std::uint32_t packets = GENERATE(64U, 1024U);
+  const std::uint64_t highest = GENERATE(1U, 63U, 64U, 1000U, 0x1'0000'003fU);
+  ReplayWindow window;
+  REQUIRE(window.reset(packets, highest));
+  for (std::uint64_t back = 0; back < std::min<std::uint64_t>(highest, 3 * packets); ++back)
+    CHECK(window.check(highest - back) != kFresh);
+  CHECK(window.commit(highest + 5) == kFresh);
+  for (const std::uint64_t ahead : {4U, 3U, 2U, 1U, 70U, 69U, 200U})
+    CHECK(window.commit(highest + ahead) == kFresh);
+  for (std::uint64_t ahead = 1; ahead <= 5; ++ahead) CHECK(window.check(highest + ahead) != kFresh);
+}
+
 TEST_CASE("a window of 64, step by step") {
   play(64, {
                {0, kOld},          // 0: never sent (RFC 4303 section 2.2)

@@ -193,6 +193,14 @@ const std::vector<Row> kRows{
        g.out->sequence = 0xffffffff;
        return g.send(to_tunnel());
      }},
+    {DropReason::sequence_unreserved, "after the last reserved sequence number",
+     [](G g) {
+       g.outbound.last_sequence = 77;
+       g.outbound.sequence_limit = 78;
+       g.install_outbound(g.outbound, 1);
+       g.send(to_tunnel());
+       return g.send(to_tunnel());
+     }},
     {DropReason::lifetime_hard, "outbound: the hard limit in packets",
      [](G g) {
        g.outbound.hard_packets = 1;

@@ -73,6 +73,55 @@ TEST_CASE("The last sequence numbers of an SA go out, and not one more, in one b
   CHECK(pair.left.drops(DropReason::sequence_exhausted) == 3);
 }
 
+TEST_CASE("An SA that goes on where its key was used before") {
+  Rig rig;
+  rig.set_tunnel(0);
+  rig.route("10.2.0.0/16", {NextHopKind::tunnel, 0, 0, 0});
+  channel::InstallSa out = rig.command(kSuite, 2, false, 0x1000);
+  out.last_sequence = 1000;
+  SECTION("sends the next numbers, as many packets as it may") {
+    out.hard_packets = 2;
+    rig.install_outbound(out);
+    const std::vector<Octets> frames(3, rig.frame_to(kInside, ipv4_packet({}, filling(50))));
+    const Output sent = rig.receive(kInside, frames);
+    REQUIRE(sent.frames[kOutside].size() == 2);
+    CHECK(get32(sent.frames[kOutside][0], 14 + 24) == 1001);
+    CHECK(get32(sent.frames[kOutside][1], 14 + 24) == 1002);
+    CHECK(rig.drops(DropReason::lifetime_hard) == 1);
+  }
+  SECTION("and up to its limit, which can be raised while it sends") {
+    out.sequence_limit = 1001;
+    dataplane::OutboundSa& sa = rig.install_outbound(out);
+    const std::vector<Octets> frames(3, rig.frame_to(kInside, ipv4_packet({}, filling(50))));
+    CHECK(rig.receive(kInside, frames).frames[kOutside].size() == 1);
+    CHECK(rig.drops(DropReason::sequence_unreserved) == 2);
+    sa.last_sequence = 1003;
+    const Output sent = rig.receive(kInside, frames);
+    REQUIRE(sent.frames[kOutside].size() == 2);
+    CHECK(get32(sent.frames[kOutside][1], 14 + 24) == 1003);
+    CHECK(rig.drops(DropReason::sequence_unreserved) == 3);
+  }
+  SECTION("receives nothing again") {
+    channel::InstallSa in = rig.command(kSuite, 2, false, channel::make_spi(0, 1, 3));
+    in.replay_window = 64;
+    in.last_sequence = 1000;
+    rig.install_inbound(in);
+    const Octets inner = ipv4_packet({.source = "10.2.0.2", .destination = "10.1.0.2"}, filling(40));
+    const auto taken = [&](std::uint32_t sequence) {
+      const Octets packet = sealed(in, sequence, with_trailer(inner, kSuite, 4));
+      return rig.receive_ip(kOutside, packet).frames[kInside].size() == 1;
+    };
+    CHECK_FALSE(taken(1000));
+    CHECK_FALSE(taken(999));
+    CHECK_FALSE(taken(900));
+    CHECK(rig.drops(DropReason::replay_duplicate) == 2);
+    CHECK(rig.drops(DropReason::replay_old) == 1);
+    CHECK(taken(1002));
+    CHECK(taken(1001));
+    CHECK_FALSE(taken(1001));
+  }
+}
+
 TEST_CASE("Runs of several SAs in one burst each count for their own") {
   Rig rig;
   for (const std::uint32_t tunnel : {0U, 1U}) {

@@ -373,6 +373,52 @@ TEST_CASE("sequence numbers that run low ask for a rekey") {
   CHECK(events_of(desk, channel::EventKind::sa_hard_lifetime).size() == 1);
 }
 
+TEST_CASE("an SA with a sequence limit asks for more in time, and is extended") {
+  Desk desk;
+  REQUIRE(desk.run(set_tunnel(3)) == CommandStatus::ok);
+  Command install = install_outbound(3, kOutboundSpi);
+  install.body.install_sa.last_sequence = 1'000'000;
+  install.body.install_sa.sequence_limit = 41'000'000;
+  install.body.install_sa.label = 99;
+  REQUIRE(desk.run(install) == CommandStatus::ok);
+  dataplane::OutboundSa& sa = *desk.tables.tunnels[3].outbound.load();
+  const auto asks = [&] {
+    desk.associations.snapshot(desk.control, desk.now);
+    return events_of(desk, channel::EventKind::sa_limit_near);
+  };
+  const auto extend = [&](std::uint64_t limit) {
+    Command out = command(CommandKind::extend_sa);
+    out.body.extend_sa = {3, kOutboundSpi, limit};
+    return desk.run(out);
+  };
+  CHECK(asks().empty());
+  sa.sequence = 16'000'000;
+  CHECK(asks().empty());
+  CHECK(desk.page.tunnels()[3].tx_packets == 15'000'000);
+  sa.sequence = 16'000'001;
+  const auto asked = asks();
+  REQUIRE(asked.size() == 1);
+  CHECK(asked[0].body.sa_limit_near.spi == kOutboundSpi);
+  CHECK(asked[0].body.sa_limit_near.sequence == 16'000'001);
+  CHECK(asked[0].body.sa_limit_near.sequence_limit == 41'000'000);
+  CHECK(asks().size() == 1);  // until it is answered
+  REQUIRE(extend(40'000'000) == CommandStatus::ok);
+  CHECK(sa.last_sequence == 41'000'000);
+  REQUIRE(extend(50'000'000) == CommandStatus::ok);
+  CHECK(sa.last_sequence == 50'000'000);
+  CHECK(asks().empty());
+  REQUIRE(extend(~std::uint64_t{0}) == CommandStatus::ok);
+  CHECK(sa.last_sequence == 0xffffffff);  // no ESN
+  sa.sequence = 0xfffffffe;
+  CHECK(asks().empty());  // there are no more to be had
+
+  REQUIRE(desk.run(command(CommandKind::list_sas)) == CommandStatus::ok);
+  const auto held = events_of(desk, channel::EventKind::sa_held);
+  REQUIRE(held.size() == 1);
+  CHECK(held[0].body.sa_held.label == 99);
+  CHECK(held[0].body.sa_held.sequence_limit == 0xffffffff);
+}
+
 TEST_CASE("every status, by a command with one thing wrong") {
   Desk desk;
   std::set<CommandStatus> seen{CommandStatus::ok};
@@ -474,6 +520,22 @@ TEST_CASE("every status, by a command with one thing wrong") {
   outbound(S::bad_index, [](auto& b) { b.install_sa.worker = 1; });
   outbound(S::spi_in_use, [](auto& b) { b.install_sa.spi = kOutboundSpi; });
   outbound(S::bad_spi, [](auto& b) { b.install_sa.spi = 0; });
+  outbound(S::bad_option, [](auto& b) { b.install_sa.last_sequence = 1ULL << 32; });
+  outbound(S::bad_option, [](auto& b) {
+    b.install_sa.last_sequence = 9;
+    b.install_sa.sequence_limit = 8;
+  });
+  outbound(S::bad_option, [](auto& b) {
+    b.install_sa.hard_packets = 9;
+    b.install_sa.sequence_limit = 8;
+  });
+  const auto extend = [](std::uint32_t spi) {
+    Command out = command(CommandKind::extend_sa);
+    out.body.extend_sa = {3, spi, 1000};
+    return out;
+  };
+  expect(S::no_such_sa, extend(kOutboundSpi + 9));
+  expect(S::bad_option, extend(kOutboundSpi));
   expect(S::no_such_sa, remove_sa(CommandKind::remove_inbound_sa, 2, kInboundSpi));
   expect(S::no_such_sa, remove_sa(CommandKind::remove_inbound_sa, 3, kInboundSpi + 1));
   expect(S::no_such_sa, remove_sa(CommandKind::remove_outbound_sa, 3, kOutboundSpi + 9));

@@ -50,7 +50,8 @@ class Random {
 // A sound command of any kind, so that the deep places are reached too.
 Command sound(Random& random) {
   static const CommandKind kKinds[] = {CommandKind::remove_tunnel, CommandKind::remove_group,
-                                       CommandKind::sync_begin, CommandKind::sync_end, CommandKind::list_sas};
+                                       CommandKind::sync_begin,    CommandKind::sync_end,
+                                       CommandKind::list_sas,      CommandKind::extend_sa};
   const std::uint32_t index = random.below(8);
   switch (random.below(10)) {
     case 0:
@@ -79,8 +80,8 @@ Command sound(Random& random) {
       return route;
     }
     default: {
-      Command other = command(kKinds[random.below(5)]);
-      other.body.remove_tunnel.index = index;
+      Command other = command(kKinds[random.below(6)]);
+      other.body.extend_sa = {index, 1000 + random.below(4), random.below(1000)};
       return other;
     }
   }

@@ -153,7 +153,7 @@ void check_twins(Errors& errors, const Node& root, const Configuration& configur
   std::map<std::tuple<IpAddress, IpAddress, IdentityType, std::vector<std::uint8_t>>, const Tunnel*> seen;
   for (std::size_t i = 0; i < configuration.tunnels.size(); ++i) {
     const Tunnel& tunnel = configuration.tunnels[i];
-    if (!tunnel.local.is_set() || !tunnel.remote.is_set()) continue;
+    if (tunnel.manual || !tunnel.local.is_set() || !tunnel.remote.is_set()) continue;
     const auto [first, is_new] = seen.emplace(
         std::tuple(tunnel.local, tunnel.remote, tunnel.remote_id.type, tunnel.remote_id.data), &tunnel);
     if (!is_new)

@@ -89,8 +89,8 @@ void read_group(const Field& item, Group& out) {
   read_block({item.reading, item.node, "group"}, kGroupKeys, out);
 }
 
-// The sockets in it have paths of at most 107 characters (sun_path).
-void read_runtime_directory(const Field& field, std::string& out) {
+// The sockets in the runtime directory have paths of at most 107 characters (sun_path).
+void read_directory(const Field& field, std::string& out) {
   std::string path;
   read_text(field, path);
   if (path.empty()) return;
@@ -102,7 +102,9 @@ void read_runtime_directory(const Field& field, std::string& out) {
 constexpr Key<Configuration> kFileKeys[] = {
     {"name", Need::optional, [](const Field& f, Configuration& c) { read_name(f, c.name); }},
     {"runtime-directory", Need::optional,
-     [](const Field& f, Configuration& c) { read_runtime_directory(f, c.runtime_directory); }},
+     [](const Field& f, Configuration& c) { read_directory(f, c.runtime_directory); }},
+    {"state-directory", Need::optional,
+     [](const Field& f, Configuration& c) { read_directory(f, c.state_directory); }},
     {"dataplane", Need::optional,
      [](const Field& f, Configuration& c) { read_block(f, kDataplaneKeys, c.dataplane); }},
     {"ports", Need::required, [](const Field& f, Configuration& c) { read_ports(f, c.ports); }},

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "channel/messages.hpp"
+#include "channel/spi.hpp"
 #include "crypto/ike.hpp"
 #include "crypto/secret.hpp"
 #include "crypto/suite.hpp"
@@ -38,6 +39,17 @@ struct Dataplane {
 // Groups that there is room for.
 [[nodiscard]] inline unsigned max_groups(const Dataplane& dataplane) noexcept {
   return std::max(64U, dataplane.max_tunnels / 2);
+}
+
+// Slots for SAs of each worker. A tunnel has two SAs a direction while it rekeys, and tunnels are not spread
+// quite evenly.
+[[nodiscard]] inline std::uint32_t outbound_slots(const Dataplane& dataplane) noexcept {
+  const auto workers = static_cast<unsigned>(dataplane.workers.size());
+  return std::clamp(4 * dataplane.max_tunnels / workers, 256U, channel::kMaxSpiSlots);
+}
+// Worker 0's first 256 slots have reserved SPIs in generation 0.
+[[nodiscard]] inline std::uint32_t inbound_slots(const Dataplane& dataplane) noexcept {
+  return std::min(outbound_slots(dataplane) + channel::kFirstFreeSpi, channel::kMaxSpiSlots);
 }
 
 struct Port {
@@ -102,6 +114,22 @@ using SelectorPrefix = IpPrefix;
 enum class Start : std::uint8_t { initiate, wait };
 enum class Encapsulation : std::uint8_t { automatic, udp };
 
+// One direction of an SA pair with manual keys.
+struct ManualSa {
+  std::uint32_t spi{0};
+  crypto::SecretBytes key;  // cipher key | salt | integrity key; empty with Secrets::skip
+};
+
+// In place of IKE (RFC 4301 section 4.5.1).
+struct Manual {
+  crypto::EspSuite suite{};
+  ManualSa inbound;
+  ManualSa outbound;
+  bool esn{false};
+  bool udp{false};                  // ESP in UDP, from our port 4500
+  std::uint16_t remote_port{4500};  // with `udp`
+};
+
 // How the outer header of a tunnel's packets is made (RFC 4301 section 5.1.2).
 struct OuterHeader {
   std::optional<std::uint8_t> dscp;  // of every packet, 0..63; none: the inner packet's
@@ -115,6 +143,7 @@ struct Tunnel {
   IpAddress remote;
   Identity local_id;  // default: the address
   Identity remote_id;
+  std::optional<Manual> manual;  // then nothing of IKE's counts
   crypto::SecretBytes psk;
   std::vector<IkeProposal> ike_proposals;
   std::vector<EspProposal> esp_proposals;
@@ -150,8 +179,9 @@ struct Group {
 };
 
 struct Configuration {
-  std::string name{"espgate"};                    // of the gateway, in prompts and logs
-  std::string runtime_directory{"/run/espgate"};  // sockets; made with mode 0700
+  std::string name{"espgate"};                      // of the gateway, in prompts and logs
+  std::string runtime_directory{"/run/espgate"};    // sockets; made with mode 0700
+  std::string state_directory{"/var/lib/espgate"};  // what outlives a restart; made with mode 0700
   Dataplane dataplane;
   std::vector<Port> ports;
   std::vector<Route> routes;

@@ -1,4 +1,4 @@
-// Pre-shared keys: from the file itself, or from a file of their own that nobody else can read.
+// Pre-shared and manual keys: from the file itself, or from a file of their own that nobody else can read.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -26,7 +26,7 @@ struct Descriptor {
 };
 
 // Reads to the end, into memory that erases itself. Empty: nothing there, or more than kMostBytes.
-crypto::SecretBytes read_secret(int fd) {
+crypto::SecretBytes read_all(int fd) {
   crypto::SecretBytes buffer(kMostBytes + 1);
   std::size_t length = 0;
   while (length < buffer.size()) {
@@ -36,11 +36,15 @@ crypto::SecretBytes read_secret(int fd) {
     length += static_cast<std::size_t>(got);
   }
   if (length > kMostBytes) return {};
-  const std::uint8_t* bytes = buffer.view().data();
-  // An editor's newline at the end is not part of the secret.
-  if (length > 0 && bytes[length - 1] == '\n') --length;
-  if (length > 0 && bytes[length - 1] == '\r') --length;
   return crypto::SecretBytes(buffer.view().first(length));
+}
+
+// An editor's newline at the end is not part of the secret.
+crypto::SecretBytes without_newline(const crypto::SecretBytes& text) {
+  std::size_t length = text.size();
+  if (length > 0 && text.view()[length - 1] == '\n') --length;
+  if (length > 0 && text.view()[length - 1] == '\r') --length;
+  return crypto::SecretBytes(text.view().first(length));
 }
 
 // What is wrong with the file as the home of a secret; empty: nothing.
@@ -55,6 +59,66 @@ std::string objection(int fd, const std::string& path) {
   return {};
 }
 
+std::string path_of(const Field& field) {
+  return (std::filesystem::path(field.reading.folder) / field.node.text).string();
+}
+
+// What is in the file that the field names; nullopt: the field is no name, secrets are not wanted, or it was
+// said what is wrong.
+std::optional<crypto::SecretBytes> read_file_of(const Field& field) {
+  std::string name;
+  read_text(field, name);
+  if (name.empty() || field.reading.secrets == Secrets::skip) return std::nullopt;
+  const std::string path = path_of(field);
+  // Not blocking: a pipe in the file's place must not hold up the start.
+  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (const std::string what = objection(file.fd, path); !what.empty()) {
+    field.error(fmt::format("{}: {}", field.key, what));
+    return std::nullopt;
+  }
+  return read_all(file.fd);
+}
+
+void say_no_secret(const Field& field) {
+  field.error(fmt::format("{}: {} is empty or longer than {} bytes", field.key, in_quotes(path_of(field)),
+                          kMostBytes));
+}
+
+int digit_of(std::uint8_t character) {
+  if (character >= '0' && character <= '9') return character - '0';
+  const int letter = (character | 0x20) - 'a';
+  return letter >= 0 && letter < 6 ? 10 + letter : -1;
+}
+
+// Pairs of hex digits, perhaps behind 0x, with white space and colons between them; nullopt: something else.
+std::optional<crypto::SecretBytes> from_hex(crypto::Bytes text) {
+  crypto::SecretBytes bytes(text.size() / 2);
+  if (text.size() > 2 && text[0] == '0' && text[1] == 'x') text = text.subspan(2);
+  std::size_t digits = 0;
+  for (const std::uint8_t character : text) {
+    if (character == ' ' || character == '\n' || character == '\r' || character == '\t' || character == ':')
+      continue;
+    const int digit = digit_of(character);
+    if (digit < 0 || digits / 2 == bytes.size()) return std::nullopt;
+    std::uint8_t& byte = bytes.bytes()[digits++ / 2];
+    byte = static_cast<std::uint8_t>(byte << 4 | digit);
+  }
+  if (digits == 0 || digits % 2 != 0) return std::nullopt;
+  return crypto::SecretBytes(bytes.view().first(digits / 2));
+}
+
+// "a cipher key of 32 bytes, a salt of 4".
+std::string parts_of(const crypto::SuiteRow& suite) {
+  std::string words;
+  const auto part = [&words](std::string_view what, unsigned length) {
+    if (length != 0) words += fmt::format("{}{} of {}", words.empty() ? "" : ", then ", what, length);
+  };
+  part("a cipher key", suite.key_length);
+  part("a salt", suite.salt_length);
+  part("an integrity key", suite.integrity_key_length);
+  return words;
+}
+
 }  // namespace
 
 void read_psk(const Field& field, crypto::SecretBytes& out) {
@@ -67,19 +131,25 @@ void read_psk(const Field& field, crypto::SecretBytes& out) {
 }
 
 void read_psk_file(const Field& field, crypto::SecretBytes& out) {
-  std::string name;
-  read_text(field, name);
-  if (name.empty() || field.reading.secrets == Secrets::skip) return;
-  const std::string path = (std::filesystem::path(field.reading.folder) / name).string();
-  // Not blocking: a pipe in the file's place must not hold up the start.
-  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  if (const std::string what = objection(file.fd, path); !what.empty())
-    return field.error("psk-file: " + what);
-  crypto::SecretBytes secret = read_secret(file.fd);
-  if (secret.empty())
-    return field.error(
-        fmt::format("psk-file: {} is empty or longer than {} bytes", in_quotes(path), kMostBytes));
+  const auto file = read_file_of(field);
+  if (!file) return;
+  crypto::SecretBytes secret = without_newline(*file);
+  if (secret.empty()) return say_no_secret(field);
   out = std::move(secret);
+}
+
+void read_key_file(const Field& field, const crypto::SuiteRow& suite, crypto::SecretBytes& out) {
+  auto file = read_file_of(field);
+  if (!file) return;
+  if (file->empty()) return say_no_secret(field);
+  if (auto bytes = from_hex(file->view())) file = std::move(bytes);
+  const std::size_t length = crypto::key_material_length(suite);
+  if (file->size() != length)
+    return field.error(fmt::format(
+        "key-file: {} holds {} bytes of key, but {} takes {} ({}), as they are or as "
+        "{} hex digits",
+        in_quotes(path_of(field)), file->size(), suite.name, length, parts_of(suite), 2 * length));
+  out = std::move(*file);
 }
 
 }  // namespace espgate::conf

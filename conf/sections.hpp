@@ -22,13 +22,21 @@ void read_identity(const Field& field, Identity& out);
 void append_identity_keys(std::vector<KnownKey>& to);
 [[nodiscard]] Identity identity_of(const IpAddress& address);
 
+// manual_section.cpp. `check_without_ike`: nothing in the block `tunnel` is IKE's.
+void read_manual(const Field& field, std::optional<Manual>& out);
+void check_without_ike(const Field& tunnel);
+void append_manual_keys(std::vector<KnownKey>& to);
+
 // secret.cpp: neither opens the file nor keeps anything with Secrets::skip.
 void read_psk(const Field& field, crypto::SecretBytes& out);
 void read_psk_file(const Field& field, crypto::SecretBytes& out);
+// A key of exactly the suite's length: the bytes themselves, or hex digits.
+void read_key_file(const Field& field, const crypto::SuiteRow& suite, crypto::SecretBytes& out);
 
-// check_names.cpp, check_addresses.cpp: what several parts must agree on. `root` is the file `configuration`
-// was read from, for the places of errors. What is empty or unset was reported before.
+// check_names.cpp, check_addresses.cpp, check_manual.cpp: what several parts must agree on. `root` is the
+// file `configuration` was read from, for the places of errors. What is empty or unset was reported before.
 void check_names(Errors& errors, const Node& root, const Configuration& configuration);
 void check_addresses(Errors& errors, const Node& root, const Configuration& configuration);
+void check_manual(Errors& errors, const Node& root, const Configuration& configuration);
 
 }  // namespace espgate::conf

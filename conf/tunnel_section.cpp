@@ -171,6 +171,7 @@ constexpr Key<Tunnel> kTunnelKeys[] = {
     {"psk", Need::optional, [](const Field& f, Tunnel& t) { read_psk(f, t.psk); }},
     {"psk-file", Need::optional, [](const Field& f, Tunnel& t) { read_psk_file(f, t.psk); }},
     {"mode", Need::optional, [](const Field& f, Tunnel& t) { read_choice(f, t.mode, kMode); }},
+    {"manual", Need::optional, [](const Field& f, Tunnel& t) { read_manual(f, t.manual); }},
     {"ike", Need::optional, [](const Field& f, Tunnel& t) { read_block(f, kIkeKeys, t); }},
     {"esp", Need::optional, [](const Field& f, Tunnel& t) { read_block(f, kEspKeys, t); }},
     {"selectors", Need::optional, [](const Field& f, Tunnel& t) { read_block(f, kSelectorKeys, t); }},
@@ -200,6 +201,7 @@ void append_tunnel_keys(std::vector<KnownKey>& to) {
   append_keys(to, "tunnels.local", kLocalKeys);
   append_keys(to, "tunnels.remote", kRemoteKeys);
   append_identity_keys(to);
+  append_manual_keys(to);
   append_keys(to, "tunnels.ike", kIkeKeys);
   append_keys(to, "tunnels.esp", kEspKeys);
   append_keys(to, "tunnels.outer", kOuterKeys);

@@ -47,7 +47,7 @@ void check_secret(const Field& tunnel) {
   const bool in_file = &tunnel.node.at("psk-file") != &tunnel.node;
   if (inline_psk != in_file) return;
   tunnel.error(inline_psk ? "tunnel: two secrets; expected either psk or psk-file"
-                          : "tunnel: no secret; expected psk or psk-file");
+                          : "tunnel: no secret; expected psk, psk-file or manual");
 }
 
 // A packet's addresses are of one family: selectors of different families select nothing.
@@ -108,7 +108,10 @@ void check_transport(const Field& tunnel, const Tunnel& out) {
 void complete_tunnel(const Field& block, Tunnel& tunnel) {
   fill_defaults(tunnel);
   if (block.node.kind != NodeKind::map) return;
-  check_secret(block);
+  if (tunnel.manual)
+    check_without_ike(block);
+  else
+    check_secret(block);
   check_selector_families(block, tunnel);
   check_esn(block, tunnel);
   check_transport(block, tunnel);

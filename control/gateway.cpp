@@ -47,6 +47,7 @@ Gateway::Gateway(const conf::Configuration& configuration, DataplaneLink& link, 
       wanted_(configuration),
       manager_(configuration.tunnels, *this, fresh_seed(), now),
       daemon_(configuration.tunnels, *this, settings, now),
+      manual_(configuration),
       now_(now) {}
 
 void Gateway::attached(Time now) {
@@ -55,6 +56,7 @@ void Gateway::attached(Time now) {
   held_.clear();
   refused_routes_.clear();
   allocator_.emplace(link_.hello(), fresh_seed());
+  claim_manual_spis();
   channel::Command command = make_command(CommandKind::list_sas);
   link_.submit(command);
   link_.flush();
@@ -98,6 +100,7 @@ void Gateway::advance(Time now) {
   run_deferred();
   manager_.advance(now);
   remove_due();
+  advance_manual();
   link_.flush();
 }
 
@@ -108,6 +111,7 @@ std::optional<Time> Gateway::next_deadline() const {
     if (when && (!earliest || *when < *earliest)) earliest = when;
   };
   consider(manager_.next_deadline());
+  consider(manual_deadline());
   if (phase_ == Phase::ready) consider(book_.next_removal());
   if (link_.waiting() || phase_ == Phase::syncing) consider(now_ + 10ms);
   return earliest;
@@ -122,6 +126,7 @@ void Gateway::run_deferred() {
 
 void Gateway::compare_held() {
   std::vector<channel::SaHeld> foreign = std::exchange(held_, {});
+  confirm_manual(foreign);
   confirm_own(foreign);
   adopt(foreign);
   sync_position_ = 0;
@@ -135,12 +140,13 @@ void Gateway::confirm_own(std::vector<channel::SaHeld>& held) {
   std::erase_if(held, [&](const channel::SaHeld& sa) {
     const std::uint32_t inbound_spi = sa.direction == Direction::inbound ? sa.spi : sa.partner_spi;
     const ChildRecord* record = book_.find(sa.tunnel, inbound_spi);
-    if (record == nullptr || record->adopted) return false;
+    if (record == nullptr || record->adopted || record->manual) return false;
     if (sa.direction == Direction::inbound) present.insert({sa.tunnel, inbound_spi});
     return true;
   });
   for (const auto& [tunnel, spi] : present) allocator_->claim(spi);
   for (const TunnelId tunnel : book_.tunnels()) {
+    if (manual_.has(tunnel)) continue;
     bool lost = false;
     for (const ChildRecord& record : std::vector<ChildRecord>(book_.of(tunnel))) {
       if (!record.adopted && present.contains({tunnel, record.inbound_spi})) continue;
@@ -198,6 +204,7 @@ void Gateway::begin() {
       carried.push_back(tunnel);
   }
   manager_.start(carried, now_);
+  begin_manual();
 }
 
 void Gateway::remove_due() {
@@ -269,7 +276,9 @@ void Gateway::event(const channel::Event& event) {
         log_.warning(fmt::format("ESP from {} with SPI {:08x}, which no SA here has",
                                  to_string(event.body.unknown_spi.source), event.body.unknown_spi.spi));
       break;
-    case EventKind::sa_limit_near:  // no SA was given a limit
+    case EventKind::sa_limit_near:
+      manual_.near(event.body.sa_limit_near);
+      break;
     case EventKind::none:
     case EventKind::command_done:
       break;
@@ -281,6 +290,7 @@ void Gateway::lifetime_event(const channel::SaLifetime& lifetime, bool hard) {
                                   ? book_.find(lifetime.tunnel, lifetime.spi)
                                   : book_.find_outbound(lifetime.tunnel, lifetime.spi);
   if (record == nullptr) return;
+  if (record->manual) return manual_lifetime(lifetime.tunnel, hard);
   const std::uint32_t inbound_spi = record->inbound_spi;
   log_.add(hard ? Level::warning : Level::info, name_of_tunnel(lifetime.tunnel),
            fmt::format(
@@ -295,6 +305,9 @@ void Gateway::lifetime_event(const channel::SaLifetime& lifetime, bool hard) {
 
 void Gateway::command_done(const CommandSubject& subject, CommandStatus status) {
   if (subject.kind == CommandKind::list_sas && phase_ == Phase::listing) compare_held();
+  const bool install =
+      subject.kind == CommandKind::install_inbound_sa || subject.kind == CommandKind::install_outbound_sa;
+  if (install && manual_.has(subject.index)) manual_answered(subject, status);
   if (subject.kind == CommandKind::install_outbound_sa && status == CommandStatus::ok)
     replace_adopted(subject.index);
   if (status == CommandStatus::ok) return;
@@ -319,10 +332,16 @@ void Gateway::refused(const CommandSubject& subject, const std::string& words) {
       refused_routes_[subject.destination] = words;
       break;
     case CommandKind::install_inbound_sa:
-      daemon_.dataplane_refused(subject.index, subject.spi, line, now_);
+      if (manual_.has(subject.index))
+        manager_.note_error(subject.index, {Failure::dataplane_refused, line}, now_);
+      else
+        daemon_.dataplane_refused(subject.index, subject.spi, line, now_);
       break;
     case CommandKind::install_outbound_sa:
-      daemon_.dataplane_refused(subject.index, subject.partner_spi, line, now_);
+      if (manual_.has(subject.index))
+        manager_.note_error(subject.index, {Failure::dataplane_refused, line}, now_);
+      else
+        daemon_.dataplane_refused(subject.index, subject.partner_spi, line, now_);
       break;
     default:
       break;
@@ -346,6 +365,8 @@ std::string Gateway::describe(const CommandSubject& subject) const {
       return fmt::format("the inbound SA {:08x}", subject.spi);
     case CommandKind::install_outbound_sa:
       return fmt::format("the outbound SA {:08x}", subject.spi);
+    case CommandKind::extend_sa:
+      return fmt::format("more sequence numbers for the SA {:08x}", subject.spi);
     case CommandKind::remove_inbound_sa:
       return fmt::format("to remove the inbound SA {:08x}", subject.spi);
     case CommandKind::remove_outbound_sa:
@@ -375,7 +396,7 @@ unsigned Gateway::rekey(TunnelId tunnel, Time now) {
   now_ = now;
   unsigned count = 0;
   for (const ChildRecord& record : std::vector<ChildRecord>(book_.of(tunnel))) {
-    if (record.adopted || !record.outbound_installed) continue;
+    if (record.adopted || record.manual || !record.outbound_installed) continue;
     daemon_.rekey_child(record.inbound_spi, now);
     ++count;
   }
@@ -385,6 +406,7 @@ unsigned Gateway::rekey(TunnelId tunnel, Time now) {
 void Gateway::shut_down(Time now) {
   now_ = now;
   log_.info("shutting down: deleting all SAs");
+  drop_manual();
   for (const TunnelId tunnel : book_.tunnels()) drop_adopted(tunnel);
   manager_.stop(now);
   daemon_.terminate_all(now);

@@ -16,6 +16,7 @@
 #include "control/tunnels/dataplane_link.hpp"
 #include "control/tunnels/log.hpp"
 #include "control/tunnels/manager.hpp"
+#include "control/tunnels/manual_sas.hpp"
 #include "control/tunnels/sa_book.hpp"
 #include "control/tunnels/spi_allocator.hpp"
 #include "control/tunnels/wanted.hpp"
@@ -100,8 +101,26 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   void replace_adopted(TunnelId tunnel);
   void lifetime_event(const channel::SaLifetime& lifetime, bool hard);
   void refused(const CommandSubject& subject, const std::string& words);
+  [[nodiscard]] channel::Command sa_command(channel::CommandKind kind, const ike::ChildInstall& child) const;
   void submit_sa(channel::CommandKind kind, const ike::ChildInstall& child);
   void note_child(const ike::ChildInstall& child, bool outbound);
+  // gateway_manual.cpp
+  [[nodiscard]] channel::Command manual_command(TunnelId tunnel, channel::Direction direction) const;
+  [[nodiscard]] bool is_wanted_manual(const channel::SaHeld& sa) const;
+  void claim_manual_spis();
+  void confirm_manual(std::vector<channel::SaHeld>& held);
+  void note_manual(TunnelId tunnel, channel::Direction direction, Time installed);
+  void manual_up(TunnelId tunnel, const std::string& how);
+  void refuse_manual(TunnelId tunnel, const std::string& why);
+  void begin_manual();
+  void install_manual();
+  void ask_manual(TunnelId tunnel, channel::Direction direction, const ManualSas::Reservation& numbers);
+  void manual_answered(const CommandSubject& subject, channel::CommandStatus status);
+  void manual_lifetime(TunnelId tunnel, bool hard);
+  void advance_manual();
+  [[nodiscard]] std::optional<Time> manual_deadline() const;
+  void drop_manual();
+
   [[nodiscard]] std::string name_of_tunnel(std::uint32_t index) const;
   [[nodiscard]] std::string describe(const CommandSubject& subject) const;
   // Some answers to the daemon must not be given from within its own call: they are kept until the next
@@ -116,6 +135,9 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   Manager manager_;
   ike::Daemon daemon_;
   SaBook book_;
+  ManualSas manual_;
+  std::optional<Time> manual_retry_at_;
+  std::optional<Time> manual_note_at_;
   std::optional<SpiAllocator> allocator_;
   LineLimit stranger_lines_{5, 50};
   LineLimit tunnel_lines_{50, 500};

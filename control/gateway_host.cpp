@@ -76,7 +76,7 @@ void Gateway::release_spi(std::uint32_t spi) {
   if (allocator_) allocator_->release(spi);
 }
 
-void Gateway::submit_sa(CommandKind kind, const ike::ChildInstall& child) {
+channel::Command Gateway::sa_command(CommandKind kind, const ike::ChildInstall& child) const {
   const bool inbound = kind == CommandKind::install_inbound_sa;
   const conf::Tunnel& tunnel = configuration_.tunnels.at(child.tunnel);
   channel::Command command = make_command(kind);
@@ -106,6 +106,11 @@ void Gateway::submit_sa(CommandKind kind, const ike::ChildInstall& child) {
   sa.keepalive = static_cast<std::uint8_t>(std::min<std::int64_t>(child.keepalive.count(), UINT8_MAX));
   sa.tfc_length = tunnel.tfc_length;
   copy_selectors(child, sa.selectors);
+  return command;
+}
+
+void Gateway::submit_sa(CommandKind kind, const ike::ChildInstall& child) {
+  channel::Command command = sa_command(kind, child);
   link_.submit(command);  // and erases it
 }
 

@@ -11,7 +11,6 @@
 #include <array>
 #include <stdexcept>
 
-#include "channel/spi.hpp"
 #include "dataplane/log.hpp"
 #include "dataplane/pool.hpp"
 
@@ -62,13 +61,9 @@ Pool make_pool(const conf::Configuration& configuration) {
 
 channel::Hello shape_for(const conf::Configuration& configuration) noexcept {
   const conf::Dataplane& wanted = configuration.dataplane;
-  const auto workers = static_cast<std::uint32_t>(wanted.workers.size());
-  // A tunnel has two SAs a direction while it rekeys, and tunnels are not spread quite evenly.
-  const std::uint32_t slots = std::clamp(4 * wanted.max_tunnels / workers, 256U, channel::kMaxSpiSlots);
-  return {.workers = workers,
-          // Worker 0's first 256 slots have reserved SPIs in generation 0.
-          .inbound_slots = std::min(slots + channel::kFirstFreeSpi, channel::kMaxSpiSlots),
-          .outbound_slots = slots,
+  return {.workers = static_cast<std::uint32_t>(wanted.workers.size()),
+          .inbound_slots = conf::inbound_slots(wanted),
+          .outbound_slots = conf::outbound_slots(wanted),
           .max_tunnels = wanted.max_tunnels,
           .max_groups = conf::max_groups(wanted),
           .ports = static_cast<std::uint32_t>(configuration.ports.size())};

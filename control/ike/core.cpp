@@ -38,6 +38,7 @@ Core::Core(const std::vector<conf::Tunnel>& tunnels, Host& the_host, const Setti
   std::unordered_map<std::string, std::vector<TunnelId>> by_identities;
   for (TunnelId id = 0; id < tunnels.size(); ++id) {
     tunnels_[id].config = &tunnels[id];
+    if (tunnels[id].manual) continue;  // nobody's to negotiate
     by_addresses_[address_key(tunnels[id].local, tunnels[id].remote)].push_back(id);
     by_identities[identity_key(tunnels[id])].push_back(id);
   }

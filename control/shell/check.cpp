@@ -18,6 +18,15 @@ std::string addresses_of(const std::vector<IpPrefix>& addresses) {
   return text.empty() ? " no address" : text;
 }
 
+std::string ends_of(const conf::Tunnel& tunnel) {
+  const std::string local = to_string(tunnel.local);
+  const std::string remote = to_string(tunnel.remote);
+  if (!tunnel.manual)
+    return fmt::format("{} ({}) > {} ({})", local, tunnel.local_id.text, remote, tunnel.remote_id.text);
+  return fmt::format("{} > {}, manual keys, SPIs 0x{:08x} in and 0x{:08x} out", local, remote,
+                     tunnel.manual->inbound.spi, tunnel.manual->outbound.spi);
+}
+
 }  // namespace
 
 std::string summary(const conf::Configuration& configuration) {
@@ -30,9 +39,8 @@ std::string summary(const conf::Configuration& configuration) {
     text += fmt::format("  port {}: {}, mtu {},{}\n", port.name, port.device, port.mtu,
                         addresses_of(port.addresses));
   for (const conf::Tunnel& tunnel : configuration.tunnels)
-    text += fmt::format("  tunnel {}: {} ({}) > {} ({}), interface {},{}\n", tunnel.name,
-                        to_string(tunnel.local), tunnel.local_id.text, to_string(tunnel.remote),
-                        tunnel.remote_id.text, tunnel.interface, addresses_of(tunnel.addresses));
+    text += fmt::format("  tunnel {}: {}, interface {},{}\n", tunnel.name, ends_of(tunnel), tunnel.interface,
+                        addresses_of(tunnel.addresses));
   for (const conf::Group& group : configuration.groups) {
     text += fmt::format("  group {}:", group.name);
     for (const std::string& member : group.tunnels) text += fmt::format(" {}", member);

@@ -29,6 +29,7 @@ std::string tunnel_notes(const json& row) {
   std::string text = wrapped(fmt::format("{} > {}", text_of(row, "local"), text_of(row, "remote")), 4);
   if (row.value("adopted", false))
     text += wrapped("carried by SAs of a former control process until new ones are negotiated", 4);
+  if (text_of(row, "keys") == "manual") text += wrapped("manual keys", 4);
   const std::string error = text_of(row, "last_error");
   if (!error.empty())
     text += wrapped(fmt::format("last error ({} ago): {}", time_of(row, "last_error_seconds_ago"), error), 4);
@@ -98,6 +99,7 @@ std::string child_notes(const json& row) {
                   4);
   if (row.value("adopted", false))
     text += wrapped("of a former control process; until a new one is negotiated", 4);
+  if (row.value("manual", false)) text += wrapped("manual keys, never replaced", 4);
   if (row.contains("local_selectors"))
     text += wrapped(fmt::format("selectors {} > {}", joined(row.at("local_selectors")),
                                 joined(row.at("remote_selectors"))),

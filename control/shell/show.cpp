@@ -110,6 +110,7 @@ json show_tunnels(Gateway& gateway, const Arguments& arguments, Time now) {
              {"local", to_string(tunnel.local)},
              {"remote", to_string(tunnel.remote)},
              {"adopted", status.adopted},
+             {"keys", tunnel.manual ? "manual" : "ike"},
              {"since_seconds", seconds_since(status.since, now)},
              {"attempts", status.attempts},
              {"last_error", printable(status.last_error.summary)}};
@@ -218,6 +219,7 @@ json child_row(const Gateway& gateway, const ChildRecord& record, const ChildTim
            {"remote", to_string(record.remote)},
            {"udp_encapsulation", record.udp_encapsulation},
            {"adopted", record.adopted},
+           {"manual", record.manual},
            {"age_seconds", seconds_since(record.installed, now)}};
   if (record.remove_at) row["expires_in_seconds"] = seconds_since(now, *record.remove_at);
   const auto known = times.find(record.inbound_spi);
@@ -439,15 +441,29 @@ json show_totals(Gateway& gateway, const Arguments& arguments, Time now) {
   return data;
 }
 
-json reset_tunnel(Gateway& gateway, const Arguments& arguments, Time now) {
+namespace {
+
+TunnelId negotiated_tunnel(const Gateway& gateway, const Arguments& arguments) {
   const TunnelId tunnel = one_tunnel(gateway, arguments);
+  if (gateway.configuration().tunnels[tunnel].manual)
+    throw CommandError(
+        fmt::format("{} has manual keys, so there is nothing to negotiate: new ones are taken "
+                    "from its key files when the gateway begins anew",
+                    arguments.front()));
+  return tunnel;
+}
+
+}  // namespace
+
+json reset_tunnel(Gateway& gateway, const Arguments& arguments, Time now) {
+  const TunnelId tunnel = negotiated_tunnel(gateway, arguments);
   want_ready(gateway);
   gateway.reset(tunnel, now);
   return {{"done", fmt::format("{} is being negotiated anew", arguments.front())}};
 }
 
 json rekey_tunnel(Gateway& gateway, const Arguments& arguments, Time now) {
-  const TunnelId tunnel = one_tunnel(gateway, arguments);
+  const TunnelId tunnel = negotiated_tunnel(gateway, arguments);
   want_ready(gateway);
   const unsigned count = gateway.rekey(tunnel, now);
   if (count == 0) throw CommandError(fmt::format("{} has no child SA to rekey", arguments.front()));

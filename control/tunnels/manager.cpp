@@ -56,7 +56,8 @@ Manager::Manager(const std::vector<conf::Tunnel>& tunnels, Initiator& initiator,
 }
 
 bool Manager::wanted(TunnelId tunnel) const {
-  return running_ && (tunnels_[tunnel].start == conf::Start::initiate || entries_[tunnel].status.adopted);
+  return running_ && !tunnels_[tunnel].manual &&
+         (tunnels_[tunnel].start == conf::Start::initiate || entries_[tunnel].status.adopted);
 }
 
 void Manager::schedule(TunnelId tunnel, std::optional<Time> when) {

@@ -29,6 +29,7 @@ struct ChildRecord {
   crypto::EspSuite suite{};
   bool udp_encapsulation{false};
   bool adopted{false};  // from a former control process
+  bool manual{false};   // its keys are the operator's
   bool inbound_installed{false};
   bool outbound_installed{false};
   IpAddress local;  // outer

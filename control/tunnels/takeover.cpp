@@ -15,7 +15,7 @@ using channel::SaHeld;
 bool still_wanted(const SaHeld& held, const std::vector<conf::Tunnel>& tunnels) {
   if (held.tunnel >= tunnels.size()) return false;
   const conf::Tunnel& tunnel = tunnels[held.tunnel];
-  if (held.tunnel_name != to_name(tunnel.name)) return false;
+  if (held.tunnel_name != to_name(tunnel.name) || held.label != 0 || tunnel.manual) return false;
   if (held.local != tunnel.local || held.remote != tunnel.remote) return false;
   return std::chrono::nanoseconds(held.age_ns) < tunnel.child_lifetime;
 }

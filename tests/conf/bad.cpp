@@ -42,10 +42,12 @@ TEST_CASE("the base itself is good") { CHECK(words_of(std::string(tests::kBase))
 TEST_CASE("errors at the top of the file") {
   check({
       {20, "nmae: east",
-       "gw.yaml:20:1: unknown key \"nmae\"; expected one of: name, runtime-directory, dataplane, ports, "
+       "gw.yaml:20:1: unknown key \"nmae\"; expected one of: name, runtime-directory, state-directory, "
+       "dataplane, ports, "
        "routes, tunnels, groups (did you mean \"name\"?)"},
       {20, "colour: green",
-       "gw.yaml:20:1: unknown key \"colour\"; expected one of: name, runtime-directory, dataplane, ports, "
+       "gw.yaml:20:1: unknown key \"colour\"; expected one of: name, runtime-directory, state-directory, "
+       "dataplane, ports, "
        "routes, tunnels, groups"},
       {20, "name: east\nname: west", "gw.yaml:21:1: key \"name\" stands here twice; first on line 20"},
       {20, "name: two words",
@@ -58,9 +60,11 @@ TEST_CASE("errors at the top of the file") {
        "gw.yaml:20:20: runtime-directory: expected an absolute path of at most 80 characters, not \"run\""},
       {20, "[1, 2]: x",
        "gw.yaml:20:1: a key can't be a list, a block or nothing; expected one of: name, runtime-directory, "
+       "state-directory, "
        "dataplane, ports, routes, tunnels, groups"},
       {1, "port:",
-       "gw.yaml:1:1: unknown key \"port\"; expected one of: name, runtime-directory, dataplane, ports, "
+       "gw.yaml:1:1: unknown key \"port\"; expected one of: name, runtime-directory, state-directory, "
+       "dataplane, ports, "
        "routes, tunnels, groups (did you mean \"ports\"?)\ngw.yaml:1:1: file: the key \"ports\" is "
        "missing\ngw.yaml:6:22: address: 192.0.2.1 is on no port; the ports' IPv4 addresses are: "
        "none\ngw.yaml:11:22: address: 192.0.2.1 is on no port; the ports' IPv4 addresses are: "
@@ -272,7 +276,7 @@ TEST_CASE("errors of tunnels") {
        "gw.yaml:11:22: address: 192.0.2.9 is on no port; the ports' IPv4 addresses are: 10.1.0.1, 192.0.2.1"},
       {11, "    local: {address: 192.0.2.1, identity: east.example}",
        "gw.yaml:11:33: unknown key \"identity\"; expected one of: address, id"},
-      {13, "", "gw.yaml:10:5: tunnel: no secret; expected psk or psk-file"},
+      {13, "", "gw.yaml:10:5: tunnel: no secret; expected psk, psk-file or manual"},
       {13, "    psk: secret\n    psk-file: west-b.psk",
        "gw.yaml:10:5: tunnel: two secrets; expected either psk or psk-file\ngw.yaml:14:15: psk-file: "
        "\"west-b.psk\" can't be read: No such file or directory"},
@@ -361,10 +365,12 @@ TEST_CASE("errors of tunnels") {
        "gw.yaml:14:24: local: expected a list of at most 8 entries, not a list of 9"},
       {13, "    psk: secret\n    mobike: true",
        "gw.yaml:14:5: unknown key \"mobike\"; expected one of: name, local, remote, psk, psk-file, mode, "
+       "manual, "
        "ike, esp, "
        "selectors, dpd, start, encapsulation, keepalive, outer, spread, interface"},
       {13, "    psk: secret\n    interfce: {name: x}",
        "gw.yaml:14:5: unknown key \"interfce\"; expected one of: name, local, remote, psk, psk-file, mode, "
+       "manual, "
        "ike, "
        "esp, selectors, dpd, start, encapsulation, keepalive, outer, spread, interface (did you mean "
        "\"interface\"?)"},
@@ -438,7 +444,8 @@ TEST_CASE("all errors of a file are told together, in its order") {
   CHECK(
       words_of(
           "tunels: []\nports:\n  - {name: lan, mtu: big}\nroutes:\n  - {to: 10.0.0.0/8, via: 10.9.9.9}\n") ==
-      "gw.yaml:1:1: unknown key \"tunels\"; expected one of: name, runtime-directory, dataplane, ports, "
+      "gw.yaml:1:1: unknown key \"tunels\"; expected one of: name, runtime-directory, state-directory, "
+      "dataplane, ports, "
       "routes, "
       "tunnels, groups (did you mean \"tunnels\"?)\n"
       "gw.yaml:3:5: port: the key \"device\" is missing\n"

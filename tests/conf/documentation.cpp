@@ -45,11 +45,13 @@ std::set<std::string> documented_keys() {
   return keys;
 }
 
-// An identity's keys are the same at both ends of a tunnel, and described once.
+// An identity's keys are the same at both ends of a tunnel, and a manual SA's in both directions: they are
+// described once.
 std::set<std::string> loader_keys() {
   std::set<std::string> keys;
   for (const KnownKey& key : known_keys()) {
-    const std::string block = key.block.ends_with(".id") ? "id" : key.block;
+    std::string block = key.block.ends_with(".id") ? "id" : key.block;
+    if (block == "tunnels.manual.outbound") block = "tunnels.manual.inbound";
     keys.insert(block.empty() ? key.name : block + "." + key.name);
   }
   return keys;
@@ -76,7 +78,9 @@ TEST_CASE("every example loads") {
   for (const auto& entry : std::filesystem::directory_iterator(kRoot / "conf" / "examples")) {
     if (entry.path().extension() != ".yaml") continue;
     CAPTURE(entry.path());
-    CHECK_NOTHROW(load_file(entry.path().string()));
+    // Manual keys lie in files that the operator makes.
+    const bool manual = read(entry.path()).find("key-file:") != std::string::npos;
+    CHECK_NOTHROW(load_file(entry.path().string(), manual ? Secrets::skip : Secrets::load));
     ++examples;
   }
   CHECK(examples >= 2);

@@ -4,6 +4,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdint>
 #include <map>
@@ -115,6 +116,8 @@ class FakeDataplane {
         return inbound.erase(command.body.remove_sa.spi) == 1 ? CommandStatus::ok : CommandStatus::no_such_sa;
       case CommandKind::remove_outbound_sa:
         return remove_outbound(command.body.remove_sa);
+      case CommandKind::extend_sa:
+        return extend(command.body.extend_sa);
       default:
         return CommandStatus::ok;
     }
@@ -149,6 +152,14 @@ class FakeDataplane {
     return CommandStatus::ok;
   }
 
+  CommandStatus extend(const channel::ExtendSa& extend) {
+    const auto found = outbound.find({extend.tunnel, extend.spi});
+    if (found == outbound.end()) return CommandStatus::no_such_sa;
+    std::uint64_t& limit = found->second.asked.sequence_limit;
+    limit = std::max(limit, extend.sequence_limit);
+    return CommandStatus::ok;
+  }
+
   CommandStatus drop_unmentioned() {
     std::erase_if(tunnels, [this](const auto& entry) { return !mentioned_.contains(entry.first); });
     std::erase_if(inbound, [this](const auto& entry) { return !mentioned_.contains(entry.second.tunnel); });
@@ -174,6 +185,8 @@ class FakeDataplane {
     held.age_ns = age_ns;
     held.local = sa.local;
     held.remote = sa.remote;
+    held.sequence_limit = sa.asked.sequence_limit;
+    held.label = sa.asked.label;
     event.body.sa_held = held;
     tell(event);
   }

@@ -29,6 +29,12 @@ void check_tunnel(const conf::Tunnel& tunnel) {
            "IKE proposals are whole");
   for (const conf::EspProposal& proposal : tunnel.esp_proposals)
     demand(!proposal.suites.empty(), "ESP proposals are whole");
+  if (tunnel.manual) {
+    demand(tunnel.manual->inbound.key.empty() && tunnel.manual->outbound.key.empty(),
+           "secrets were to be skipped");
+    demand(crypto::find_suite(tunnel.manual->suite) != nullptr, "manual keys are of a suite");
+    demand(tunnel.manual->inbound.spi >= 256 && tunnel.manual->outbound.spi >= 256, "manual SAs have SPIs");
+  }
   demand(!tunnel.local_selectors.empty() && !tunnel.remote_selectors.empty(), "a tunnel has selectors");
 }
 

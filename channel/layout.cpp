@@ -89,7 +89,7 @@ constexpr void fold_messages(Fold& fold) {
   fold.numbers({sizeof(SaLimitNear), AT(SaLimitNear, tunnel), AT(SaLimitNear, spi), AT(SaLimitNear, sequence),
                 AT(SaLimitNear, sequence_limit)});
   fold.numbers({sizeof(PortChange), sizeof(UnknownSpi), AT(UnknownSpi, source), AT(UnknownSpi, destination),
-                AT(UnknownSpi, spi)});
+                AT(UnknownSpi, spi), AT(UnknownSpi, packets)});
   fold.numbers({sizeof(IkeDatagram), AT(IkeDatagram, local), AT(IkeDatagram, remote),
                 AT(IkeDatagram, local_port), AT(IkeDatagram, remote_port), AT(IkeDatagram, length),
                 AT(IkeDatagram, bytes)});

@@ -207,7 +207,7 @@ enum class EventKind : std::uint16_t {
   sa_hard_lifetime,  // the SA drops now
   port_up,
   port_down,
-  unknown_spi,    // ESP came for an SPI that we do not have; at most one a second for each source
+  unknown_spi,    // ESP came for SPIs that we do not have; at most one a second for each source
   sa_limit_near,  // an outbound SA nears its sequence limit, and will drop there unless it is extended
 };
 
@@ -271,9 +271,10 @@ struct PortChange {
   std::uint32_t port;
 };
 struct UnknownSpi {
-  IpAddress source;
+  IpAddress source;  // family none: of sources there was no place to tell apart
   IpAddress destination;
-  std::uint32_t spi;
+  std::uint32_t spi;      // the last one
+  std::uint64_t packets;  // since the last event about this source
 };
 
 struct Event {

@@ -272,9 +272,11 @@ void Gateway::event(const channel::Event& event) {
       break;
     }
     case EventKind::unknown_spi:
-      if (unknown_spi_lines_.allow(now_))
-        log_.warning(fmt::format("ESP from {} with SPI {:08x}, which no SA here has",
-                                 to_string(event.body.unknown_spi.source), event.body.unknown_spi.spi));
+      if (unknown_spis_.note(event.body.unknown_spi, now_) && unknown_spi_lines_.allow(now_))
+        log_.warning(
+            fmt::format("ESP from {} with SPI {:08x}, which no SA here has; it is counted by `show "
+                        "unknown-spis` from here on",
+                        to_string(event.body.unknown_spi.source), event.body.unknown_spi.spi));
       break;
     case EventKind::sa_limit_near:
       manual_.near(event.body.sa_limit_near);

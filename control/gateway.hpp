@@ -19,6 +19,7 @@
 #include "control/tunnels/manual_sas.hpp"
 #include "control/tunnels/sa_book.hpp"
 #include "control/tunnels/spi_allocator.hpp"
+#include "control/tunnels/unknown_spis.hpp"
 #include "control/tunnels/wanted.hpp"
 
 namespace espgate::control {
@@ -58,6 +59,7 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   [[nodiscard]] const DataplaneLink& link() const noexcept { return link_; }
   [[nodiscard]] const Manager& manager() const noexcept { return manager_; }
   [[nodiscard]] const SaBook& book() const noexcept { return book_; }
+  [[nodiscard]] const UnknownSpis& unknown_spis() const noexcept { return unknown_spis_; }
   [[nodiscard]] const Log& log_lines() const noexcept { return log_; }
   [[nodiscard]] std::vector<ike::IkeInfo> ike_sas() const { return daemon_.list(); }
   // Why the dataplane refused a route; nullptr: it did not.
@@ -142,6 +144,7 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   LineLimit stranger_lines_{5, 50};
   LineLimit tunnel_lines_{50, 500};
   LineLimit unknown_spi_lines_{1, 10};
+  UnknownSpis unknown_spis_;
   std::vector<channel::SaHeld> held_;
   std::map<IpPrefix, std::string> refused_routes_;
   std::vector<std::function<void()>> deferred_;

@@ -247,8 +247,8 @@ void Associations::remove_all_of(std::uint32_t tunnel, std::uint64_t now) {
 }
 
 void Associations::list(const std::function<channel::Name(std::uint32_t)>& name_of, ControlLink& control,
-                        std::uint64_t now) const {
-  const auto tell = [&](const Held& held) {
+                        std::uint64_t now) {
+  const auto tell = [&](Held& held) {
     channel::Event event{};
     event.kind = channel::EventKind::sa_held;
     event.body.sa_held = {held.tunnel,
@@ -264,9 +264,11 @@ void Associations::list(const std::function<channel::Name(std::uint32_t)>& name_
                           held.sequence_limit,
                           held.label};
     control.tell(event);
+    held.soft_told = false;
+    held.hard_told = false;
   };
-  for (const auto& [spi, held] : inbound_) tell(held);
-  for (const auto& [key, held] : outbound_) tell(held);
+  for (auto& [spi, held] : inbound_) tell(held);
+  for (auto& [key, held] : outbound_) tell(held);
 }
 
 // A tunnel's packets never go into a tunnel: only a neighbour on a port is an answer. Pinned before the

@@ -40,9 +40,10 @@ class Associations {
   [[nodiscard]] channel::CommandStatus remove_outbound(const channel::RemoveSa& remove, std::uint64_t now);
   void remove_all_of(std::uint32_t tunnel, std::uint64_t now);
 
-  // One sa_held event for each.
+  // One sa_held event for each. The control process that asks is a new one: what a former one was told of
+  // lifetimes, and may not have heard, is told again with the next snapshot.
   void list(const std::function<channel::Name(std::uint32_t tunnel)>& name_of, ControlLink& control,
-            std::uint64_t now) const;
+            std::uint64_t now);
 
   // After routes changed: looks every outbound SA's outer next hop up again.
   void refresh_outer(std::uint64_t now);

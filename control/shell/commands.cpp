@@ -39,6 +39,8 @@ const std::vector<ShellCommand>& shell_commands() {
       {"show groups", "", "tunnel groups and which members are up", show_groups, render_groups},
       {"show drops", "[--nonzero]", "every reason for which packets were dropped, with its meaning",
        show_drops, render_drops},
+      {"show unknown-spis", "", "who sent ESP that no SA here takes: how much, and with which SPI",
+       show_unknown_spis, render_unknown_spis},
       {"show log", "[-n N] [tunnel NAME]", "the newest lines of the log (20 unless told)", show_log,
        render_log},
       {"show version", "", "versions, and how the two processes are doing", show_version, render_version},

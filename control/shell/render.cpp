@@ -186,6 +186,20 @@ std::string render_drops(const json& data) {
   return text;
 }
 
+std::string render_unknown_spis(const json& data) {
+  const std::uint64_t others = count_of(data, "other_packets");
+  if (data.at("sources").empty() && others == 0) return "no ESP came for an SPI that no SA here has\n";
+  std::string text = line(fmt::format("{} {} {} {} {}", left("SOURCE", 39), right("PACKETS", 8),
+                                      left("LAST SPI", 8), left("FIRST", 9), left("LAST", 9)));
+  for (const json& row : data.at("sources"))
+    text += line(fmt::format("{} {} {} {} {}", left(text_of(row, "source"), 39),
+                             right(number_of(row, "packets"), 8), left(text_of(row, "last_spi"), 8),
+                             left(time_of(row, "first_seen_seconds_ago"), 9),
+                             left(time_of(row, "last_seen_seconds_ago"), 9)));
+  if (others != 0) text += wrapped(fmt::format("and {} packets of other sources", short_number(others)), 0);
+  return text;
+}
+
 std::string render_log(const json& data) {
   std::string text;
   for (const json& entry : data.at("lines")) {

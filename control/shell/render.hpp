@@ -15,6 +15,7 @@ std::string render_interfaces(const json& data);
 std::string render_routes(const json& data);
 std::string render_groups(const json& data);
 std::string render_drops(const json& data);
+std::string render_unknown_spis(const json& data);
 std::string render_log(const json& data);
 std::string render_version(const json& data);
 std::string render_totals(const json& data);

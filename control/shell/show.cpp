@@ -373,6 +373,19 @@ json show_drops(Gateway& gateway, const Arguments& arguments, Time) {
   return rows;
 }
 
+json show_unknown_spis(Gateway& gateway, const Arguments& arguments, Time now) {
+  want_no_arguments(arguments);
+  json rows = json::array();
+  for (const UnknownSpis::Row& row : gateway.unknown_spis().rows())
+    rows.push_back({{"source", to_string(row.source)},
+                    {"destination", to_string(row.destination)},
+                    {"packets", row.packets},
+                    {"last_spi", fmt::format("{:08x}", row.last_spi)},
+                    {"first_seen_seconds_ago", seconds_since(row.first_seen, now)},
+                    {"last_seen_seconds_ago", seconds_since(row.last_seen, now)}});
+  return {{"sources", std::move(rows)}, {"other_packets", gateway.unknown_spis().others()}};
+}
+
 namespace {
 
 std::size_t number_argument(const std::string& text) {

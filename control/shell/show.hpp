@@ -13,6 +13,7 @@ json show_interfaces(Gateway& gateway, const Arguments& arguments, Time now);
 json show_routes(Gateway& gateway, const Arguments& arguments, Time now);
 json show_groups(Gateway& gateway, const Arguments& arguments, Time now);
 json show_drops(Gateway& gateway, const Arguments& arguments, Time now);
+json show_unknown_spis(Gateway& gateway, const Arguments& arguments, Time now);
 json show_log(Gateway& gateway, const Arguments& arguments, Time now);
 json show_version(Gateway& gateway, const Arguments& arguments, Time now);
 json show_totals(Gateway& gateway, const Arguments& arguments, Time now);

@@ -64,13 +64,12 @@ SlowPath::SlowPath(Forwarding& tables, const Interfaces& interfaces, Outbox& out
       interfaces_(interfaces),
       outbox_(outbox),
       peers_(peers),
-      control_(control),
-      seed_(seed),
       icmp_(tables, interfaces, outbox, peers, seed),
       resolver_(tables, interfaces, outbox,
                 [this](rte_mbuf* packet, std::uint64_t now) { unreachable_neighbour(packet, now); }),
       early_(tables, outbox, [this](rte_mbuf* packet, std::uint64_t now) { nobodys_spi(packet, now); }),
-      reassembly_(outbox, peers, seed) {
+      reassembly_(outbox, peers, seed),
+      unknown_spis_(control, seed) {
   icmp_.set_resolver(resolver_);
 }
 
@@ -235,12 +234,7 @@ void SlowPath::nobodys_spi(rte_mbuf* packet, std::uint64_t now) {
   const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
   const IpAddress source = source_of(ip);
   const std::optional<std::uint32_t> spi = spi_in(packet);
-  if (spi && spi_events_[source_bucket(source, seed_, kSpiSources)].take(now, 1, 1)) {
-    channel::Event event{};
-    event.kind = channel::EventKind::unknown_spi;
-    event.body.unknown_spi = {source, destination_of(ip), *spi};
-    control_.tell(event);
-  }
+  if (spi) unknown_spis_.note(source, destination_of(ip), *spi, now);
   outbox_.drop(packet, reason_of(note_of(packet)));
 }
 

@@ -13,6 +13,7 @@
 #include "dataplane/ports/outbox.hpp"
 #include "dataplane/ports/reassembly.hpp"
 #include "dataplane/ports/resolver.hpp"
+#include "dataplane/ports/unknown_spis.hpp"
 #include "dataplane/tables/forwarding.hpp"
 
 namespace espgate::dataplane {
@@ -31,6 +32,7 @@ class SlowPath {
     resolver_.advance(now);
     early_.advance(now);
     reassembly_.advance(now);
+    unknown_spis_.advance(now);
   }
 
   // Tells the link of the port's addresses; after the port came up.
@@ -53,18 +55,15 @@ class SlowPath {
   void unknown_spi(rte_mbuf* packet, std::uint64_t now);
   void nobodys_spi(rte_mbuf* packet, std::uint64_t now);
 
-  static constexpr std::size_t kSpiSources = 256;
   Forwarding& tables_;
   const Interfaces& interfaces_;
   Outbox& outbox_;
   const KnownPeers& peers_;
-  ControlLink& control_;
-  std::uint64_t seed_;
   Icmp icmp_;
   Resolver resolver_;
   EarlyEsp early_;
   Reassembly reassembly_;
-  std::array<TokenBucket, kSpiSources> spi_events_{};
+  UnknownSpis unknown_spis_;
 };
 
 }  // namespace espgate::dataplane

@@ -153,7 +153,7 @@ bool prepare(OutboundSa& sa, const channel::InstallSa& install, const SelectorSe
   sa.last_sequence.store(first_last_sequence(install), std::memory_order_relaxed);
   write_template(sa, install);
   sa.front = static_cast<std::uint8_t>(sa.esp_offset + kEsp + row->iv_length);
-  sa.worker = static_cast<std::uint8_t>(install.worker);
+  sa.worker = install.worker & 0x7fU;
   sa.selectors = &selectors;
   sa.any = selectors.any;
   return true;

@@ -57,7 +57,8 @@ struct alignas(64) OutboundSa {
   // | SPI.
   std::array<std::uint8_t, kIpv6Header + kUdpHeader + 4> header;
   crypto::EspSuite suite;
-  std::uint8_t worker;
+  std::uint8_t worker : 7;
+  bool reserved : 1;
   std::uint8_t esp_offset;  // of the SPI in it
   std::uint8_t front;       // bytes that come before the payload: those of `header`, the sequence and the IV
   std::uint8_t icv_length;
@@ -72,7 +73,6 @@ struct alignas(64) OutboundSa {
   bool copy_df : 1;
   bool copy_dscp : 1;
   bool copy_ecn : 1;
-  bool reserved : 1;
   std::uint8_t traffic_class;  // what the outer one has of its own
   std::uint16_t tfc_length;    // as in InstallSa
 

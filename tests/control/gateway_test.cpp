@@ -236,6 +236,27 @@ TEST_CASE("the operator's rekey, and the dataplane's soft lifetime, replace the 
   CHECK(pair.west.dataplane.inbound.size() == 1);
 }
 
+TEST_CASE("a lifetime that is passed before its rekey is done: another child SA comes at once", "[gateway]") {
+  Pair pair;
+  pair.start();
+  pair.run(1s);
+  const std::uint32_t old = pair.west.dataplane.inbound.begin()->first;
+  channel::Event event{};
+  event.body.sa_lifetime = {0, pair.west.dataplane.sending.at(0), Direction::outbound};
+  for (const auto kind : {channel::EventKind::sa_soft_lifetime, channel::EventKind::sa_hard_lifetime}) {
+    event.kind = kind;
+    pair.west.dataplane.tell(event);
+  }
+  pair.run(3s);
+  CHECK(pair.carries_both_ways());
+  CHECK(pair.west.status().state == TunnelState::up);
+  CHECK(pair.east.status().state == TunnelState::up);
+  pair.run(30s);  // the old inbound SA stays for what is on its way
+  CHECK(pair.carries_both_ways());
+  CHECK(pair.west.dataplane.inbound.size() == 1);
+  CHECK_FALSE(pair.west.dataplane.inbound.contains(old));
+}
+
 TEST_CASE("a wrong key is told in words on both sides, and tried again at a sane pace", "[gateway]") {
   Pair pair;
   pair.east.configuration.tunnels[0].psk = crypto::SecretBytes(std::string_view("another secret"));

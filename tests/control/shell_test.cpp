@@ -153,6 +153,13 @@ TEST_CASE("the longest names, numbers and errors keep to 80 columns", "[shell]")
               {"retry_in_seconds", 60}};
   tunnel.update(traffic);
   check_columns(control::render_tunnels(json::array({tunnel})));
+  check_columns(
+      control::render_unknown_spis({{"sources", json::array({{{"source", v6},
+                                                              {"packets", huge},
+                                                              {"last_spi", "ffffffff"},
+                                                              {"first_seen_seconds_ago", 100'000'000},
+                                                              {"last_seen_seconds_ago", 100'000'000}}})},
+                                    {"other_packets", huge}}));
   check_columns(control::render_ike_sa(json::array({{{"tunnel", name},
                                                      {"state", "established"},
                                                      {"role", "initiator"},

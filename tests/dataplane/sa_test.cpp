@@ -73,6 +73,38 @@ TEST_CASE("The last sequence numbers of an SA go out, and not one more, in one b
   CHECK(pair.left.drops(DropReason::sequence_exhausted) == 3);
 }
 
+TEST_CASE("Hard lifetimes in one burst: outbound to the packet, inbound to the burst") {
+  constexpr unsigned kPackets = 64;
+  constexpr unsigned kLength = 60;
+  Rig rig;
+  rig.set_tunnel(0);
+  rig.route("10.2.0.0/16", {NextHopKind::tunnel, 0, 0, 0});
+  channel::InstallSa out = rig.command(kSuite, 2, false, 0x1000);
+  channel::InstallSa in = rig.command(kSuite, 2, false, channel::make_spi(0, 1, 3));
+  const bool bytes = GENERATE(true, false);
+  (bytes ? out.hard_bytes : out.hard_packets) = bytes ? 10 * kLength - 1 : 10;
+  (bytes ? in.hard_bytes : in.hard_packets) = bytes ? 10 * kLength - 1 : 10;
+  rig.install_outbound(out);
+  rig.install_inbound(in);
+  const std::vector<Octets> to_send(kPackets, rig.frame_to(kInside, ipv4_packet({}, filling(kLength - 20))));
+  CHECK(rig.receive(kInside, to_send).frames[kOutside].size() == 10);
+  CHECK(rig.receive(kInside, to_send).frames[kOutside].empty());
+  CHECK(rig.drops(DropReason::lifetime_hard) == 2 * kPackets - 10);
+
+  const Octets inner = ipv4_packet({.source = "10.2.0.2", .destination = "10.1.0.2"}, filling(kLength - 20));
+  std::uint32_t sequence = 0;
+  const auto burst = [&](unsigned packets) {
+    std::vector<Octets> frames;
+    for (unsigned i = 0; i < packets; ++i)
+      frames.push_back(rig.frame_to(kOutside, sealed(in, ++sequence, with_trailer(inner, kSuite, 4))));
+    return rig.receive(kOutside, frames).frames[kInside].size();
+  };
+  CHECK(burst(9) == 9);
+  CHECK(burst(kPackets) == kPackets);  // begun below the limit
+  CHECK(burst(kPackets) == 0);
+  CHECK(rig.drops(DropReason::lifetime_hard) == 3 * kPackets - 10);
+}
+
 TEST_CASE("An SA that goes on where its key was used before") {
   Rig rig;
   rig.set_tunnel(0);

@@ -316,6 +316,32 @@ TEST_CASE("lifetimes are told once each, and counters reach the page") {
   CHECK(status.spi == 0);
 }
 
+TEST_CASE("both lifetimes passed between two snapshots: the soft one is told first, and again to who lists") {
+  Desk desk;
+  REQUIRE(desk.run(set_tunnel(3)) == CommandStatus::ok);
+  const bool inbound = GENERATE(true, false);
+  Command install = inbound ? install_inbound(3, kInboundSpi) : install_outbound(3, kOutboundSpi);
+  install.body.install_sa.soft_bytes = 700;
+  install.body.install_sa.hard_bytes = 800;
+  REQUIRE(desk.run(install) == CommandStatus::ok);
+  (inbound ? desk.tables.inbound[0].slots[5].bytes : desk.tables.tunnels[3].outbound.load()->bytes) = 900;
+  desk.control.events.clear();
+  const auto told = [&] {
+    desk.associations.snapshot(desk.control, desk.now);
+    std::vector<channel::EventKind> kinds;
+    for (const channel::Event& event : desk.control.events) kinds.push_back(event.kind);
+    desk.control.events.clear();
+    return kinds;
+  };
+  const std::vector<channel::EventKind> both{channel::EventKind::sa_soft_lifetime,
+                                             channel::EventKind::sa_hard_lifetime};
+  CHECK(told() == both);
+  CHECK(told().empty());
+  REQUIRE(desk.run(command(CommandKind::list_sas)) == CommandStatus::ok);  // another control process
+  desk.control.events.clear();
+  CHECK(told() == both);
+}
+
 TEST_CASE("a tunnel has carried what its SAs have, those of the past among them") {
   Desk desk;
   REQUIRE(desk.run(set_tunnel(3)) == CommandStatus::ok);

@@ -1,11 +1,13 @@
 // Echo replies and ICMP errors against what scapy says they are, the rules about when there is none, and the
 // slow path's drop reasons.
 #include <catch2/catch.hpp>
+#include <map>
 
 #include "tests/dataplane/host/desk.hpp"
 
 using namespace espgate;
 using namespace espgate::test;
+using dataplane::UnknownSpis;
 
 namespace {
 
@@ -224,4 +226,46 @@ TEST_CASE("an unknown SPI is told once a second for each source, and always coun
   desk.now += kSecond;
   desk.raise(Exception::unknown_spi, packet("esp_udp"), kWan, DropReason::unknown_spi);
   CHECK(events() == 1);
+}
+
+TEST_CASE("unknown SPIs: every packet is told of once, however many sources there are") {
+  Listener control;
+  UnknownSpis table(control, 7);
+  const IpAddress us = *parse_address("192.0.2.1");
+  std::uint64_t now = 1000 * kSecond;
+  const auto source = [](std::uint32_t number) {
+    IpAddress address = *parse_address("10.0.0.0");
+    for (int i = 0; i < 3; ++i) address.bytes[3 - i] = static_cast<std::uint8_t>(number >> 8 * i);
+    return address;
+  };
+  const auto told = [&] {
+    std::map<IpAddress, std::uint64_t> packets;
+    for (const channel::Event& event : control.events)
+      packets[event.body.unknown_spi.source] += event.body.unknown_spi.packets;
+    return packets;
+  };
+  SECTION("one source: at once, then once a second with all that came, and the last ones too") {
+    for (int i = 0; i < 10; ++i) table.note(source(1), us, 0x1000 + i, now);
+    REQUIRE(control.events.size() == 1);
+    CHECK(control.events[0].body.unknown_spi.packets == 1);
+    table.advance(now + kSecond / 2);
+    CHECK(control.events.size() == 1);
+    table.advance(now + 2 * kSecond);
+    REQUIRE(control.events.size() == 2);
+    CHECK(control.events[1].body.unknown_spi.packets == 9);
+    CHECK(control.events[1].body.unknown_spi.spi == 0x1009);
+    table.advance(now + 9 * kSecond);
+    CHECK(control.events.size() == 2);
+  }
+  SECTION("a flood of forged sources: bounded events, and nothing uncounted") {
+    constexpr std::uint32_t kPackets = 100'000;
+    for (std::uint32_t i = 0; i < kPackets; ++i) table.note(source(i), us, i, now);
+    CHECK(control.events.size() <= UnknownSpis::kTellRate);
+    for (int second = 1; second < 5; ++second) table.advance(now + second * kSecond);
+    std::uint64_t sum = 0;
+    for (const auto& [from, packets] : told()) sum += packets;
+    CHECK(sum == kPackets);
+    CHECK(told()[IpAddress{}] > kPackets / 2);
+    CHECK(control.events.size() <= 2 * UnknownSpis::kTellRate + 8);
+  }
 }

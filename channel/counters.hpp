@@ -27,6 +27,8 @@ struct alignas(64) InterfaceCounters {
   Counter rx_bytes;
   Counter tx_packets;
   Counter tx_bytes;
+  Counter rx_ipsec;  // of them, packets whose ESP the port's card did: opened (or found forged), sealed
+  Counter tx_ipsec;
 };
 
 struct alignas(64) WorkerCounters {
@@ -58,6 +60,7 @@ struct alignas(64) SaStatus {
   Counter replayed;      // inbound: dropped as duplicate or old
   Counter failed;        // inbound: dropped for integrity
   Counter last_used_ns;  // CLOCK_MONOTONIC; 0: never
+  Counter by_card;       // of `packets`, those whose ESP a port's card did
 };
 
 // The page: this header, then arrays at the offsets it names (from the page's start, multiples of 64).

@@ -99,7 +99,8 @@ constexpr void fold_messages(Fold& fold) {
 
 constexpr void fold_counters(Fold& fold) {
   fold.numbers({sizeof(InterfaceCounters), AT(InterfaceCounters, rx_packets), AT(InterfaceCounters, rx_bytes),
-                AT(InterfaceCounters, tx_packets), AT(InterfaceCounters, tx_bytes)});
+                AT(InterfaceCounters, tx_packets), AT(InterfaceCounters, tx_bytes),
+                AT(InterfaceCounters, rx_ipsec), AT(InterfaceCounters, tx_ipsec)});
   fold.numbers({sizeof(WorkerCounters), AT(WorkerCounters, loops), AT(WorkerCounters, busy_loops),
                 AT(WorkerCounters, busy_cycles), AT(WorkerCounters, handed_off), AT(WorkerCounters, drops),
                 AT(WorkerCounters, ports)});
@@ -107,7 +108,7 @@ constexpr void fold_counters(Fold& fold) {
                 AT(PortStatus, mtu), AT(PortStatus, missed)});
   fold.numbers({sizeof(SaStatus), AT(SaStatus, spi), AT(SaStatus, tunnel), AT(SaStatus, packets),
                 AT(SaStatus, bytes), AT(SaStatus, highest_sequence), AT(SaStatus, replayed),
-                AT(SaStatus, failed), AT(SaStatus, last_used_ns)});
+                AT(SaStatus, failed), AT(SaStatus, last_used_ns), AT(SaStatus, by_card)});
   fold.numbers({sizeof(CountersHeader), AT(CountersHeader, shape), AT(CountersHeader, main_thread),
                 AT(CountersHeader, heartbeat_ns), AT(CountersHeader, lost_events)});
 }

@@ -11,6 +11,8 @@ constexpr std::array<std::pair<std::string_view, Idle>, 2> kIdle{
     {{"adaptive", Idle::adaptive}, {"busy", Idle::busy}}};
 constexpr std::array<std::pair<std::string_view, Hugepages>, 3> kHugepages{
     {{"auto", Hugepages::automatic}, {"never", Hugepages::never}, {"require", Hugepages::require}}};
+constexpr std::array<std::pair<std::string_view, Offload>, 3> kOffload{
+    {{"auto", Offload::automatic}, {"never", Offload::never}, {"require", Offload::require}}};
 
 void read_cpu(const Field& field, unsigned& out) { read_unsigned(field, out, 0, 1023); }
 
@@ -41,6 +43,7 @@ constexpr Key<Port> kPortKeys[] = {
     {"addresses", Need::optional,
      [](const Field& f, Port& p) { read_list(f, p.addresses, kMostPortAddresses, read_interface_address); }},
     {"mtu", Need::optional, [](const Field& f, Port& p) { read_unsigned(f, p.mtu, 576, 9000); }},
+    {"offload", Need::optional, [](const Field& f, Port& p) { read_choice(f, p.offload, kOffload); }},
 };
 
 constexpr Key<Route> kRouteKeys[] = {

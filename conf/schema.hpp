@@ -24,6 +24,7 @@ struct Mark {
 
 enum class Idle : std::uint8_t { adaptive, busy };
 enum class Hugepages : std::uint8_t { automatic, never, require };
+enum class Offload : std::uint8_t { automatic, never, require };
 
 struct Dataplane {
   std::vector<unsigned> workers{1};  // CPU of each worker, in order; a CPU may carry several
@@ -57,6 +58,7 @@ struct Port {
   std::string device;               // as written: PCI address, devargs, or KIND:INTERFACE (see device_args)
   std::vector<IpPrefix> addresses;  // with host bits
   std::uint16_t mtu{1500};          // bytes of IP packet; 576..9000
+  Offload offload{Offload::automatic};  // ESP's cryptography by the port's card
   Mark mark;
 };
 

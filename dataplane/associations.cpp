@@ -53,12 +53,13 @@ bool sequence_ok(const InstallSa& install) noexcept {
 
 }  // namespace
 
-Associations::Associations(Forwarding& tables, Resolver& resolver, Outbox& outbox,
+Associations::Associations(Forwarding& tables, Resolver& resolver, Outbox& outbox, Offload& offload,
                            channel::CountersPage& page, const crypto::BulkEngine& engine,
                            RefusedSuites refused)
     : tables_(tables),
       resolver_(resolver),
       outbox_(outbox),
+      offload_(offload),
       page_(page),
       engine_(engine),
       refused_(refused),
@@ -131,6 +132,7 @@ CommandStatus Associations::install_inbound(const InstallSa& install, std::uint6
   held.slot = slot;
   // All that can be wrong was checked; left is that there is no memory for a large window.
   if (!prepare(sa, install, *held.selectors, engine_)) return CommandStatus::table_full;
+  offload_.adopt(sa, install);
   sa.spi.store(install.spi, std::memory_order_release);
   inbound_.emplace(install.spi, std::move(held));
   return CommandStatus::ok;
@@ -150,7 +152,8 @@ CommandStatus Associations::install_outbound(const InstallSa& install, std::uint
   OutboundSa& sa = outbound_at(held);
   if (!prepare(sa, install, *held.selectors, engine_)) return CommandStatus::bad_suite;
   free.pop_back();
-  sa.outer.store(resolve_outer(held, now), std::memory_order_relaxed);
+  offload_.adopt(sa, install);
+  sa.outer.store(offload_.with_card(sa, resolve_outer(held, now)), std::memory_order_relaxed);
   sa.spi.store(install.spi, std::memory_order_release);
   tables_.tunnels[install.tunnel].outbound.store(&sa, std::memory_order_release);
   changed_ = true;
@@ -207,6 +210,7 @@ void Associations::retire_inbound(const Held& held) {
   sa.former_spi.store(held.spi, std::memory_order_relaxed);
   sa.spi.store(0, std::memory_order_release);
   page_.inbound(held.worker)[held.slot].spi.store(0, std::memory_order_relaxed);
+  offload_.release(sa);
   inbound_retiring_[held.worker][held.slot] = true;
   // The selectors go with the last worker that may look at them.
   tables_.rcu.retire([this, &sa, worker = held.worker, slot = held.slot, keep = held.selectors] {
@@ -220,6 +224,7 @@ void Associations::retire_outbound(const Held& held, std::uint64_t now) {
   OutboundSa& sa = outbound_at(held);
   sa.spi.store(0, std::memory_order_release);
   page_.outbound(held.worker)[held.slot].spi.store(0, std::memory_order_relaxed);
+  offload_.release(sa);
   if (held.neighbour != kNoNeighbour) resolver_.unpin(held.neighbour, now);
   tables_.rcu.retire(
       [this, &sa, worker = held.worker, slot = held.slot, before = held.last_before, keep = held.selectors] {
@@ -287,8 +292,10 @@ NextHop Associations::resolve_outer(Held& held, std::uint64_t now) {
 }
 
 void Associations::refresh_outer(std::uint64_t now) {
-  for (auto& [key, held] : outbound_)
-    outbound_at(held).outer.store(resolve_outer(held, now), std::memory_order_release);
+  for (auto& [key, held] : outbound_) {
+    OutboundSa& sa = outbound_at(held);
+    sa.outer.store(offload_.with_card(sa, resolve_outer(held, now)), std::memory_order_release);
+  }
 }
 
 bool Associations::take_changed() noexcept { return std::exchange(changed_, false); }

@@ -13,6 +13,7 @@
 #include "channel/region.hpp"
 #include "crypto/bulk.hpp"
 #include "dataplane/control_link.hpp"
+#include "dataplane/offload/offload.hpp"
 #include "dataplane/ports/keepalive.hpp"
 #include "dataplane/ports/resolver.hpp"
 #include "dataplane/tables/forwarding.hpp"
@@ -26,8 +27,8 @@ static_assert(crypto::kSuites.size() < RefusedSuites{}.size());
 class Associations {
  public:
   // All must outlive this. `engine` expands keys.
-  Associations(Forwarding& tables, Resolver& resolver, Outbox& outbox, channel::CountersPage& page,
-               const crypto::BulkEngine& engine, RefusedSuites refused);
+  Associations(Forwarding& tables, Resolver& resolver, Outbox& outbox, Offload& offload,
+               channel::CountersPage& page, const crypto::BulkEngine& engine, RefusedSuites refused);
   ~Associations();
   Associations(const Associations&) = delete;
   Associations& operator=(const Associations&) = delete;
@@ -87,7 +88,7 @@ class Associations {
     std::uint64_t packets, bytes, sequence;
   };
   struct Carried {
-    std::uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;  // inner
+    std::uint64_t rx_packets, rx_bytes, rx_ipsec, tx_packets, tx_bytes, tx_ipsec;  // inner
   };
   using OutboundKey =
       std::pair<std::uint32_t, std::uint32_t>;  // tunnel, SPI: peers choose SPIs without each other
@@ -117,6 +118,7 @@ class Associations {
   Forwarding& tables_;
   Resolver& resolver_;
   Outbox& outbox_;
+  Offload& offload_;
   channel::CountersPage& page_;
   const crypto::BulkEngine& engine_;
   RefusedSuites refused_;

@@ -97,7 +97,8 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
       slow_path_(tables_, interfaces_, outbox_, peers_, attachment_, random_seed()),
       ike_(tables_, outbox_, peers_, attachment_, random_seed()),
       rib_(tables_.routes),
-      associations_(tables_, slow_path_.resolver(), outbox_, page_, engine_, test_suites(engine_)),
+      offload_(tables_),
+      associations_(tables_, slow_path_.resolver(), outbox_, offload_, page_, engine_, test_suites(engine_)),
       commands_({tables_, rib_, slow_path_.resolver(), associations_, interfaces_, peers_, attachment_}) {
   make_workers(configuration.dataplane);
   ports_ = std::make_unique<Ports>(configuration.ports, tables_, interfaces_, page_, pool_.get(),
@@ -107,6 +108,7 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
     throw std::runtime_error("max-routes is too small for the ports' addresses");
   rib_.commit();
   ports_->start();
+  ports_->offer_cards(offload_);
   launch();
 }
 
@@ -206,12 +208,14 @@ unsigned Gateway::serve_control(std::uint64_t now) {
 void Gateway::every_quarter_second(std::uint64_t now) {
   next_snapshot_ns_ = now + kSnapshotEvery;
   associations_.snapshot(attachment_, now);
+  offload_.poll(now);
   ports_->poll([this](std::uint32_t port, bool up) {
     log_line("port {} is {}", interfaces_[port].name, up ? "up" : "down");
     channel::Event event{};
     event.kind = up ? channel::EventKind::port_up : channel::EventKind::port_down;
     event.body.port_change = {port};
     attachment_.tell(event);
+    offload_.port_went(port, up);
     if (up) slow_path_.announce(static_cast<std::uint8_t>(port));
   });
 }

@@ -16,6 +16,7 @@
 #include "dataplane/associations.hpp"
 #include "dataplane/attachment.hpp"
 #include "dataplane/commands.hpp"
+#include "dataplane/offload/offload.hpp"
 #include "dataplane/ports/ike.hpp"
 #include "dataplane/ports/outbox.hpp"
 #include "dataplane/ports/ports.hpp"
@@ -77,6 +78,7 @@ class Gateway {
   SlowPath slow_path_;
   IkePort ike_;
   Rib rib_;
+  Offload offload_;
   Associations associations_;
   Commands commands_;
   std::atomic<bool> stop_workers_{false};

@@ -83,6 +83,7 @@ void Associations::snapshot_inbound(Held& held, ControlLink& control, std::uint6
   store(status.replayed, load(sa.replayed));
   store(status.failed, load(sa.failed));
   store(status.last_used_ns, to_ns(load(sa.last_used_tsc), tsc, tsc_hz_, now));
+  store(status.by_card, load(sa.by_card));
   status.spi.store(held.spi, std::memory_order_release);
   check_lifetimes(held, usage, control);
 }
@@ -98,6 +99,7 @@ void Associations::snapshot_outbound(Held& held, ControlLink& control, std::uint
   store(status.highest_sequence, usage.sequence);
   const std::uint64_t last_used_ns = to_ns(load(sa.last_used_tsc), tsc, tsc_hz_, now);
   store(status.last_used_ns, last_used_ns);
+  store(status.by_card, load(sa.by_card));
   status.spi.store(held.spi, std::memory_order_release);
   check_lifetimes(held, usage, control);
   keep_alive(held, last_used_ns, now);
@@ -107,11 +109,13 @@ void Associations::snapshot_outbound(Held& held, ControlLink& control, std::uint
 void Associations::add(Carried& carried, const InboundSa& sa) noexcept {
   carried.rx_packets += load(sa.packets);
   carried.rx_bytes += load(sa.bytes);
+  carried.rx_ipsec += load(sa.by_card);
 }
 
 void Associations::add(Carried& carried, const OutboundSa& sa, std::uint64_t last_before) noexcept {
   carried.tx_packets += load(sa.sequence) - last_before;
   carried.tx_bytes += load(sa.bytes);
+  carried.tx_ipsec += load(sa.by_card);
 }
 
 // What a tunnel carries is what its SAs carry, so the workers need not count it. An SA that is removed counts
@@ -129,6 +133,8 @@ void Associations::snapshot_tunnels() noexcept {
     raise(counters->rx_bytes, total.rx_bytes);
     raise(counters->tx_packets, total.tx_packets);
     raise(counters->tx_bytes, total.tx_bytes);
+    raise(counters->rx_ipsec, total.rx_ipsec);
+    raise(counters->tx_ipsec, total.tx_ipsec);
     counters++;
   }
 }

@@ -83,6 +83,14 @@ std::string render_ike_sa(const json& data) {
 
 namespace {
 
+// What the ports' cards did of the ESP; nothing where they did none.
+std::string by_card(const json& row) {
+  if (count_of(row, "rx_ipsec") == 0 && count_of(row, "tx_ipsec") == 0) return {};
+  return wrapped(fmt::format("by the card: rx {}, tx {} packets", number_of(row, "rx_ipsec"),
+                             number_of(row, "tx_ipsec")),
+                 4);
+}
+
 std::string child_notes(const json& row) {
   std::string text = wrapped(fmt::format("in   {} packets, {} bytes, sequence {}; replayed {}, bad ICV {}",
                                          number_of(row, "inbound_packets"), number_of(row, "inbound_bytes"),
@@ -92,6 +100,7 @@ std::string child_notes(const json& row) {
   text += wrapped(fmt::format("out  {} packets, {} bytes, sequence {}", number_of(row, "outbound_packets"),
                               number_of(row, "outbound_bytes"), count_of(row, "outbound_sequence")),
                   4);
+  text += by_card(row);
   text += wrapped(fmt::format("{} > {}, {}{}{}", text_of(row, "local"), text_of(row, "remote"),
                               row.value("udp_encapsulation", false) ? "in UDP" : "raw ESP",
                               text_of(row, "mode") == "transport" ? ", transport mode" : "",
@@ -144,6 +153,7 @@ std::string render_interfaces(const json& data) {
         4);
     text += wrapped(
         fmt::format("tx {} packets, {} bytes", number_of(row, "tx_packets"), number_of(row, "tx_bytes")), 4);
+    text += by_card(row);
   }
   return text;
 }

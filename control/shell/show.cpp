@@ -59,18 +59,22 @@ std::vector<TunnelId> chosen_tunnels(const Gateway& gateway, const Arguments& ar
 }
 
 struct Traffic {
-  std::uint64_t rx_packets{0}, rx_bytes{0}, tx_packets{0}, tx_bytes{0};
+  std::uint64_t rx_packets{0}, rx_bytes{0}, tx_packets{0}, tx_bytes{0}, rx_ipsec{0}, tx_ipsec{0};
   void add(const channel::InterfaceCounters& counters) noexcept {
     rx_packets += read(counters.rx_packets);
     rx_bytes += read(counters.rx_bytes);
     tx_packets += read(counters.tx_packets);
     tx_bytes += read(counters.tx_bytes);
+    rx_ipsec += read(counters.rx_ipsec);
+    tx_ipsec += read(counters.tx_ipsec);
   }
   void put_into(json& row) const {
     row["rx_packets"] = rx_packets;
     row["rx_bytes"] = rx_bytes;
     row["tx_packets"] = tx_packets;
     row["tx_bytes"] = tx_bytes;
+    row["rx_ipsec"] = rx_ipsec;
+    row["tx_ipsec"] = tx_ipsec;
   }
 };
 
@@ -202,9 +206,11 @@ void put_status(json& row, const channel::SaStatus* inbound, const channel::SaSt
   row["inbound_sequence"] = inbound != nullptr ? read(inbound->highest_sequence) : 0;
   row["replayed"] = inbound != nullptr ? read(inbound->replayed) : 0;
   row["integrity_failed"] = inbound != nullptr ? read(inbound->failed) : 0;
+  row["rx_ipsec"] = inbound != nullptr ? read(inbound->by_card) : 0;
   row["outbound_packets"] = outbound != nullptr ? read(outbound->packets) : 0;
   row["outbound_bytes"] = outbound != nullptr ? read(outbound->bytes) : 0;
   row["outbound_sequence"] = outbound != nullptr ? read(outbound->highest_sequence) : 0;
+  row["tx_ipsec"] = outbound != nullptr ? read(outbound->by_card) : 0;
 }
 
 json child_row(const Gateway& gateway, const ChildRecord& record, const ChildTimes& times, Time now) {

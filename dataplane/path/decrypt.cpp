@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "dataplane/offload/inline.hpp"
 #include "dataplane/path/esp.hpp"
 #include "dataplane/path/mtu.hpp"
 #include "dataplane/path/selectors.hpp"
@@ -152,9 +153,29 @@ bool check_replay(Worker& worker, Packet& packet) noexcept {
   return verdict == crypto::ReplayWindow::Verdict::fresh || drop_replayed(worker, packet, verdict);
 }
 
+bool drop_forged(Worker& worker, const Packet& packet) noexcept {
+  channel::add(packet.inbound->failed, 1);
+  worker.drop(packet.mbuf, DropReason::integrity);
+  return false;
+}
+
+// What the card may have done. What it opened has a job like the others, of no suite: so each packet has one.
+bool describe_from_card(Worker& worker, Packet& packet) noexcept {
+  const InboundSa& sa = *packet.inbound;
+  const ByCard done = done_by_card(worker, packet);
+  if (done == ByCard::failed) return drop_forged(worker, packet);
+  const bool opened = done == ByCard::opened;
+  worker.scratch->opened_by_card = worker.scratch->opened_by_card || opened;
+  const crypto::EspSuite suite = opened ? crypto::EspSuite::none : sa.suite;
+  add_job(worker, {&sa.key, packet.ip + packet.esp, packet.sequence, packet.payload, suite, false});
+  return true;
+}
+
 // Of the same walk as check_replay, which has packet and SA at hand.
 bool describe(Worker& worker, Packet& packet) noexcept {
   const InboundSa& sa = *packet.inbound;
+  if (sa.card.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    return describe_from_card(worker, packet);
   add_job(worker,
           {&sa.key, packet.ip + packet.esp, packet.sequence, packet.payload, sa.suite, false, sa.esn});
   return true;
@@ -166,6 +187,8 @@ void open(Worker& worker, Burst& burst) noexcept {
     worker.loan.open(worker.engine, jobs, worker.workers->size());
   else
     worker.engine.open(jobs);
+  if (std::exchange(worker.scratch->opened_by_card, false)) [[unlikely]]
+    for (crypto::EspJob& job : jobs) job.ok = job.ok || job.suite == crypto::EspSuite::none;
   worker.scratch->next_opened = 0;
 }
 
@@ -173,9 +196,7 @@ bool check_integrity(Worker& worker, Packet& packet) noexcept {
   Worker::Scratch& scratch = *worker.scratch;
   if (scratch.jobs[scratch.next_opened++].ok) [[likely]]
     return true;
-  channel::add(packet.inbound->failed, 1);
-  worker.drop(packet.mbuf, DropReason::integrity);
-  return false;
+  return drop_forged(worker, packet);
 }
 
 // Two packets of one burst may carry one sequence number: the first that proved authentic takes it.

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "dataplane/offload/inline.hpp"
 #include "dataplane/path/encapsulate.hpp"
 #include "dataplane/path/mtu.hpp"
 #include "dataplane/path/selectors.hpp"
@@ -180,10 +181,12 @@ inline void finish_outer(std::uint8_t* outer, const OutboundSa& sa, std::uint64_
   const unsigned length = sa.front + payload + sa.icv_length;
   copy_template(outer, sa);
   finish_outer(outer, sa, sequence, tos, length);
-  add_job(worker, {&sa.key, outer + sa.esp_offset, sequence, payload, sa.suite, false, sa.esn});
   packet.ip = outer;
   packet.length = static_cast<std::uint16_t>(length);
   packet.family = Family::v4;
+  const crypto::EspJob job{&sa.key, outer + sa.esp_offset, sequence, payload, sa.suite, false, sa.esn};
+  if (packet.next_hop.card == 0 || !give_to_card(worker, packet, job)) [[likely]]
+    add_job(worker, job);
   return true;
 }
 

@@ -20,8 +20,9 @@ struct Worker::Scratch {
   // What the engine is to do: one job for each packet of the burst, in its order.
   std::array<crypto::EspJob, kBurst> jobs;
   unsigned job_count{0};
-  unsigned next_opened{0};    // of them, that check_integrity looks at
-  bool checksums_due{false};  // some packets of the burst being sealed want a UDP checksum afterwards
+  unsigned next_opened{0};     // of them, that check_integrity looks at
+  bool checksums_due{false};   // some packets of the burst being sealed want a UDP checksum afterwards
+  bool opened_by_card{false};  // some of them are done already: those of no suite
 
   // Bulk route lookup: the addresses of each family, in the burst's order, and the answers.
   std::array<std::uint32_t, kBurst> addresses4;

@@ -1,6 +1,7 @@
 // The end of both ways: the next hop's link address, the Ethernet header, and the port's transmit queue.
 #include <rte_ethdev.h>
 
+#include "dataplane/offload/inline.hpp"
 #include "dataplane/path/ways.hpp"
 
 namespace espgate::dataplane {
@@ -43,6 +44,7 @@ bool find_way(Worker& worker, Packet& packet, NextHop hop, Way& way) noexcept {
   const NeighbourId id = neighbour_of(worker, packet, hop);
   const Link link = id == kNoNeighbour ? Link{} : neighbours.link(id);
   if (!link.usable()) {
+    take_from_card(worker, packet);
     leave(worker, packet, Exception::resolve, DropReason::neighbour_unresolved);
     return false;
   }
@@ -116,6 +118,7 @@ void send_in_pieces(Worker& worker, const Packet& packet, const Way& way) noexce
 }
 
 void send_too_large(Worker& worker, Packet& packet, const Way& way) noexcept {
+  take_from_card(worker, packet);
   set_data(packet.mbuf, packet.ip, packet.length);
   if (packet.family == Family::v4 && may_be_fragmented(ipv4(packet.ip)))
     return send_in_pieces(worker, packet, way);

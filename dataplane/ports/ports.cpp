@@ -73,6 +73,13 @@ rte_eth_conf configuration_for(const rte_eth_dev_info& info, std::uint16_t queue
   return conf;
 }
 
+// What is not used is not asked for: with it some drivers leave their fastest receive functions.
+void enable_security(rte_eth_conf& conf, const rte_eth_dev_info& info, std::uint16_t ethdev) noexcept {
+  if (rte_eth_dev_get_sec_ctx(ethdev) == nullptr) return;
+  conf.rxmode.offloads |= info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SECURITY;
+  conf.txmode.offloads |= info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_SECURITY;
+}
+
 }  // namespace
 
 std::uint16_t buffer_size(const std::vector<conf::Port>& ports) noexcept {
@@ -94,12 +101,15 @@ Ports::Ports(const std::vector<conf::Port>& wanted, Forwarding& tables, Interfac
                .transmit_queues = 0,
                .kernel_interface = 0,
                .hashes_spi = false,
+               .seals = false,
+               .opens = false,
+               .must_offload = wanted[i].offload == conf::Offload::require,
                .started = false,
                .steering = nullptr};
     const std::string device = conf::device_args(wanted[i], i).ethdev_name;
     check(port.name, ("no DPDK device " + device).c_str(),
           rte_eth_dev_get_port_by_name(device.c_str(), &port.ethdev));
-    configure(port, wanted[i].mtu, pool);
+    configure(port, wanted[i], pool);
     ports_.push_back(std::move(port));
     publish(i, wanted[i], interfaces);
   }
@@ -113,13 +123,16 @@ Ports::~Ports() {
   }
 }
 
-void Ports::configure(State& port, std::uint16_t mtu, rte_mempool* pool) {
+void Ports::configure(State& port, const conf::Port& wanted, rte_mempool* pool) {
   rte_eth_dev_info info{};
   check(port.name, "asking for its abilities", rte_eth_dev_info_get(port.ethdev, &info));
   port.kernel_interface = info.if_index;
   port.receive_queues = static_cast<std::uint16_t>(std::min<unsigned>(workers_, info.max_rx_queues));
   port.transmit_queues = static_cast<std::uint16_t>(std::min<unsigned>(workers_, info.max_tx_queues));
-  const rte_eth_conf conf = configuration_for(info, port.receive_queues, mtu);
+  rte_eth_conf conf = configuration_for(info, port.receive_queues, wanted.mtu);
+  if (wanted.offload != conf::Offload::never) enable_security(conf, info, port.ethdev);
+  port.opens = (conf.rxmode.offloads & RTE_ETH_RX_OFFLOAD_SECURITY) != 0;
+  port.seals = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_SECURITY) != 0;
   // Without a way to spread packets, further queues would stay empty.
   if (port.receive_queues > 1 && conf.rxmode.mq_mode != RTE_ETH_MQ_RX_RSS && port.kernel_interface == 0)
     port.receive_queues = 1;
@@ -136,7 +149,7 @@ void Ports::configure(State& port, std::uint16_t mtu, rte_mempool* pool) {
   for (std::uint16_t q = 0; q < port.transmit_queues; q++)
     check(port.name, "setting up a transmit queue",
           rte_eth_tx_queue_setup(port.ethdev, q, transmit, socket, nullptr));
-  set_mtu(port.name, port.ethdev, mtu, port.kernel_interface);
+  set_mtu(port.name, port.ethdev, wanted.mtu, port.kernel_interface);
 }
 
 void Ports::publish(std::uint32_t index, const conf::Port& wanted, Interfaces& interfaces) {
@@ -192,6 +205,25 @@ void Ports::start() {
     // Neighbour discovery comes by multicast; a port that can't be told so lets it through anyway.
     (void)rte_eth_allmulticast_enable(port.ethdev);
     if (port.receive_queues > 1) steer(p);
+  }
+}
+
+void Ports::offer_cards(Offload& offload) const {
+  for (unsigned p = 0; p < ports_.size(); p++) {
+    const State& port = ports_[p];
+    std::unique_ptr<Card> card =
+        Card::probe(port.name, static_cast<std::uint8_t>(p), port.ethdev, port.opens, port.seals);
+    if (!card && port.must_offload)
+      throw std::runtime_error(
+          fmt::format("port {}: offload is required, and its card or driver has no inline IPsec cryptography",
+                      port.name));
+    if (!card) continue;
+    log_line("port {}: the card does ESP: {}", port.name, card->describe());
+    offload.add(std::move(card), [this, p](std::uint32_t worker) -> std::optional<std::uint16_t> {
+      for (std::uint16_t q = 0; q < ports_[p].receive_queues; q++)
+        if (worker_of(p, q) == worker) return q;
+      return {};
+    });
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "channel/region.hpp"
 #include "conf/schema.hpp"
+#include "dataplane/offload/offload.hpp"
 #include "dataplane/ports/interfaces.hpp"
 #include "dataplane/ports/steering.hpp"
 #include "dataplane/tables/forwarding.hpp"
@@ -35,6 +36,9 @@ class Ports {
   // Starts the ports and has their cards steer ESP; before the workers run, and before there are SAs, so that
   // no flow changes its queue.
   void start();
+  // Tells `offload` of the cards that do ESP's cryptography. Throws where the configuration requires one and
+  // there is none. After start, before there are SAs.
+  void offer_cards(Offload& offload) const;
 
   // Reads link state and missed packets, and calls `changed` for each port that went up or down.
   void poll(const std::function<void(std::uint32_t port, bool up)>& changed);
@@ -47,10 +51,13 @@ class Ports {
     std::uint16_t transmit_queues;
     unsigned kernel_interface;  // its index where a kernel interface is behind the port; 0: none
     bool hashes_spi;            // RSS takes the SPI into its hash
+    bool seals;                 // security offloads are enabled: transmit
+    bool opens;                 // receive
+    bool must_offload;          // the configuration does not want it without
     bool started;
     std::unique_ptr<Steering> steering;
   };
-  void configure(State& port, std::uint16_t mtu, rte_mempool* pool);
+  void configure(State& port, const conf::Port& wanted, rte_mempool* pool);
   void publish(std::uint32_t index, const conf::Port& wanted, Interfaces& interfaces);
   [[nodiscard]] std::uint32_t worker_of(unsigned port, unsigned queue) const noexcept;
   void steer(unsigned port);

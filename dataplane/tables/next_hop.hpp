@@ -23,7 +23,7 @@ enum class NextHopKind : std::uint8_t {
 struct alignas(8) NextHop {
   NextHopKind kind{NextHopKind::none};
   std::uint8_t port{0};
-  std::uint16_t reserved{0};
+  std::uint16_t card{0};  // of an outbound SA: 1: the card of `port` seals (offload/offload.hpp)
   std::uint32_t index{0};
   // As a word: every packet sent is asked whether it goes where the one before it went.
   bool operator==(const NextHop& other) const noexcept {

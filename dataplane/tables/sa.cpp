@@ -121,6 +121,7 @@ const crypto::SuiteRow* expand(const channel::InstallSa& install, const crypto::
 template <class Sa>
 void reset_counters(Sa& sa) noexcept {
   sa.bytes.store(0, std::memory_order_relaxed);
+  sa.by_card.store(0, std::memory_order_relaxed);
   sa.last_used_tsc.store(0, std::memory_order_relaxed);
 }
 
@@ -188,11 +189,13 @@ void erase(OutboundSa& sa) noexcept {
   sa.header.fill(0);
   sa.selectors = nullptr;
   sa.outer.store(NextHop{}, std::memory_order_relaxed);
+  sa.session.store(nullptr, std::memory_order_relaxed);
 }
 
 void erase(InboundSa& sa) noexcept {
   explicit_bzero(&sa.key, sizeof sa.key);
   static_cast<void>(sa.window.reset(0));  // its memory, if it had some
+  sa.card.store(0, std::memory_order_relaxed);
   sa.selectors = nullptr;
 }
 

@@ -16,6 +16,8 @@
 
 namespace espgate::dataplane {
 
+struct CardSession;
+
 using channel::Counter;
 using channel::last_of_sequence;
 
@@ -77,6 +79,10 @@ struct alignas(64) OutboundSa {
   std::uint16_t tfc_length;    // as in InstallSa
 
   crypto::SaKey key;
+
+  // Only of interest while a card seals.
+  std::atomic<CardSession*> session;  // the one that `outer.card` tells of, or one before it
+  Counter by_card;                    // packets that it was given
 };
 static_assert(offsetof(OutboundSa, header) == 64);
 static_assert(offsetof(OutboundSa, key) == 128);
@@ -98,6 +104,7 @@ struct alignas(64) InboundSa {
   std::uint8_t worker;
   IpAddress local;   // outer
   IpAddress remote;  // outer source; with UDP only informative (the peer's port and address may move)
+  std::atomic<std::uint8_t> card;  // 1 + the port whose card may have opened its packets; 0: none
 
   crypto::SaKey key;
 
@@ -113,6 +120,7 @@ struct alignas(64) InboundSa {
   // And when something is wrong:
   Counter replayed;
   Counter failed;
+  Counter by_card;  // packets that a card opened
 };
 static_assert(offsetof(InboundSa, key) == 64);
 static_assert(offsetof(InboundSa, window) + crypto::ReplayWindow::kHead - offsetof(InboundSa, spi) == 64);

@@ -106,7 +106,8 @@ TEST_CASE("errors of the dataplane block") {
 TEST_CASE("errors of ports") {
   check({
       {2, "  - {name: lan, adress: 10.1.0.1/24, device: \"af_packet:lan\"}",
-       "gw.yaml:2:17: unknown key \"adress\"; expected one of: name, device, addresses, mtu (did you mean "
+       "gw.yaml:2:17: unknown key \"adress\"; expected one of: name, device, addresses, mtu, offload (did "
+       "you mean "
        "\"addresses\"?)"},
       {2, "  - {device: \"af_packet:lan\"}", "gw.yaml:2:5: port: the key \"name\" is missing"},
       {2, "  - {name: lan}", "gw.yaml:2:5: port: the key \"device\" is missing"},
@@ -122,6 +123,8 @@ TEST_CASE("errors of ports") {
       {2, "  - {name: lan, device: \"af_packet:an-interface-name\"}",
        "gw.yaml:2:25: device: \"an-interface-name\" is no interface name; expected 1 to 15 characters "
        "without '/'"},
+      {2, "  - {name: lan, device: \"af_xdp:lan\", offload: yes}",
+       "gw.yaml:2:48: offload: expected auto or never or require, not \"yes\""},
       {2, "  - {name: lan, device: \"af_xdp:lan\", mtu: 9000}",
        "gw.yaml:2:25: device: af_xdp carries no frames larger than an MTU of 1500; expected such an mtu, or "
        "af_packet"},

@@ -24,7 +24,7 @@ runtime-directory: /run/espgate-east
 dataplane: {workers: [2, 3, 3], main-cpu: 1, idle: busy, hugepages: require, memory: 1024, packet-buffers: 32768,
             max-tunnels: 100, max-routes: 1000}
 ports:
-  - {name: lan, device: "af_packet:lan", addresses: [10.1.0.1/24, "fd00:1::1/64"], mtu: 9000}
+  - {name: lan, device: "af_packet:lan", addresses: [10.1.0.1/24, "fd00:1::1/64"], mtu: 9000, offload: require}
   - {name: wan, device: "0000:01:00.0", addresses: [192.0.2.1/24]}
 routes:
   - {to: 10.2.0.0/16, group: cloud}
@@ -74,9 +74,11 @@ TEST_CASE("every key arrives where it belongs") {
   CHECK(to_string(c.ports[0].addresses[0]) == "10.1.0.1/24");
   CHECK(to_string(c.ports[0].addresses[1]) == "fd00:1::1/64");
   CHECK(c.ports[0].mtu == 9000);
+  CHECK(c.ports[0].offload == Offload::require);
   CHECK(c.ports[0].mark.line == 7);
   CHECK(c.ports[0].mark.column == 5);
   CHECK(c.ports[1].mtu == 1500);
+  CHECK(c.ports[1].offload == Offload::automatic);
 
   REQUIRE(c.routes.size() == 5);
   CHECK(to_string(c.routes[0].to) == "10.2.0.0/16");

@@ -139,7 +139,8 @@ TEST_CASE("the longest names, numbers and errors keep to 80 columns", "[shell]")
   const std::string name(31, 'n');
   const std::string v6 = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff";
   const std::uint64_t huge = ~std::uint64_t{0};
-  const json traffic{{"rx_packets", huge}, {"rx_bytes", huge}, {"tx_packets", huge}, {"tx_bytes", huge}};
+  const json traffic{{"rx_packets", huge}, {"rx_bytes", huge}, {"rx_ipsec", huge},
+                     {"tx_packets", huge}, {"tx_bytes", huge}, {"tx_ipsec", huge}};
   json tunnel{{"name", name},
               {"state", "connecting"},
               {"interface", name},
@@ -187,6 +188,8 @@ TEST_CASE("the longest names, numbers and errors keep to 80 columns", "[shell]")
                                                        {"inbound_bytes", huge},
                                                        {"inbound_sequence", huge},
                                                        {"replayed", huge},
+                                                       {"rx_ipsec", huge},
+                                                       {"tx_ipsec", huge},
                                                        {"integrity_failed", huge},
                                                        {"outbound_packets", huge},
                                                        {"outbound_bytes", huge},
@@ -227,6 +230,7 @@ TEST_CASE("show tunnels and show ipsec sa tell what the counters page counts", "
   inbound.spi = spi;
   inbound.packets = 11;
   inbound.replayed = 2;
+  inbound.by_card = 5;
   channel::SaStatus& outbound = page.outbound(1)[3];
   outbound.spi = pair.west.dataplane.sending.at(0);
   outbound.bytes = 4000;
@@ -243,6 +247,8 @@ TEST_CASE("show tunnels and show ipsec sa tell what the counters page counts", "
   CHECK(sa.at("suite") == "aes128gcm16");
   CHECK(sa.at("inbound_packets") == 11);
   CHECK(sa.at("replayed") == 2);
+  CHECK(sa.at("rx_ipsec") == 5);
+  CHECK(sa.at("tx_ipsec") == 0);
   CHECK(sa.at("outbound_bytes") == 4000);
   CHECK(sa.at("adopted") == false);
   CHECK(sa.at("local_selectors") == json::array({"0.0.0.0/0"}));

@@ -45,7 +45,8 @@ Desk::Desk(unsigned count, unsigned buffers, std::uint32_t max_routes)
       slow_path(tables, interfaces, outbox, peers, control, kSeed),
       ike(tables, outbox, peers, control, kSeed),
       rib(tables.routes),
-      associations(tables, slow_path.resolver(), outbox, page, engine, RefusedSuites{}),
+      offload(tables),
+      associations(tables, slow_path.resolver(), outbox, offload, page, engine, RefusedSuites{}),
       commands({tables, rib, slow_path.resolver(), associations, interfaces, peers, control}) {
   for (std::uint32_t w = 0; w < count; w++) add_worker(w);
   add_port("lan", {"10.1.0.1/24", "fd00:1::1/64"});

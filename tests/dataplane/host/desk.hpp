@@ -92,6 +92,7 @@ class Desk {
   dataplane::SlowPath slow_path;
   dataplane::IkePort ike;
   dataplane::Rib rib;
+  dataplane::Offload offload;
   dataplane::Associations associations;
   dataplane::Commands commands;
 

@@ -1,0 +1,24 @@
+// Packets and cards: what a worker does with one that a card is to seal, and with one that a card has opened.
+#pragma once
+
+#include <cstdint>
+
+#include "dataplane/path/burst.hpp"
+#include "dataplane/worker.hpp"
+
+namespace espgate::dataplane {
+
+// The packet is complete but for what `job` tells of, and packet.next_hop.card says that a card would do it.
+// True: it will, and the engine must not. False: the card can't, and the engine must. Either way the next hop
+// is one like any other from here on.
+[[nodiscard]] bool give_to_card(Worker& worker, Packet& packet, const crypto::EspJob& job) noexcept;
+
+// The packet was given to a card, perhaps, but does not leave by it after all: seals it now. Else nothing.
+void take_from_card(Worker& worker, Packet& packet) noexcept;
+
+// What the port's card did with a packet for an SA that may be in it. `opened`: the ICV is right and the
+// payload is decrypted, in place, with all headers and the trailer still there.
+enum class ByCard : std::uint8_t { nothing, opened, failed };
+[[nodiscard]] ByCard done_by_card(Worker& worker, Packet& packet) noexcept;
+
+}  // namespace espgate::dataplane

@@ -1,0 +1,190 @@
+#include "dataplane/offload/offload.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace espgate::dataplane {
+
+namespace {
+
+using channel::Direction;
+
+// So many packets that the card should have opened and did not: it has lost the SA, or they come another way.
+constexpr std::uint64_t kLostAfter = 64;
+
+constexpr std::memory_order kRelaxed = std::memory_order_relaxed;
+
+}  // namespace
+
+Offload::~Offload() {
+  tables_.rcu.wait();
+  for (auto& [sa, entry] : outbound_)
+    if (entry.held) draining_.push_back({std::move(entry.held), 0});
+  for (auto& [sa, entry] : inbound_) take_back(entry);
+  for (const Draining& gone : draining_) slots_[gone.held->port].card->forget(*gone.held);
+}
+
+void Offload::add(std::unique_ptr<Card> card, QueueOf queue_of) {
+  Slot& slot = slots_[card->port()];
+  slot = {std::move(card), std::move(queue_of), true};
+  any_ = true;
+}
+
+Card* Offload::card_of(std::uint32_t port) noexcept {
+  return port < slots_.size() && slots_[port].up ? slots_[port].card.get() : nullptr;
+}
+
+bool Offload::offer(Entry& entry, std::uint32_t port) {
+  Card* const card = card_of(port);
+  if (card == nullptr || !card->can(entry.sa)) return false;
+  entry.held = card->hold(entry.sa);
+  return entry.held != nullptr;
+}
+
+// What is not plain goes by the engine: of that, no card was tried.
+void Offload::adopt(OutboundSa& sa, const channel::InstallSa& install) {
+  if (any_ && sa.plain && !sa.esn)
+    outbound_.insert_or_assign(&sa, Entry{.sa = describe_for_card(install, Direction::outbound), .held = {}});
+}
+
+// Its packets come in by the port that has its local address.
+void Offload::adopt(InboundSa& sa, const channel::InstallSa& install) {
+  if (!any_ || !sa.plain) return;
+  const NextHop home = tables_.routes.find_one(install.local);
+  if (home.kind != NextHopKind::host || slots_[home.port].card == nullptr) return;
+  Entry entry{.sa = describe_for_card(install, Direction::inbound), .held = {}};
+  entry.sa.queue = slots_[home.port].queue_of(sa.worker);
+  sa.card.store(static_cast<std::uint8_t>(home.port + 1), kRelaxed);
+  (void)offer(entry, home.port);
+  inbound_.insert_or_assign(&sa, std::move(entry));
+}
+
+NextHop Offload::with_card(OutboundSa& sa, NextHop hop) {
+  const auto found = outbound_.find(&sa);
+  hop.card = 0;
+  if (found == outbound_.end()) return hop;
+  Entry& entry = found->second;
+  if (entry.held && (hop.kind != NextHopKind::gateway || entry.held->port != hop.port))
+    drain(std::move(entry.held));
+  if (hop.kind != NextHopKind::gateway) return hop;
+  if (!entry.held && offer(entry, hop.port)) sa.session.store(entry.held.get(), std::memory_order_release);
+  hop.card = entry.held ? 1 : 0;
+  return hop;
+}
+
+// A worker may be about to use it until its next quiet point, and the card until its queue is empty.
+void Offload::drain(std::shared_ptr<HeldByCard> held) {
+  tables_.rcu.retire([this, held = std::move(held)] { draining_.push_back({held, 0}); });
+}
+
+void Offload::release(OutboundSa& sa) {
+  const auto found = outbound_.find(&sa);
+  if (found == outbound_.end()) return;
+  if (found->second.held) drain(std::move(found->second.held));
+  outbound_.erase(found);
+}
+
+void Offload::release(InboundSa& sa) {
+  const auto found = inbound_.find(&sa);
+  if (found == inbound_.end()) return;
+  take_back(found->second);
+  inbound_.erase(found);
+}
+
+// From the worker's next packet on it is software's.
+void Offload::take_back(OutboundSa& sa, Entry& entry) {
+  NextHop hop = sa.outer.load(kRelaxed);
+  hop.card = 0;
+  sa.outer.store(hop, std::memory_order_release);
+  drain(std::move(entry.held));
+}
+
+// What the card has opened already still comes with its mark, so the SA goes on believing it.
+void Offload::take_back(Entry& entry) {
+  if (!entry.held) return;
+  slots_[entry.held->port].card->forget(*entry.held);
+  entry.held.reset();
+}
+
+void Offload::postpone(Entry& entry, std::uint64_t now) noexcept {
+  entry.offer_ns = now + entry.pause;
+  entry.pause = std::min(2 * entry.pause, kLastRetry);
+}
+
+void Offload::port_went(std::uint32_t port, bool up) {
+  if (port >= slots_.size() || !slots_[port].card) return;
+  slots_[port].up = up;
+  const auto is_there = [port](const Entry& entry) { return entry.held && entry.held->port == port; };
+  for (auto& [sa, entry] : outbound_) {
+    if (!up && is_there(entry)) take_back(*sa, entry);
+    if (up) entry.pause = kFirstRetry, entry.offer_ns = 0;
+  }
+  for (auto& [sa, entry] : inbound_) {
+    if (!up && is_there(entry)) take_back(entry);
+    if (up) entry.pause = kFirstRetry, entry.offer_ns = 0;
+  }
+}
+
+void Offload::poll(std::uint64_t now) {
+  if (!any_) return;
+  for (Draining& gone : draining_)
+    if (gone.until_ns == 0) gone.until_ns = now + kDrain;
+  for (; !draining_.empty() && draining_.front().until_ns <= now; draining_.pop_front())
+    slots_[draining_.front().held->port].card->forget(*draining_.front().held);
+  unsigned offers = kOffersAtOnce;
+  poll_outbound(now, offers);
+  poll_inbound(now, offers);
+}
+
+void Offload::poll_outbound(std::uint64_t now, unsigned& offers) {
+  for (auto& [sa, entry] : outbound_) {
+    if (entry.held && entry.held->lost.load(kRelaxed)) {
+      take_back(*sa, entry);
+      postpone(entry, now);
+    }
+    const NextHop hop = sa->outer.load(kRelaxed);
+    if (entry.held || now < entry.offer_ns || offers == 0 || hop.kind != NextHopKind::gateway ||
+        card_of(hop.port) == nullptr)
+      continue;
+    --offers;
+    sa->outer.store(with_card(*sa, hop), std::memory_order_release);
+    if (!entry.held) postpone(entry, now);
+  }
+}
+
+bool Offload::was_lost(const InboundSa& sa, Entry& entry) noexcept {
+  const std::uint64_t packets = sa.packets.load(kRelaxed);
+  const std::uint64_t by_card = sa.by_card.load(kRelaxed);
+  if (by_card != entry.by_card) {
+    entry.by_card = by_card;
+    entry.packets = packets;
+    entry.pause = kFirstRetry;
+    return false;
+  }
+  if (packets - entry.packets < kLostAfter) return false;
+  entry.packets = packets;
+  return true;
+}
+
+void Offload::poll_inbound(std::uint64_t now, unsigned& offers) {
+  for (auto& [sa, entry] : inbound_) {
+    if (was_lost(*sa, entry) && entry.held) {
+      take_back(entry);
+      postpone(entry, now);
+    }
+    const std::uint32_t port = sa->card.load(kRelaxed) - 1U;
+    if (entry.held || now < entry.offer_ns || offers == 0 || card_of(port) == nullptr) continue;
+    --offers;
+    if (!offer(entry, port)) postpone(entry, now);
+  }
+}
+
+std::size_t Offload::sessions() const noexcept {
+  const auto held = [](const auto& entries) {
+    return std::count_if(entries.begin(), entries.end(),
+                         [](const auto& row) { return row.second.held != nullptr; });
+  };
+  return static_cast<std::size_t>(held(outbound_) + held(inbound_));
+}
+
+}  // namespace espgate::dataplane

@@ -46,36 +46,20 @@ constexpr void fold_sas(Fold& fold) {
                 AT(Selector, last_port), AT(Selector, protocol)});
   fold.numbers({sizeof(Selectors), AT(Selectors, local), AT(Selectors, remote), AT(Selectors, local_count),
                 AT(Selectors, remote_count)});
-  fold.numbers({sizeof(InstallSa),
-                AT(InstallSa, tunnel),
-                AT(InstallSa, spi),
-                AT(InstallSa, partner_spi),
-                AT(InstallSa, suite),
-                AT(InstallSa, udp_encapsulation),
-                AT(InstallSa, local_port),
-                AT(InstallSa, remote_port),
-                AT(InstallSa, local),
-                AT(InstallSa, remote),
-                AT(InstallSa, keys),
-                AT(InstallSa, replay_window),
-                AT(InstallSa, worker),
-                AT(InstallSa, soft_bytes),
-                AT(InstallSa, hard_bytes),
-                AT(InstallSa, soft_packets),
-                AT(InstallSa, hard_packets),
-                AT(InstallSa, mode),
-                AT(InstallSa, esn),
-                AT(InstallSa, df),
-                AT(InstallSa, ecn),
-                AT(InstallSa, fixed_dscp),
-                AT(InstallSa, keepalive),
-                AT(InstallSa, tfc_length),
-                AT(InstallSa, sequence_limit),
-                AT(InstallSa, last_sequence),
-                AT(InstallSa, label),
-                AT(InstallSa, selectors)});
+  fold.numbers({sizeof(InstallSa),           AT(InstallSa, tunnel),         AT(InstallSa, spi),
+                AT(InstallSa, partner_spi),  AT(InstallSa, suite),          AT(InstallSa, udp_encapsulation),
+                AT(InstallSa, local_port),   AT(InstallSa, remote_port),    AT(InstallSa, local),
+                AT(InstallSa, remote),       AT(InstallSa, keys),           AT(InstallSa, replay_window),
+                AT(InstallSa, worker),       AT(InstallSa, soft_bytes),     AT(InstallSa, hard_bytes),
+                AT(InstallSa, soft_packets), AT(InstallSa, hard_packets),   AT(InstallSa, mode),
+                AT(InstallSa, esn),          AT(InstallSa, follow),         AT(InstallSa, df),
+                AT(InstallSa, ecn),          AT(InstallSa, fixed_dscp),     AT(InstallSa, keepalive),
+                AT(InstallSa, tfc_length),   AT(InstallSa, sequence_limit), AT(InstallSa, last_sequence),
+                AT(InstallSa, label),        AT(InstallSa, selectors)});
   fold.numbers({sizeof(RemoveSa), AT(RemoveSa, tunnel), AT(RemoveSa, spi)});
   fold.numbers({sizeof(ExtendSa), AT(ExtendSa, tunnel), AT(ExtendSa, spi), AT(ExtendSa, sequence_limit)});
+  fold.numbers(
+      {sizeof(MoveSa), AT(MoveSa, tunnel), AT(MoveSa, spi), AT(MoveSa, remote), AT(MoveSa, remote_port)});
 }
 
 constexpr void fold_messages(Fold& fold) {
@@ -90,6 +74,8 @@ constexpr void fold_messages(Fold& fold) {
                 AT(SaLimitNear, sequence_limit)});
   fold.numbers({sizeof(PortChange), sizeof(UnknownSpi), AT(UnknownSpi, source), AT(UnknownSpi, destination),
                 AT(UnknownSpi, spi), AT(UnknownSpi, packets)});
+  fold.numbers({sizeof(PeerMoved), AT(PeerMoved, tunnel), AT(PeerMoved, inbound_spi), AT(PeerMoved, remote),
+                AT(PeerMoved, remote_port)});
   fold.numbers({sizeof(IkeDatagram), AT(IkeDatagram, local), AT(IkeDatagram, remote),
                 AT(IkeDatagram, local_port), AT(IkeDatagram, remote_port), AT(IkeDatagram, length),
                 AT(IkeDatagram, bytes)});
@@ -125,9 +111,10 @@ constexpr void fold_rings(Fold& fold) {
 
 // Numbers whose meaning would shift when a row is put in the middle of an enum.
 constexpr void fold_meanings(Fold& fold) {
-  fold.numbers(
-      {static_cast<std::size_t>(CommandKind::extend_sa), static_cast<std::size_t>(EventKind::sa_limit_near),
-       static_cast<std::size_t>(CommandStatus::table_full), static_cast<std::size_t>(RouteKind::blackhole)});
+  fold.numbers({static_cast<std::size_t>(CommandKind::move_outbound_sa),
+                static_cast<std::size_t>(EventKind::peer_moved),
+                static_cast<std::size_t>(CommandStatus::table_full),
+                static_cast<std::size_t>(RouteKind::blackhole)});
   for (const DropReasonText& reason : kDropReasonText) fold.text(reason.name);
 }
 

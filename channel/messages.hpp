@@ -44,8 +44,9 @@ enum class CommandKind : std::uint16_t {
   install_outbound_sa,  // becomes what its tunnel sends on, at once; the SA before it stays until removed
   remove_inbound_sa,
   remove_outbound_sa,
-  list_sas,   // answered by one sa_held event for each SA, then command_done
-  extend_sa,  // an outbound SA with a sequence limit may send further
+  list_sas,          // answered by one sa_held event for each SA, then command_done
+  extend_sa,         // an outbound SA with a sequence limit may send further
+  move_outbound_sa,  // its far end is at another address or port now; the inbound SA of the pair goes along
 };
 
 // RFC 4301 section 4.1.
@@ -145,6 +146,8 @@ struct InstallSa {
   Mode mode;
   std::uint8_t
       esn;  // 1: extended sequence numbers (RFC 4303 section 2.2.1); inbound not without replay check
+  std::uint8_t follow;  // 1: a far end that proves to be elsewhere is followed there (RFC 7296 section 2.23),
+                        // by the outbound SAs of the tunnel; inbound, tunnel mode, in UDP
   // What follows is for outbound SAs.
   DontFragment df;
   EcnMode ecn;
@@ -181,6 +184,13 @@ struct ExtendSa {
   std::uint64_t sequence_limit;  // a lower one than before changes nothing
 };
 
+struct MoveSa {
+  std::uint32_t tunnel;
+  std::uint32_t spi;  // of the peer's
+  IpAddress remote;   // of the family that it was
+  std::uint16_t remote_port;
+};
+
 struct Command {
   std::uint64_t sequence;  // of the control process's choice
   CommandKind kind;
@@ -195,6 +205,7 @@ struct Command {
     InstallSa install_sa;
     RemoveSa remove_sa;
     ExtendSa extend_sa;
+    MoveSa move_sa;
     std::array<std::uint8_t, 1272> raw;
   } body;
 };
@@ -209,6 +220,7 @@ enum class EventKind : std::uint16_t {
   port_down,
   unknown_spi,    // ESP came for SPIs that we do not have; at most one a second for each source
   sa_limit_near,  // an outbound SA nears its sequence limit, and will drop there unless it is extended
+  peer_moved,     // authentic ESP came from elsewhere; the tunnel's outbound SAs send there now
 };
 
 enum class CommandStatus : std::uint16_t {
@@ -277,6 +289,13 @@ struct UnknownSpi {
   std::uint64_t packets;  // since the last event about this source
 };
 
+struct PeerMoved {
+  std::uint32_t tunnel;
+  std::uint32_t inbound_spi;
+  IpAddress remote;
+  std::uint16_t remote_port;
+};
+
 struct Event {
   EventKind kind;
   std::uint16_t reserved[3];
@@ -287,6 +306,7 @@ struct Event {
     SaLimitNear sa_limit_near;
     PortChange port_change;
     UnknownSpi unknown_spi;
+    PeerMoved peer_moved;
     std::array<std::uint8_t, 248> raw;
   } body;
 };

@@ -281,10 +281,21 @@ void Gateway::event(const channel::Event& event) {
     case EventKind::sa_limit_near:
       manual_.near(event.body.sa_limit_near);
       break;
+    case EventKind::peer_moved:
+      peer_moved(event.body.peer_moved);
+      break;
     case EventKind::none:
     case EventKind::command_done:
       break;
   }
+}
+
+// The outbound SAs have moved; IKE and what is shown follow.
+void Gateway::peer_moved(const channel::PeerMoved& moved) {
+  const ChildRecord* const record = book_.find(moved.tunnel, moved.inbound_spi);
+  if (record == nullptr) return;
+  note_remote(moved.tunnel, moved.inbound_spi, moved.remote);
+  if (!record->adopted) daemon_.peer_moved(moved.inbound_spi, {moved.remote, moved.remote_port}, now_);
 }
 
 void Gateway::lifetime_event(const channel::SaLifetime& lifetime, bool hard) {
@@ -315,8 +326,8 @@ void Gateway::command_done(const CommandSubject& subject, CommandStatus status) 
   if (status == CommandStatus::ok) return;
   const bool removal_of_sa =
       subject.kind == CommandKind::remove_inbound_sa || subject.kind == CommandKind::remove_outbound_sa;
-  if (removal_of_sa && status == CommandStatus::no_such_sa)
-    return;  // gone already, with a restarted dataplane
+  const bool may_be_gone = removal_of_sa || subject.kind == CommandKind::move_outbound_sa;
+  if (may_be_gone && status == CommandStatus::no_such_sa) return;  // gone already, with a restarted dataplane
   refused(subject, channel::words(status));
 }
 
@@ -373,6 +384,8 @@ std::string Gateway::describe(const CommandSubject& subject) const {
       return fmt::format("to remove the inbound SA {:08x}", subject.spi);
     case CommandKind::remove_outbound_sa:
       return fmt::format("to remove the outbound SA {:08x}", subject.spi);
+    case CommandKind::move_outbound_sa:
+      return fmt::format("to move the outbound SA {:08x}", subject.spi);
     default:
       return fmt::format("a command of kind {}", static_cast<unsigned>(subject.kind));
   }

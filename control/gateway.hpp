@@ -71,6 +71,7 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   void release_spi(std::uint32_t spi) override;
   void install_inbound(const ike::ChildInstall& child) override;
   void install_outbound(const ike::ChildInstall& child) override;
+  void move_child(const ike::ChildInstall& child) override;
   void remove_inbound(TunnelId tunnel, std::uint32_t spi) override;
   void remove_outbound(TunnelId tunnel, std::uint32_t spi) override;
   std::optional<Time> last_inbound(TunnelId tunnel) override;
@@ -101,6 +102,8 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   void drop_outbound(TunnelId tunnel, std::uint32_t spi);
   void drop_adopted(TunnelId tunnel);
   void replace_adopted(TunnelId tunnel);
+  void note_remote(TunnelId tunnel, std::uint32_t inbound_spi, const IpAddress& remote);
+  void peer_moved(const channel::PeerMoved& moved);
   void lifetime_event(const channel::SaLifetime& lifetime, bool hard);
   void refused(const CommandSubject& subject, const std::string& words);
   [[nodiscard]] channel::Command sa_command(channel::CommandKind kind, const ike::ChildInstall& child) const;

@@ -103,6 +103,7 @@ channel::Command Gateway::sa_command(CommandKind kind, const ike::ChildInstall& 
   sa.df = tunnel.outer.df;
   sa.ecn = tunnel.outer.ecn;
   sa.fixed_dscp = tunnel.outer.dscp ? static_cast<std::uint8_t>(*tunnel.outer.dscp + 1) : std::uint8_t{0};
+  sa.follow = inbound && child.follow && child.mode == channel::Mode::tunnel ? 1 : 0;
   sa.keepalive = static_cast<std::uint8_t>(std::min<std::int64_t>(child.keepalive.count(), UINT8_MAX));
   sa.tfc_length = tunnel.tfc_length;
   copy_selectors(child, sa.selectors);
@@ -145,6 +146,21 @@ void Gateway::install_outbound(const ike::ChildInstall& child) {
   if (!fits(child) || !allocator_) return;  // install_inbound has said so
   submit_sa(CommandKind::install_outbound_sa, child);
   note_child(child, true);
+}
+
+void Gateway::move_child(const ike::ChildInstall& child) {
+  channel::Command command = make_command(CommandKind::move_outbound_sa);
+  command.body.move_sa = {child.tunnel, child.outbound_spi, child.remote.address, child.remote.port};
+  link_.submit(command);
+  note_remote(child.tunnel, child.inbound_spi, child.remote.address);
+}
+
+void Gateway::note_remote(TunnelId tunnel, std::uint32_t inbound_spi, const IpAddress& remote) {
+  const ChildRecord* const present = book_.find(tunnel, inbound_spi);
+  if (present == nullptr) return;
+  ChildRecord record = *present;
+  record.remote = remote;
+  book_.put(record);
 }
 
 void Gateway::remove_inbound(TunnelId tunnel, std::uint32_t spi) { drop_inbound(tunnel, spi); }

@@ -39,7 +39,8 @@ bool is_outer_address(const IpAddress& address) noexcept {
 }
 
 bool options_ok(const InstallSa& install) noexcept {
-  return install.mode <= channel::Mode::transport && install.esn <= 1 &&
+  return install.mode <= channel::Mode::transport && install.esn <= 1 && install.follow <= 1 &&
+         (install.follow == 0 || (install.udp_encapsulation == 1 && install.mode == channel::Mode::tunnel)) &&
          install.df <= channel::DontFragment::copy && install.ecn <= channel::EcnMode::compatibility &&
          install.fixed_dscp <= channel::kDscps &&
          (install.mode == channel::Mode::tunnel || install.tfc_length == 0);
@@ -54,12 +55,13 @@ bool sequence_ok(const InstallSa& install) noexcept {
 }  // namespace
 
 Associations::Associations(Forwarding& tables, Resolver& resolver, Outbox& outbox, Offload& offload,
-                           channel::CountersPage& page, const crypto::BulkEngine& engine,
+                           KnownPeers& peers, channel::CountersPage& page, const crypto::BulkEngine& engine,
                            RefusedSuites refused)
     : tables_(tables),
       resolver_(resolver),
       outbox_(outbox),
       offload_(offload),
+      peers_(peers),
       page_(page),
       engine_(engine),
       refused_(refused),
@@ -99,6 +101,7 @@ Associations::Held Associations::make_held(const InstallSa& install, Direction d
   const bool udp = install.udp_encapsulation != 0;
   held.ends = {install.local, install.remote, udp ? install.local_port : std::uint16_t{0},
                udp ? install.remote_port : std::uint16_t{0}};
+  held.follow = install.follow != 0;
   held.keepalive_ns = udp ? std::uint64_t{install.keepalive} * 1'000'000'000 : 0;
   held.esn = install.esn != 0;
   held.soft_bytes = install.soft_bytes;
@@ -157,6 +160,7 @@ CommandStatus Associations::install_outbound(const InstallSa& install, std::uint
   sa.spi.store(install.spi, std::memory_order_release);
   tables_.tunnels[install.tunnel].outbound.store(&sa, std::memory_order_release);
   changed_ = true;
+  peers_.add(held.ends.remote);
   outbound_.emplace(OutboundKey{install.tunnel, install.spi}, std::move(held));
   return CommandStatus::ok;
 }
@@ -226,6 +230,7 @@ void Associations::retire_outbound(const Held& held, std::uint64_t now) {
   page_.outbound(held.worker)[held.slot].spi.store(0, std::memory_order_relaxed);
   offload_.release(sa);
   if (held.neighbour != kNoNeighbour) resolver_.unpin(held.neighbour, now);
+  peers_.remove(held.ends.remote);
   tables_.rcu.retire(
       [this, &sa, worker = held.worker, slot = held.slot, before = held.last_before, keep = held.selectors] {
         add(carried_[sa.tunnel], sa, before);

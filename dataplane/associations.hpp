@@ -15,6 +15,7 @@
 #include "dataplane/control_link.hpp"
 #include "dataplane/offload/offload.hpp"
 #include "dataplane/ports/keepalive.hpp"
+#include "dataplane/ports/known_peers.hpp"
 #include "dataplane/ports/resolver.hpp"
 #include "dataplane/tables/forwarding.hpp"
 
@@ -27,7 +28,7 @@ static_assert(crypto::kSuites.size() < RefusedSuites{}.size());
 class Associations {
  public:
   // All must outlive this. `engine` expands keys.
-  Associations(Forwarding& tables, Resolver& resolver, Outbox& outbox, Offload& offload,
+  Associations(Forwarding& tables, Resolver& resolver, Outbox& outbox, Offload& offload, KnownPeers& peers,
                channel::CountersPage& page, const crypto::BulkEngine& engine, RefusedSuites refused);
   ~Associations();
   Associations(const Associations&) = delete;
@@ -39,6 +40,12 @@ class Associations {
   [[nodiscard]] channel::CommandStatus extend_outbound(const channel::ExtendSa& extend) noexcept;
   [[nodiscard]] channel::CommandStatus remove_inbound(const channel::RemoveSa& remove, std::uint64_t now);
   [[nodiscard]] channel::CommandStatus remove_outbound(const channel::RemoveSa& remove, std::uint64_t now);
+  // The far end of an outbound SA in UDP is elsewhere: the SA sends there, and its inbound partner expects
+  // it.
+  [[nodiscard]] channel::CommandStatus move_outbound(const channel::MoveSa& wanted, std::uint64_t now);
+  // A worker heard authentic ESP for the inbound SA `heard.spi` from there. Where the SA follows its peer,
+  // the tunnel's outbound SAs that send to where it was send there now, and the control process is told.
+  void heard_from(const Move& heard, ControlLink& control, std::uint64_t now);
   void remove_all_of(std::uint32_t tunnel, std::uint64_t now);
 
   // One sa_held event for each. The control process that asks is a new one: what a former one was told of
@@ -72,6 +79,7 @@ class Associations {
     std::uint32_t worker;
     std::uint32_t slot;
     OuterEnds ends;
+    bool follow;
     std::uint64_t keepalive_ns;   // of silence after which one is sent; 0: never
     std::uint64_t kept_alive_ns;  // when the last one was sent
     std::uint64_t soft_bytes, hard_bytes, soft_packets, hard_packets;  // 0: none
@@ -97,6 +105,10 @@ class Associations {
   [[nodiscard]] static Held make_held(const channel::InstallSa& install, channel::Direction direction,
                                       std::uint64_t now);
   [[nodiscard]] NextHop resolve_outer(Held& held, std::uint64_t now);
+  [[nodiscard]] bool may_be_at(const Held& held, const IpAddress& remote, std::uint16_t port) const noexcept;
+  [[nodiscard]] bool turn_outbound(Held& held, const IpAddress& remote, std::uint16_t port,
+                                   std::uint64_t now);
+  void turn_inbound(Held& held, const IpAddress& remote, std::uint16_t port) noexcept;
   void retire_inbound(const Held& held);
   void retire_outbound(const Held& held, std::uint64_t now);
   void choose_outbound(std::uint32_t tunnel) noexcept;
@@ -119,6 +131,7 @@ class Associations {
   Resolver& resolver_;
   Outbox& outbox_;
   Offload& offload_;
+  KnownPeers& peers_;  // among them where SAs send to
   channel::CountersPage& page_;
   const crypto::BulkEngine& engine_;
   RefusedSuites refused_;

@@ -64,6 +64,8 @@ CommandStatus Commands::apply(const Command& command, std::uint64_t now) {
       return associations_.remove_outbound(body.remove_sa, now);
     case CommandKind::extend_sa:
       return associations_.extend_outbound(body.extend_sa);
+    case CommandKind::move_outbound_sa:
+      return associations_.move_outbound(body.move_sa, now);
     case CommandKind::list_sas:
       associations_.list([this](std::uint32_t tunnel) { return tunnels_[tunnel].wanted.name; }, control_,
                          now);

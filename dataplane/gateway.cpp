@@ -98,8 +98,10 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
       ike_(tables_, outbox_, peers_, attachment_, random_seed()),
       rib_(tables_.routes),
       offload_(tables_),
-      associations_(tables_, slow_path_.resolver(), outbox_, offload_, page_, engine_, test_suites(engine_)),
+      associations_(tables_, slow_path_.resolver(), outbox_, offload_, peers_, page_, engine_,
+                    test_suites(engine_)),
       commands_({tables_, rib_, slow_path_.resolver(), associations_, interfaces_, peers_, attachment_}) {
+  slow_path_.set_associations(associations_);
   make_workers(configuration.dataplane);
   ports_ = std::make_unique<Ports>(configuration.ports, tables_, interfaces_, page_, pool_.get(),
                                    static_cast<unsigned>(workers_.size()));

@@ -39,6 +39,14 @@ void accept_chosen(Worker& worker, rte_mbuf* mbuf, const Note& note, bool handed
   packet.handed_over = handed_over;
 }
 
+// The slot may have gone to another SA meanwhile.
+void move_sa(Worker& worker, rte_mbuf* mbuf) noexcept {
+  const Move move = load<Move>(rte_pktmbuf_mtod(mbuf, const std::uint8_t*));
+  OutboundSa& sa = worker.tables->outbound[worker.index][move.slot];
+  if (sa.spi.load(std::memory_order_acquire) == move.spi) turn_to(sa, move);
+  rte_pktmbuf_free(mbuf);
+}
+
 void run_errand(Worker& worker, rte_mbuf* mbuf) noexcept {
   const Note note = note_of(mbuf);
   switch (static_cast<Errand>(note.why)) {
@@ -48,6 +56,8 @@ void run_errand(Worker& worker, rte_mbuf* mbuf) noexcept {
       return sort_ip(worker, mbuf, Note::kNoPort, false);
     case Errand::decrypt:
       return sort_ip(worker, mbuf, note.port, true);
+    case Errand::move:
+      return move_sa(worker, mbuf);
     case Errand::encrypt:
       return accept_chosen(worker, mbuf, note, true);
     case Errand::protect:

@@ -178,6 +178,12 @@ void Daemon::child_expired(std::uint32_t inbound_spi, Time now) {
   });
 }
 
+void Daemon::peer_moved(std::uint32_t inbound_spi, const Endpoint& remote, Time now) {
+  impl_->at(now, [&] {
+    if (ChildSa* child = impl_->core.find_child(inbound_spi)) child->owner->heard_from(remote);
+  });
+}
+
 void Daemon::terminate_all(Time now) {
   impl_->at(now, [&] {
     std::vector<IkeSa*> all;

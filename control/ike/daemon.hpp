@@ -41,6 +41,7 @@ struct ChildInstall {
   Endpoint local;  // outer; the ports count only with udp_encapsulation
   Endpoint remote;
   bool udp_encapsulation{false};
+  bool follow{false};                 // the peer is behind a NAT and we are not: where it moves we follow
   std::chrono::seconds keepalive{0};  // of silence, then a NAT keepalive; 0: never
   std::vector<TrafficSelector> local_selectors;
   std::vector<TrafficSelector> remote_selectors;
@@ -88,6 +89,8 @@ class Host {
   virtual void install_outbound(const ChildInstall& child) = 0;
   virtual void remove_inbound(TunnelId tunnel, std::uint32_t spi) = 0;
   virtual void remove_outbound(TunnelId tunnel, std::uint32_t spi) = 0;
+  // The far end of an installed child is at `child.remote` now.
+  virtual void move_child(const ChildInstall& child) = 0;
   // When the dataplane last received an authentic packet on any of the tunnel's SAs (for DPD); nullopt:
   // never.
   virtual std::optional<Time> last_inbound(TunnelId tunnel) = 0;
@@ -152,7 +155,9 @@ class Daemon {
   void rekey_ike(TunnelId tunnel, Time now);
   void dataplane_refused(TunnelId tunnel, std::uint32_t spi, const std::string& words, Time now);
   void child_expired(std::uint32_t inbound_spi, Time now);  // the dataplane's hard lifetime
-  void terminate_all(Time now);                             // shutdown: sends deletes for all, once
+  // The dataplane heard authentic ESP on a child of ours from elsewhere, and followed.
+  void peer_moved(std::uint32_t inbound_spi, const Endpoint& remote, Time now);
+  void terminate_all(Time now);  // shutdown: sends deletes for all, once
 
   // When `advance` wants to be called next; nullopt: nothing is waiting.
   [[nodiscard]] std::optional<Time> next_deadline() const;

@@ -46,6 +46,7 @@ ChildInstall IkeSa::make_install(const EspChoice& choice, std::uint32_t inbound_
   out.remote = remote_;
   const bool wanted = nat_.local || nat_.remote || config().encapsulation == conf::Encapsulation::udp;
   out.udp_encapsulation = wanted && nat_.supported && (local_.port == 4500 || remote_.port == 4500);
+  out.follow = out.udp_encapsulation && nat_.remote && !nat_.local;
   // Section 2.23: who is behind a NAT keeps its mapping alive. Whom the operator puts into UDP has something
   // on the way that wants it, and that forgets as a NAT does.
   const bool mapped = nat_.local || config().encapsulation == conf::Encapsulation::udp;

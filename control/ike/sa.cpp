@@ -296,23 +296,33 @@ void IkeSa::send_response(const Endpoint& local, const Endpoint& remote) {
 }
 
 // IKE_AUTH moves to port 4500 when there is a NAT. Later only a peer behind a NAT may move, and only where we
-// are not behind one ourselves (section 2.23). An SA in the dataplane can't be given another endpoint (its
-// sequence numbers would begin again under the same key), so the children are rekeyed.
+// are not behind one ourselves (section 2.23).
 void IkeSa::follow(const Endpoint& local, const Endpoint& remote) {
   if (local == local_ && remote == remote_) return;
   if (state_ == State::init_answered) {
     local_ = local;
     remote_ = remote;
-  } else if (state_ == State::established && nat_.remote && !nat_.local) {
-    log("the peer moved from " + peer() + " to " + to_string(remote.address) + ":" +
-        std::to_string(remote.port));
+  } else if (may_follow()) {
     local_ = local;
-    remote_ = remote;
-    for (ChildSa* child : children) {
-      if (!child->install.udp_encapsulation || child->state != ChildSa::State::installed) continue;
-      child->state = ChildSa::State::rekeying;
-      enqueue({Task::Kind::rekey_child, child->spi(), {}, {}, 0});
-    }
+    move_to(remote);
+  }
+}
+
+// The same, by what the dataplane heard on a child.
+void IkeSa::heard_from(const Endpoint& remote) {
+  if (remote != remote_ && may_follow()) move_to(remote);
+}
+
+bool IkeSa::may_follow() const { return state_ == State::established && nat_.remote && !nat_.local; }
+
+void IkeSa::move_to(const Endpoint& remote) {
+  log("the peer moved from " + peer() + " to " + to_string(remote.address) + ":" +
+      std::to_string(remote.port));
+  remote_ = remote;
+  for (ChildSa* child : children) {
+    if (!child->install.udp_encapsulation || child->install.remote == remote) continue;
+    child->install.remote = remote;
+    core_.host.move_child(child->install);
   }
 }
 

@@ -55,6 +55,7 @@ class IkeSa {
 
   // What the daemon asks for.
   void create_child();
+  void heard_from(const Endpoint& remote);  // authentic ESP on a child came from there
   void rekey_child(ChildSa& child);
   void rekey_ike();
   void delete_child(ChildSa& child, const Reason& reason);  // out of the dataplane now, the peer is told
@@ -158,6 +159,8 @@ class IkeSa {
                const Endpoint& remote);
   void send_response(const Endpoint& local, const Endpoint& remote);
   void follow(const Endpoint& local, const Endpoint& remote);
+  [[nodiscard]] bool may_follow() const;
+  void move_to(const Endpoint& remote);
   void linger();
   void abandon_offers();
   void after_answer();

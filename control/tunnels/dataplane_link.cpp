@@ -51,6 +51,10 @@ CommandSubject subject_of(const Command& command) noexcept {
       subject.index = command.body.extend_sa.tunnel;
       subject.spi = command.body.extend_sa.spi;
       break;
+    case CommandKind::move_outbound_sa:
+      subject.index = command.body.move_sa.tunnel;
+      subject.spi = command.body.move_sa.spi;
+      break;
     case CommandKind::none:
     case CommandKind::sync_begin:
     case CommandKind::sync_end:

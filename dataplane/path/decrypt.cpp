@@ -199,8 +199,42 @@ bool check_integrity(Worker& worker, Packet& packet) noexcept {
   return drop_forged(worker, packet);
 }
 
+// RFC 7296 section 2.23: a NAT gave the peer another port or address. Told of no packet but the newest, so
+// that neither a replay nor one that was overtaken brings the peer back to where it was; and not more often
+// than kMovesASecond. What is not told now is told of a later packet.
+[[gnu::noinline]] void heard_from_elsewhere(Worker& worker, const Packet& packet) noexcept {
+  constexpr std::uint64_t kMovesASecond = 10;
+  InboundSa& sa = *packet.inbound;
+  if (packet.sequence <= sa.window.highest() || worker.scratch->now < sa.next_move) return;
+  rte_mbuf* const word = rte_pktmbuf_alloc(worker.pool);
+  if (word == nullptr) return;
+  sa.next_move = worker.scratch->now + rte_get_tsc_hz() / kMovesASecond;
+  Move move{};
+  move.spi = sa.spi.load(std::memory_order_relaxed);
+  move.remote.family = sa.remote.family;
+  const bool v4 = sa.remote.is_v4();
+  std::memcpy(move.remote.bytes.data(), packet.ip + (v4 ? 12 : 8), v4 ? 4 : 16);
+  move.remote_port = load16(packet.ip + packet.esp - kUdp);
+  store(reinterpret_cast<std::uint8_t*>(rte_pktmbuf_append(word, sizeof move)), move);
+  note_of(word) = Note{0, Note::kNoPort, 0, Note::kNoTunnel, NextHop{}, DropReason{}};
+  worker.raise(word, Exception::peer_moved);
+}
+
+void follow_source(Worker& worker, const Packet& packet) noexcept {
+  const InboundSa& sa = *packet.inbound;
+  const std::uint64_t known = sa.source.load(std::memory_order_relaxed);
+  if (known == 0) [[likely]]
+    return;
+  const Family family = sa.remote.family;
+  const std::uint64_t source = source_word(packet.ip + (family == Family::v4 ? 12 : 8), family,
+                                           load<std::uint16_t>(packet.ip + packet.esp - kUdp));
+  if (source != known) [[unlikely]]
+    heard_from_elsewhere(worker, packet);
+}
+
 // Two packets of one burst may carry one sequence number: the first that proved authentic takes it.
 bool commit_replay(Worker& worker, Packet& packet) noexcept {
+  follow_source(worker, packet);
   const crypto::ReplayWindow::Verdict verdict = packet.inbound->window.commit(packet.sequence);
   return verdict == crypto::ReplayWindow::Verdict::fresh || drop_replayed(worker, packet, verdict);
 }

@@ -29,6 +29,7 @@ enum class Exception : std::uint8_t {
   unreachable,   // data: the IP header; note.reason: no_route or tunnel_down
   resolve,       // data: the IP header; waits for a neighbour: note.next_hop is connected or gateway
   unknown_spi,   // data: the outer IP header; tell the control process, then drop
+  peer_moved,    // data: a Move, no packet: authentic ESP for the inbound SA came from there
 };
 
 // Why a worker finds a packet in its inbox.
@@ -40,6 +41,7 @@ enum class Errand : std::uint8_t {
   route,    // from the main thread: data at an IP header; as if just received on no port, but its TTL stays
   protect,  // from the main thread: data at the IP header of a packet made here, note.tunnel says by which
             // tunnel
+  move,     // from the main thread: data is a Move, no packet
   frame,    // from the main thread: data at an Ethernet header, complete, to send on note.port
 };
 

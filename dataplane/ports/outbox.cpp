@@ -4,6 +4,7 @@
 #include <rte_ring.h>
 
 #include <algorithm>
+#include <cstring>
 
 namespace espgate::dataplane {
 
@@ -60,6 +61,16 @@ void Outbox::send_to(std::uint8_t port, const Mac& source, const std::uint8_t de
 
 void Outbox::decrypt(std::uint32_t worker, rte_mbuf* packet) noexcept {
   put(*workers_[worker], packet, Errand::decrypt, note_of(packet).port);
+}
+
+bool Outbox::move(std::uint32_t worker, const Move& move) noexcept {
+  rte_mbuf* const word = make(sizeof move);
+  if (word == nullptr) return false;
+  std::memcpy(rte_pktmbuf_mtod(word, void*), &move, sizeof move);
+  note_of(word) = Note{static_cast<std::uint8_t>(Errand::move), Note::kNoPort, 0, Note::kNoTunnel, {}, {}};
+  if (rte_ring_enqueue(workers_[worker]->inbox, word) == 0) return true;
+  drop(word, DropReason::inject_full);
+  return false;
 }
 
 void Outbox::ike(rte_mbuf* packet) noexcept {

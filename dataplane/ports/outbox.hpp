@@ -36,6 +36,8 @@ class Outbox {
   void decrypt(std::uint32_t worker, rte_mbuf* packet) noexcept;
   // `packet`'s data begin at the outer IP header: to the IKE port, as the workers give it theirs.
   void ike(rte_mbuf* packet) noexcept;
+  // To the worker that owns the outbound SA. False: it can't be told now.
+  [[nodiscard]] bool move(std::uint32_t worker, const Move& move) noexcept;
   // `packet`'s data begin at a complete Ethernet header.
   void frame(std::uint8_t port, rte_mbuf* packet) noexcept;
 

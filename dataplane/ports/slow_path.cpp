@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "channel/spi.hpp"
+#include "dataplane/associations.hpp"
 #include "dataplane/path/headers.hpp"
 #include "dataplane/ports/arp.hpp"
 #include "dataplane/ports/checksum.hpp"
@@ -85,6 +86,7 @@ void SlowPath::handle(rte_mbuf* packet, std::uint64_t now) {
     return outbox_.drop(packet, DropReason::no_buffer);
   const Note note = note_of(packet);
   const auto why = static_cast<Exception>(note.why);
+  if (why == Exception::peer_moved) return peer_moved(packet, now);
   if (why == Exception::arp) {
     if (note.port >= interfaces_.size()) return outbox_.drop(packet, DropReason::arp_malformed);
     return handle_arp(outbox_, resolver_, note.port, interfaces_[note.port], packet, now);
@@ -108,6 +110,7 @@ void SlowPath::handle(rte_mbuf* packet, std::uint64_t now) {
     case Exception::unknown_spi:
       return unknown_spi(packet, now);
     case Exception::arp:
+    case Exception::peer_moved:
       break;
   }
   outbox_.drop(packet, DropReason::host_protocol);
@@ -223,6 +226,11 @@ void SlowPath::refuse(rte_mbuf* packet, std::uint8_t protocol, std::uint32_t poi
   icmp_.error(packet, ports ? IcmpError::port_unreachable : IcmpError::protocol_unreachable,
               ports ? 0 : pointer, now);
   outbox_.drop(packet, DropReason::host_protocol);
+}
+
+void SlowPath::peer_moved(rte_mbuf* word, std::uint64_t now) {
+  associations_->heard_from(load<Move>(rte_pktmbuf_mtod(word, const std::uint8_t*)), control_, now);
+  rte_pktmbuf_free(word);
 }
 
 void SlowPath::unknown_spi(rte_mbuf* packet, std::uint64_t now) {

@@ -18,6 +18,8 @@
 
 namespace espgate::dataplane {
 
+class Associations;
+
 class SlowPath {
  public:
   SlowPath(Forwarding& tables, const Interfaces& interfaces, Outbox& outbox, const KnownPeers& peers,
@@ -38,6 +40,9 @@ class SlowPath {
   // Tells the link of the port's addresses; after the port came up.
   void announce(std::uint8_t port) noexcept;
 
+  // Who knows the SAs, and needs the resolver in turn. Before the first packet.
+  void set_associations(Associations& associations) noexcept { associations_ = &associations; }
+
   [[nodiscard]] Resolver& resolver() noexcept { return resolver_; }
   [[nodiscard]] const Reassembly& reassembly() const noexcept { return reassembly_; }
 
@@ -52,6 +57,7 @@ class SlowPath {
   void resolve(rte_mbuf* packet, std::uint64_t now);
   void unreachable_neighbour(rte_mbuf* packet, std::uint64_t now) noexcept;
   void tell_and_drop(rte_mbuf* packet, IcmpError what, std::uint32_t argument, std::uint64_t now) noexcept;
+  void peer_moved(rte_mbuf* word, std::uint64_t now);
   void unknown_spi(rte_mbuf* packet, std::uint64_t now);
   void nobodys_spi(rte_mbuf* packet, std::uint64_t now);
 
@@ -59,6 +65,9 @@ class SlowPath {
   const Interfaces& interfaces_;
   Outbox& outbox_;
   const KnownPeers& peers_;
+  ControlLink& control_;
+  Associations* associations_{nullptr};
+  std::uint64_t seed_;
   Icmp icmp_;
   Resolver resolver_;
   EarlyEsp early_;

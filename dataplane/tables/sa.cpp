@@ -176,9 +176,12 @@ bool prepare(InboundSa& sa, const channel::InstallSa& install, const SelectorSet
   set_common(sa, *row, install);
   sa.front = static_cast<std::uint8_t>(kEsp + row->iv_length);
   sa.plain = install.local.is_v4() && !sa.transport && !sa.esn;
-  sa.worker = static_cast<std::uint8_t>(channel::spi_worker(install.spi));
   sa.local = install.local;
   sa.remote = install.remote;
+  const std::uint64_t source =
+      source_word(sa.remote.bytes.data(), sa.remote.family, __builtin_bswap16(install.remote_port));
+  sa.source.store(install.follow != 0 ? source : 0, std::memory_order_relaxed);
+  sa.next_move = 0;
   sa.selectors = &selectors;
   sa.any = selectors.any;
   return true;
@@ -197,6 +200,20 @@ void erase(InboundSa& sa) noexcept {
   static_cast<void>(sa.window.reset(0));  // its memory, if it had some
   sa.card.store(0, std::memory_order_relaxed);
   sa.selectors = nullptr;
+}
+
+void turn_to(OutboundSa& sa, const Move& move) noexcept {
+  std::uint8_t* const at = sa.header.data();
+  std::size_t end = kIpv4;
+  if (at[0] >> 4 == 4) {
+    std::copy_n(move.remote.bytes.begin(), 4, at + 16);
+    put16(at + 10, 0);
+    put16(at + 10, header_checksum(at));
+  } else {
+    std::copy_n(move.remote.bytes.begin(), 16, at + 24);
+    end = 40;
+  }
+  if (sa.udp) put16(at + end + 2, move.remote_port);
 }
 
 SelectorSet make_selector_set(const channel::Selectors& selectors) noexcept {

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "channel/counters.hpp"
 #include "channel/messages.hpp"
@@ -24,6 +25,33 @@ using channel::last_of_sequence;
 inline constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
 inline constexpr std::size_t kIpv6Header = 40;
 inline constexpr std::size_t kUdpHeader = 8;
+
+// The outer ends of an SA's packets; ports in host byte order, 0 without UDP.
+struct OuterEnds {
+  IpAddress local;
+  IpAddress remote;
+  std::uint16_t local_port;
+  std::uint16_t remote_port;
+  bool operator==(const OuterEnds&) const noexcept = default;
+};
+
+// An SA whose far end is elsewhere now. `slot`: in the owner's table, of an outbound SA.
+struct Move {
+  std::uint32_t spi;
+  std::uint32_t slot;
+  IpAddress remote;
+  std::uint16_t remote_port;
+};
+
+// A word that tells sources of UDP apart; never 0. `address`: 4 or 16 bytes; `port` in any byte order. Two
+// IPv6 sources may have one word: then a move is overlooked, which no one can be made to believe in.
+[[nodiscard]] inline std::uint64_t source_word(const std::uint8_t* address, Family family,
+                                               std::uint16_t port) noexcept {
+  std::uint64_t halves[2] = {0, 0};
+  std::memcpy(halves, address, family == Family::v4 ? 4 : 16);
+  const std::uint64_t one = halves[0] ^ (halves[1] * 0x9e3779b97f4a7c15ULL);
+  return ((one ^ one >> 32) << 16 ^ port) | std::uint64_t{1} << 63;
+}
 
 // The child SA's traffic selectors in the form the check needs.
 struct SelectorSet {
@@ -98,13 +126,14 @@ struct alignas(64) InboundSa {
   std::uint8_t alignment;
   bool plain;  // IPv4 outside, tunnel mode, no ESN
   bool udp;    // must come in UDP; else as protocol 50
-  bool esn;
-  bool transport;
+  bool esn : 1;
+  bool transport : 1;
   SelectorSet::Any any;
-  std::uint8_t worker;
-  IpAddress local;   // outer
-  IpAddress remote;  // outer source; with UDP only informative (the peer's port and address may move)
+  IpAddress local;                 // outer
+  IpAddress remote;                // outer source; with UDP only informative, see `source`
   std::atomic<std::uint8_t> card;  // 1 + the port whose card may have opened its packets; 0: none
+  // With UDP, where the peer is to be followed: source_word of where it sends from. 0: it is not.
+  std::atomic<std::uint64_t> source;
 
   crypto::SaKey key;
 
@@ -120,7 +149,8 @@ struct alignas(64) InboundSa {
   // And when something is wrong:
   Counter replayed;
   Counter failed;
-  Counter by_card;  // packets that a card opened
+  Counter by_card;          // packets that a card opened
+  std::uint64_t next_move;  // TSC before which the main thread is not told again that the peer is elsewhere
 };
 static_assert(offsetof(InboundSa, key) == 64);
 static_assert(offsetof(InboundSa, window) + crypto::ReplayWindow::kHead - offsetof(InboundSa, spi) == 64);
@@ -138,6 +168,9 @@ static_assert(offsetof(InboundSa, window) + crypto::ReplayWindow::kHead - offset
 // `former_spi`.
 void erase(OutboundSa& sa) noexcept;
 void erase(InboundSa& sa) noexcept;
+
+// The owning worker: what the SA sends goes to `move.remote`, of the same family, from the next packet on.
+void turn_to(OutboundSa& sa, const Move& move) noexcept;
 
 // The selectors of a command in the form the workers check.
 [[nodiscard]] SelectorSet make_selector_set(const channel::Selectors& selectors) noexcept;

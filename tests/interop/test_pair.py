@@ -187,6 +187,23 @@ class ThroughNat(LabCase):
         self.assertTrue(east.json("show", "ike", "sa")[0]["nat_local"])
         self.assertTrue(west.json("show", "ike", "sa")[0]["nat_remote"])
 
+    # The NAT forgets its mapping in the middle of traffic, and gives east another port: ESP alone tells west.
+    def test_the_mapping_changes(self):
+        _, west = self.bring_up()
+        spis = {row["inbound_spi"] for row in west.json("show", "ipsec", "sa")}
+        seen = {west.json("show", "ike", "sa")[0]["remote"]}
+        flow, back = Ping(self.net.lan_e, "10.2.0.10"), Ping(self.net.lan_w, "10.1.0.10")
+        time.sleep(1)
+        for _ in range(3):
+            self.net.nat.run("sh", "-c", "ip address delete 192.0.2.1/24 dev out; ip address add 192.0.2.1/24 dev out")
+            wait_until(lambda: west.json("show", "ike", "sa")[0]["remote"] not in seen, 5, "west follows")
+            seen.add(west.json("show", "ike", "sa")[0]["remote"])
+            time.sleep(1)
+        for sent, missing in (flow.stop(), back.stop()):
+            self.assertGreater(sent, 200)
+            self.assertLess(len(missing), 3 * 10, f"lost of {sent} pings: more than were in flight")
+        self.assertEqual({row["inbound_spi"] for row in west.json("show", "ipsec", "sa")}, spis, "and nothing was rekeyed")
+
     # The path to east has a smaller MTU than west knows: the router cuts ESP in UDP, whose outer header has no DF.
     def test_a_router_cuts_outer_packets(self):
         self.net.nat.ip("route", "add", "10.9.0.1/32", "dev", "inside", "mtu", "lock", "600")

@@ -93,6 +93,7 @@ class UdpHost : public ike::Host {
         c.remote_selectors.size());
   }
   void install_outbound(const ike::ChildInstall& c) override { say("outbound {:08x}", c.outbound_spi); }
+  void move_child(const ike::ChildInstall& c) override { say("moved {:08x}", c.outbound_spi); }
   void remove_inbound(TunnelId, std::uint32_t spi) override { say("remove inbound {:08x}", spi); }
   void remove_outbound(TunnelId, std::uint32_t spi) override { say("remove outbound {:08x}", spi); }
   std::optional<Time> last_inbound(TunnelId) override { return std::nullopt; }

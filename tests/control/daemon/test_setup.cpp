@@ -136,7 +136,9 @@ TEST_CASE("a NAT before the initiator moves all to port 4500 and ESP into UDP") 
   };
   require_established(world);
   const ike::ChildInstall& out = world.west.outbound.begin()->second;
+  const std::uint32_t spi = out.outbound_spi;
   CHECK(out.udp_encapsulation);
+  CHECK(out.follow);
   CHECK(out.local == Endpoint{address("192.0.2.2"), 4500});
   CHECK(out.remote == Endpoint{address("192.0.2.99"), 24500});
   CHECK(world.east.outbound.begin()->second.remote == Endpoint{address("192.0.2.2"), 4500});
@@ -145,7 +147,7 @@ TEST_CASE("a NAT before the initiator moves all to port 4500 and ESP into UDP") 
   CHECK(world.east.daemon->list().front().nat_local);
   CHECK(world.west.daemon->list().front().nat_remote);
 
-  SECTION("the NAT forgets and gives another port: the responder follows and rekeys") {
+  SECTION("the NAT forgets and gives another port: the responder follows") {
     world.translate = [](Datagram& d) {
       if (d.from.address == address("10.0.0.1"))
         d.from = {address("192.0.2.99"), std::uint16_t(d.from.port + 30000)};
@@ -157,6 +159,18 @@ TEST_CASE("a NAT before the initiator moves all to port 4500 and ESP into UDP") 
     world.run(seconds(60));
     CHECK(world.settled());
     CHECK(world.west.outbound.begin()->second.remote == Endpoint{address("192.0.2.99"), 34500});
+    CHECK(world.west.outbound.begin()->first == spi);  // without a rekey
+  }
+
+  SECTION("the dataplane hears ESP from elsewhere: IKE follows, and who is behind the NAT does not") {
+    const Endpoint there{address("192.0.2.99"), 34500};
+    world.west.daemon->peer_moved(world.west.inbound.begin()->first, there, world.now);
+    CHECK(world.west.daemon->list().front().remote == there);
+    CHECK(world.west.outbound.begin()->second.remote == there);
+    world.east.daemon->peer_moved(world.east.inbound.begin()->first, there, world.now);
+    CHECK(world.east.daemon->list().front().remote == Endpoint{address("192.0.2.2"), 4500});
+    world.west.daemon->peer_moved(0x12345678, {address("192.0.2.98"), 1}, world.now);  // none of ours
+    CHECK(world.west.daemon->list().front().remote == there);
   }
 }
 

@@ -22,6 +22,7 @@ ike::ChildInstall copy_of(const ike::ChildInstall& from) {
   out.local = from.local;
   out.remote = from.remote;
   out.udp_encapsulation = from.udp_encapsulation;
+  out.follow = from.follow;
   out.keepalive = from.keepalive;
   out.local_selectors = from.local_selectors;
   out.remote_selectors = from.remote_selectors;
@@ -151,6 +152,13 @@ void Gateway::install_outbound(const ike::ChildInstall& child) {
   if (!inbound.contains(child.inbound_spi)) complain("installed outbound before inbound");
   if (!outbound.emplace(child.outbound_spi, copy_of(child)).second) complain("installed outbound twice");
   sending[child.tunnel] = child.outbound_spi;
+}
+
+void Gateway::move_child(const ike::ChildInstall& child) {
+  const auto found = outbound.find(child.outbound_spi);
+  if (found == outbound.end()) return;
+  if (!child.follow) complain("moved a child that does not follow");
+  found->second.remote = child.remote;
 }
 
 void Gateway::remove_inbound(TunnelId, std::uint32_t spi) {

@@ -89,6 +89,7 @@ class Gateway : public ike::Host {
   void release_spi(std::uint32_t spi) override;
   void install_inbound(const ike::ChildInstall& child) override;
   void install_outbound(const ike::ChildInstall& child) override;
+  void move_child(const ike::ChildInstall& child) override;
   void remove_inbound(TunnelId tunnel, std::uint32_t spi) override;
   void remove_outbound(TunnelId tunnel, std::uint32_t spi) override;
   std::optional<Time> last_inbound(TunnelId tunnel) override;

@@ -46,8 +46,9 @@ Desk::Desk(unsigned count, unsigned buffers, std::uint32_t max_routes)
       ike(tables, outbox, peers, control, kSeed),
       rib(tables.routes),
       offload(tables),
-      associations(tables, slow_path.resolver(), outbox, offload, page, engine, RefusedSuites{}),
+      associations(tables, slow_path.resolver(), outbox, offload, peers, page, engine, RefusedSuites{}),
       commands({tables, rib, slow_path.resolver(), associations, interfaces, peers, control}) {
+  slow_path.set_associations(associations);
   for (std::uint32_t w = 0; w < count; w++) add_worker(w);
   add_port("lan", {"10.1.0.1/24", "fd00:1::1/64"});
   add_port("wan", {"192.0.2.1/24"});

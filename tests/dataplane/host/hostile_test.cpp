@@ -267,7 +267,7 @@ TEST_CASE("a control process that scribbles over the region: forwarding goes on,
   const std::string path = "/tmp/espgate-hostile-" + std::to_string(getpid()) + ".sock";
   dataplane::Attachment attachment(path, desk.page.header().shape, desk.page);
   dataplane::Associations associations(desk.tables, desk.slow_path.resolver(), desk.outbox, desk.offload,
-                                       desk.page, desk.engine, {});
+                                       desk.peers, desk.page, desk.engine, {});
   dataplane::Commands commands({desk.tables, desk.rib, desk.slow_path.resolver(), associations,
                                 desk.interfaces, desk.peers, attachment});
   dataplane::IkePort ike(desk.tables, desk.outbox, desk.peers, attachment, 7);

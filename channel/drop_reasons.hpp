@@ -61,8 +61,11 @@ namespace espgate::channel {
   X(unprotected, "unprotected",                                                                              \
     "to this gateway in clear, where a tunnel in transport mode should protect it")                          \
   X(host_protocol, "host-protocol", "to an address of this gateway, but a protocol that nobody here serves") \
-  X(icmp_rate_limited, "icmp-rate-limited", "an ICMP error or answer not sent, to spare the network")        \
+  X(icmp_rate_limited, "icmp-rate-limited",                                                                  \
+    "ICMP beyond the rate at which errors and answers are sent, or looked at")                               \
   X(icmp_error_quiet, "icmp-error-quiet", "no ICMP error is sent about such a packet (RFC 1122 3.2.2)")      \
+  X(icmp_unbelieved, "icmp-unbelieved",                                                                      \
+    "\"too big\" about no packet of a live SA, or of a size that can't be")                                  \
   X(arp_malformed, "arp-malformed", "an ARP packet with impossible fields")                                  \
   X(nd_malformed, "nd-malformed", "a neighbour discovery message that RFC 4861 7.1 says to discard")         \
   X(exception_full, "exception-full", "the slow path does not keep up")                                      \

@@ -76,6 +76,7 @@ constexpr void fold_messages(Fold& fold) {
                 AT(UnknownSpi, spi), AT(UnknownSpi, packets)});
   fold.numbers({sizeof(PeerMoved), AT(PeerMoved, tunnel), AT(PeerMoved, inbound_spi), AT(PeerMoved, remote),
                 AT(PeerMoved, remote_port)});
+  fold.numbers({sizeof(PathMtu), AT(PathMtu, tunnel), AT(PathMtu, mtu), AT(PathMtu, said_by)});
   fold.numbers({sizeof(IkeDatagram), AT(IkeDatagram, local), AT(IkeDatagram, remote),
                 AT(IkeDatagram, local_port), AT(IkeDatagram, remote_port), AT(IkeDatagram, length),
                 AT(IkeDatagram, bytes)});
@@ -111,10 +112,9 @@ constexpr void fold_rings(Fold& fold) {
 
 // Numbers whose meaning would shift when a row is put in the middle of an enum.
 constexpr void fold_meanings(Fold& fold) {
-  fold.numbers({static_cast<std::size_t>(CommandKind::move_outbound_sa),
-                static_cast<std::size_t>(EventKind::peer_moved),
-                static_cast<std::size_t>(CommandStatus::table_full),
-                static_cast<std::size_t>(RouteKind::blackhole)});
+  fold.numbers(
+      {static_cast<std::size_t>(CommandKind::move_outbound_sa), static_cast<std::size_t>(EventKind::path_mtu),
+       static_cast<std::size_t>(CommandStatus::table_full), static_cast<std::size_t>(RouteKind::blackhole)});
   for (const DropReasonText& reason : kDropReasonText) fold.text(reason.name);
 }
 

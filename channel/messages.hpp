@@ -221,6 +221,7 @@ enum class EventKind : std::uint16_t {
   unknown_spi,    // ESP came for SPIs that we do not have; at most one a second for each source
   sa_limit_near,  // an outbound SA nears its sequence limit, and will drop there unless it is extended
   peer_moved,     // authentic ESP came from elsewhere; the tunnel's outbound SAs send there now
+  path_mtu,     // what the way to a tunnel's far end carries was learned, or forgotten
 };
 
 enum class CommandStatus : std::uint16_t {
@@ -296,6 +297,12 @@ struct PeerMoved {
   std::uint16_t remote_port;
 };
 
+struct PathMtu {
+  std::uint32_t tunnel;
+  std::uint16_t mtu;  // bytes of outer packet; 0: as much as the port
+  IpAddress said_by;
+};
+
 struct Event {
   EventKind kind;
   std::uint16_t reserved[3];
@@ -307,6 +314,7 @@ struct Event {
     PortChange port_change;
     UnknownSpi unknown_spi;
     PeerMoved peer_moved;
+    PathMtu path_mtu;
     std::array<std::uint8_t, 248> raw;
   } body;
 };

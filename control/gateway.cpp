@@ -55,6 +55,7 @@ void Gateway::attached(Time now) {
   phase_ = Phase::listing;
   held_.clear();
   refused_routes_.clear();
+  paths_.clear();
   allocator_.emplace(link_.hello(), fresh_seed());
   claim_manual_spis();
   channel::Command command = make_command(CommandKind::list_sas);
@@ -284,10 +285,28 @@ void Gateway::event(const channel::Event& event) {
     case EventKind::peer_moved:
       peer_moved(event.body.peer_moved);
       break;
+    case EventKind::path_mtu:
+      path_mtu(event.body.path_mtu);
+      break;
     case EventKind::none:
     case EventKind::command_done:
       break;
   }
+}
+
+void Gateway::path_mtu(const channel::PathMtu& learned) {
+  if (learned.tunnel >= configuration_.tunnels.size()) return;
+  paths_.erase(learned.tunnel);
+  if (learned.mtu == 0) return;
+  paths_[learned.tunnel] = {learned.mtu, learned.said_by, now_};
+  log_.add(Level::info, name_of_tunnel(learned.tunnel),
+           fmt::format("the path carries no more than {} bytes, says {}", learned.mtu,
+                       to_string(learned.said_by)));
+}
+
+const Gateway::Path* Gateway::path(TunnelId tunnel) const {
+  const auto found = paths_.find(tunnel);
+  return found == paths_.end() ? nullptr : &found->second;
 }
 
 // The outbound SAs have moved; IKE and what is shown follow.

@@ -62,6 +62,13 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   [[nodiscard]] const UnknownSpis& unknown_spis() const noexcept { return unknown_spis_; }
   [[nodiscard]] const Log& log_lines() const noexcept { return log_; }
   [[nodiscard]] std::vector<ike::IkeInfo> ike_sas() const { return daemon_.list(); }
+  // What the way to a tunnel's far end carries less than the port; nullptr: nothing of the kind was learned.
+  struct Path {
+    std::uint16_t mtu;  // bytes of outer packet
+    IpAddress said_by;
+    Time since;
+  };
+  [[nodiscard]] const Path* path(TunnelId tunnel) const;
   // Why the dataplane refused a route; nullptr: it did not.
   [[nodiscard]] const std::string* route_refusal(const IpPrefix& destination) const;
 
@@ -103,6 +110,7 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   void drop_adopted(TunnelId tunnel);
   void replace_adopted(TunnelId tunnel);
   void note_remote(TunnelId tunnel, std::uint32_t inbound_spi, const IpAddress& remote);
+  void path_mtu(const channel::PathMtu& learned);
   void peer_moved(const channel::PeerMoved& moved);
   void lifetime_event(const channel::SaLifetime& lifetime, bool hard);
   void refused(const CommandSubject& subject, const std::string& words);
@@ -150,6 +158,7 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   UnknownSpis unknown_spis_;
   std::vector<channel::SaHeld> held_;
   std::map<IpPrefix, std::string> refused_routes_;
+  std::map<TunnelId, Path> paths_;
   std::vector<std::function<void()>> deferred_;
   std::string away_because_{"not connected yet"};
   std::size_t sync_position_{0};

@@ -160,7 +160,7 @@ CommandStatus Associations::install_outbound(const InstallSa& install, std::uint
   sa.spi.store(install.spi, std::memory_order_release);
   tables_.tunnels[install.tunnel].outbound.store(&sa, std::memory_order_release);
   changed_ = true;
-  peers_.add(held.ends.remote);
+  note_far_end(held);
   outbound_.emplace(OutboundKey{install.tunnel, install.spi}, std::move(held));
   return CommandStatus::ok;
 }
@@ -230,7 +230,7 @@ void Associations::retire_outbound(const Held& held, std::uint64_t now) {
   page_.outbound(held.worker)[held.slot].spi.store(0, std::memory_order_relaxed);
   offload_.release(sa);
   if (held.neighbour != kNoNeighbour) resolver_.unpin(held.neighbour, now);
-  peers_.remove(held.ends.remote);
+  forget_far_end(held);
   tables_.rcu.retire(
       [this, &sa, worker = held.worker, slot = held.slot, before = held.last_before, keep = held.selectors] {
         add(carried_[sa.tunnel], sa, before);

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "channel/messages.hpp"
@@ -17,6 +18,7 @@
 #include "dataplane/ports/keepalive.hpp"
 #include "dataplane/ports/known_peers.hpp"
 #include "dataplane/ports/resolver.hpp"
+#include "dataplane/ports/too_big.hpp"
 #include "dataplane/tables/forwarding.hpp"
 
 namespace espgate::dataplane {
@@ -46,6 +48,9 @@ class Associations {
   // A worker heard authentic ESP for the inbound SA `heard.spi` from there. Where the SA follows its peer,
   // the tunnel's outbound SAs that send to where it was send there now, and the control process is told.
   void heard_from(const Move& heard, ControlLink& control, std::uint64_t now);
+  // The tunnel of whose packet ICMP speaks: one that a live outbound SA can have sent a moment ago. nullopt:
+  // nobody's. A walk over the SAs with that far end.
+  [[nodiscard]] std::optional<std::uint32_t> whose(const TooBig& said) const noexcept;
   void remove_all_of(std::uint32_t tunnel, std::uint64_t now);
 
   // One sa_held event for each. The control process that asks is a new one: what a former one was told of
@@ -108,6 +113,8 @@ class Associations {
   [[nodiscard]] bool may_be_at(const Held& held, const IpAddress& remote, std::uint16_t port) const noexcept;
   [[nodiscard]] bool turn_outbound(Held& held, const IpAddress& remote, std::uint16_t port,
                                    std::uint64_t now);
+  void note_far_end(const Held& held);
+  void forget_far_end(const Held& held);
   void turn_inbound(Held& held, const IpAddress& remote, std::uint16_t port) noexcept;
   void retire_inbound(const Held& held);
   void retire_outbound(const Held& held, std::uint64_t now);
@@ -137,9 +144,10 @@ class Associations {
   RefusedSuites refused_;
   std::map<std::uint32_t, Held> inbound_;  // by SPI
   std::map<OutboundKey, Held> outbound_;
-  std::vector<Carried> carried_;                     // [tunnel]: by SAs that are no more
-  std::vector<Carried> totals_;                      // [tunnel]: at this snapshot
-  std::vector<std::vector<bool>> inbound_retiring_;  // [worker][slot]: removed, its grace period not over
+  std::multimap<IpAddress, OutboundKey> outbound_to_;  // by far end
+  std::vector<Carried> carried_;                       // [tunnel]: by SAs that are no more
+  std::vector<Carried> totals_;                        // [tunnel]: at this snapshot
+  std::vector<std::vector<bool>> inbound_retiring_;    // [worker][slot]: removed, its grace period not over
   std::vector<std::vector<std::uint32_t>> free_outbound_;  // [worker]: slots
   std::uint64_t tsc_hz_;
   unsigned keepalives_left_{0};  // of this snapshot

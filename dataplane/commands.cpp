@@ -101,6 +101,7 @@ CommandStatus Commands::sync_end(std::uint64_t now) {
     if (groups_[i].set && groups_[i].mark != mark_) (void)remove_group(i, now);
   for (std::uint32_t i = 0; i < tunnels_.size(); i++)
     if (tunnels_[i].set && tunnels_[i].mark != mark_) (void)remove_tunnel(i, now);
+  for (const std::uint32_t tunnel : learned_) tell_path(tunnels_[tunnel]);  // this process may be a new one
   return CommandStatus::ok;
 }
 

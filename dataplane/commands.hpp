@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <vector>
 
 #include "channel/messages.hpp"
@@ -43,13 +44,26 @@ class Commands {
   // After each batch: lets the workers see changed routes, outer next hops and groups.
   void settle(std::uint64_t now);
 
+  // ICMP from `said_by` spoke of a packet that was too big. False: it was none that a tunnel here sent. The
+  // tunnel's MTU is fitted to the path for ten minutes.
+  [[nodiscard]] bool path_too_big(const TooBig& said, const IpAddress& said_by, std::uint64_t now);
+  // Forgets what was learned long ago. A few times a second.
+  void age_paths(std::uint64_t now);
+
  private:
   using Status = channel::CommandStatus;
+  // What the way to the far end carries less than the port.
+  struct Path {
+    std::uint16_t mtu{0};  // bytes of outer packet; 0: nothing is known
+    IpAddress said_by{};
+    std::uint64_t until_ns{0};
+  };
   struct TunnelState {
     bool set{false};
     std::uint64_t mark{0};  // the sync during which it was set last
     channel::SetTunnel wanted{};
     std::uint16_t mtu{0};  // in use
+    Path path{};
   };
   struct GroupState {
     bool set{false};
@@ -86,7 +100,8 @@ class Commands {
   void remove_routes_to(NextHop next_hop, std::uint64_t now);
   void drop_route(std::map<IpPrefix, StaticRoute>::iterator route, std::uint64_t now);
   [[nodiscard]] Status install_outbound(const channel::InstallSa& install, std::uint64_t now);
-  [[nodiscard]] std::uint16_t derived_mtu(const channel::SetTunnel& wanted) const noexcept;
+  [[nodiscard]] std::uint16_t derived_mtu(const TunnelState& tunnel) const noexcept;
+  void tell_path(const TunnelState& tunnel);
   void fit_tunnel(TunnelState& tunnel) noexcept;
   void publish_tunnel(TunnelState& tunnel);
   void publish_group(std::uint32_t index);
@@ -101,6 +116,7 @@ class Commands {
   std::vector<TunnelState> tunnels_;
   std::vector<GroupState> groups_;
   std::map<IpPrefix, StaticRoute> routes_;
+  std::set<std::uint32_t> learned_;  // tunnels whose path is known
   std::uint64_t mark_{1};
   bool syncing_{false};
   bool groups_changed_{false};

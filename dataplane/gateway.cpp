@@ -101,7 +101,7 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
       associations_(tables_, slow_path_.resolver(), outbox_, offload_, peers_, page_, engine_,
                     test_suites(engine_)),
       commands_({tables_, rib_, slow_path_.resolver(), associations_, interfaces_, peers_, attachment_}) {
-  slow_path_.set_associations(associations_);
+  slow_path_.set_owners(associations_, commands_);
   make_workers(configuration.dataplane);
   ports_ = std::make_unique<Ports>(configuration.ports, tables_, interfaces_, page_, pool_.get(),
                                    static_cast<unsigned>(workers_.size()));
@@ -211,6 +211,7 @@ void Gateway::every_quarter_second(std::uint64_t now) {
   next_snapshot_ns_ = now + kSnapshotEvery;
   associations_.snapshot(attachment_, now);
   offload_.poll(now);
+  commands_.age_paths(now);
   ports_->poll([this](std::uint32_t port, bool up) {
     log_line("port {} is {}", interfaces_[port].name, up ? "up" : "down");
     channel::Event event{};

@@ -12,13 +12,29 @@ bool Associations::may_be_at(const Held& held, const IpAddress& remote, std::uin
          tables_.routes.find_one(remote).kind != NextHopKind::host;
 }
 
+void Associations::note_far_end(const Held& held) {
+  peers_.add(held.ends.remote);
+  outbound_to_.emplace(held.ends.remote, OutboundKey{held.tunnel, held.spi});
+}
+
+void Associations::forget_far_end(const Held& held) {
+  peers_.remove(held.ends.remote);
+  const auto [first, last] = outbound_to_.equal_range(held.ends.remote);
+  for (auto at = first; at != last; ++at) {
+    if (at->second != OutboundKey{held.tunnel, held.spi}) continue;
+    outbound_to_.erase(at);
+    return;
+  }
+}
+
 // The worker that owns the SA is told first: what it can't be told now has not happened. False: that.
 bool Associations::turn_outbound(Held& held, const IpAddress& remote, std::uint16_t port, std::uint64_t now) {
   if (!outbox_.move(held.worker, {held.spi, held.slot, remote, port})) return false;
-  peers_.add(remote);
-  peers_.remove(held.ends.remote);
+  const Held former = held;
   held.ends.remote = remote;
   held.ends.remote_port = port;
+  note_far_end(held);  // before the other goes, which may be the same
+  forget_far_end(former);
   outbound_at(held).outer.store(resolve_outer(held, now), std::memory_order_release);
   return true;
 }

@@ -111,6 +111,7 @@ CommandStatus Commands::remove_tunnel(std::uint32_t index, std::uint64_t now) {
   associations_.remove_all_of(index, now);
   forget_peer(tunnel.wanted);
   tunnel = TunnelState{};
+  learned_.erase(index);
   tables_.tunnels[index].fit.store(Fit{}, std::memory_order_relaxed);
   publish(tables_.rcu, tables_.tunnels[index].tunnel, {});
   // A group that still names it must not take whoever comes to this index next for it.
@@ -149,14 +150,16 @@ void Commands::remove_tunnel_routes(const channel::SetTunnel& tunnel) {
 }
 
 // What is left of the outer port's MTU under the SA that the tunnel sends on; while it has none, under the
-// largest suite in UDP. While the peer has no route: of the smallest port.
-std::uint16_t Commands::derived_mtu(const channel::SetTunnel& wanted) const noexcept {
+// largest suite in UDP. While the peer has no route: of the smallest port. Less where ICMP said so.
+std::uint16_t Commands::derived_mtu(const TunnelState& tunnel) const noexcept {
+  const channel::SetTunnel& wanted = tunnel.wanted;
   const NextHop to = tables_.routes.find_one(wanted.remote);
   std::uint16_t outer = kMaxMtu;
   if (to.kind == NextHopKind::connected || to.kind == NextHopKind::gateway)
     outer = tables_.ports[to.port].mtu;
   else
     for (std::size_t p = 0; p < interfaces_.size(); p++) outer = std::min(outer, tables_.ports[p].mtu);
+  if (tunnel.path.mtu != 0) outer = std::min(outer, tunnel.path.mtu);
   std::uint16_t least = kMaxMtu;
   if (const OutboundSa* const sa = tables_.tunnels[wanted.index].outbound.load(std::memory_order_relaxed))
     least = inner_mtu(outer, around(*sa));
@@ -168,7 +171,9 @@ std::uint16_t Commands::derived_mtu(const channel::SetTunnel& wanted) const noex
 
 void Commands::fit_tunnel(TunnelState& tunnel) noexcept {
   const channel::SetTunnel& wanted = tunnel.wanted;
-  tunnel.mtu = wanted.mtu != 0 ? wanted.mtu : derived_mtu(wanted);
+  tunnel.mtu = wanted.mtu;
+  if (wanted.mtu == 0 || tunnel.path.mtu != 0)
+    tunnel.mtu = std::min(wanted.mtu != 0 ? wanted.mtu : kMaxMtu, derived_mtu(tunnel));
   tables_.tunnels[wanted.index].fit.store({tunnel.mtu, wanted.clamp_mss != 0, wanted.spread != 0},
                                           std::memory_order_relaxed);
 }

@@ -30,6 +30,10 @@ std::string tunnel_notes(const json& row) {
   if (row.value("adopted", false))
     text += wrapped("carried by SAs of a former control process until new ones are negotiated", 4);
   if (text_of(row, "keys") == "manual") text += wrapped("manual keys", 4);
+  if (row.contains("path_mtu"))
+    text += wrapped(fmt::format("the path carries {} bytes, said {} {} ago", count_of(row, "path_mtu"),
+                                text_of(row, "path_mtu_from"), time_of(row, "path_mtu_seconds")),
+                    4);
   const std::string error = text_of(row, "last_error");
   if (!error.empty())
     text += wrapped(fmt::format("last error ({} ago): {}", time_of(row, "last_error_seconds_ago"), error), 4);

@@ -122,6 +122,11 @@ json show_tunnels(Gateway& gateway, const Arguments& arguments, Time now) {
       row["last_error_seconds_ago"] = seconds_since(status.last_error_at, now);
     if (status.retry_at)
       row["retry_in_seconds"] = std::max<std::int64_t>(0, seconds_since(now, *status.retry_at));
+    if (const Gateway::Path* const path = gateway.path(index)) {
+      row["path_mtu"] = path->mtu;
+      row["path_mtu_from"] = to_string(path->said_by);
+      row["path_mtu_seconds"] = seconds_since(path->since, now);
+    }
     tunnel_traffic(page, index).put_into(row);
     rows.push_back(std::move(row));
   }

@@ -53,7 +53,7 @@ void Offload::adopt(InboundSa& sa, const channel::InstallSa& install) {
   const NextHop home = tables_.routes.find_one(install.local);
   if (home.kind != NextHopKind::host || slots_[home.port].card == nullptr) return;
   Entry entry{.sa = describe_for_card(install, Direction::inbound), .held = {}};
-  entry.sa.queue = slots_[home.port].queue_of(sa.worker);
+  entry.sa.queue = slots_[home.port].queue_of(channel::spi_worker(install.spi));
   sa.card.store(static_cast<std::uint8_t>(home.port + 1), kRelaxed);
   (void)offer(entry, home.port);
   inbound_.insert_or_assign(&sa, std::move(entry));

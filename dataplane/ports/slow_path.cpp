@@ -4,11 +4,12 @@
 #include <optional>
 
 #include "channel/spi.hpp"
-#include "dataplane/associations.hpp"
+#include "dataplane/commands.hpp"
 #include "dataplane/path/headers.hpp"
 #include "dataplane/ports/arp.hpp"
 #include "dataplane/ports/checksum.hpp"
 #include "dataplane/ports/nd.hpp"
+#include "dataplane/ports/too_big.hpp"
 
 namespace espgate::dataplane {
 
@@ -16,6 +17,9 @@ namespace {
 
 constexpr std::uint8_t kEchoRequest = 8;
 constexpr std::uint8_t kEchoRequest6 = 128;
+constexpr std::uint16_t kUnreachable = 3;  // of which code 4 is "fragmentation needed"
+constexpr std::uint8_t kFragmentationNeeded = 4;
+constexpr std::uint8_t kPacketTooBig6 = 2;
 constexpr std::uint16_t kIcmpHeader = 8;
 
 // Data at an IP header that a worker found valid; checked again, because a wrong length here would be a wrong
@@ -70,7 +74,8 @@ SlowPath::SlowPath(Forwarding& tables, const Interfaces& interfaces, Outbox& out
                 [this](rte_mbuf* packet, std::uint64_t now) { unreachable_neighbour(packet, now); }),
       early_(tables, outbox, [this](rte_mbuf* packet, std::uint64_t now) { nobodys_spi(packet, now); }),
       reassembly_(outbox, peers, seed),
-      unknown_spis_(control, seed) {
+      unknown_spis_(control, seed),
+      too_big_limit_(kTooBigLimits, ~seed) {
   icmp_.set_resolver(resolver_);
 }
 
@@ -170,6 +175,8 @@ void SlowPath::to_host4(rte_mbuf* packet, std::uint64_t now) {
   const auto own = static_cast<std::uint16_t>(length - upper.offset);
   if (own < kIcmpHeader || checksum(ip + upper.offset, own) != 0)
     return outbox_.drop(packet, DropReason::malformed_ipv4);
+  if (ip[upper.offset] == kUnreachable && ip[upper.offset + 1] == kFragmentationNeeded)
+    return too_big(packet, upper.offset, Family::v4, now);
   if (ip[upper.offset] != kEchoRequest) return outbox_.drop(packet, DropReason::host_protocol);
   icmp_.echo(packet, upper.offset, length, now);
 }
@@ -198,6 +205,7 @@ void SlowPath::to_host6(rte_mbuf* packet, std::uint64_t now) {
                      now);
   }
   if (group) return outbox_.drop(packet, DropReason::multicast);
+  if (type == kPacketTooBig6) return too_big(packet, upper.offset, Family::v6, now);
   if (type != kEchoRequest6) return outbox_.drop(packet, DropReason::host_protocol);
   icmp_.echo(packet, upper.offset, length, now);
 }
@@ -226,6 +234,19 @@ void SlowPath::refuse(rte_mbuf* packet, std::uint8_t protocol, std::uint32_t poi
   icmp_.error(packet, ports ? IcmpError::port_unreachable : IcmpError::protocol_unreachable,
               ports ? 0 : pointer, now);
   outbox_.drop(packet, DropReason::host_protocol);
+}
+
+// RFC 4301 section 8.2. From the wire only: what came out of a tunnel is not about outer packets.
+void SlowPath::too_big(rte_mbuf* packet, std::uint16_t icmp, Family family, std::uint64_t now) {
+  const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+  const IpAddress source = source_of(ip);
+  if (note_of(packet).port == Note::kNoPort) return outbox_.drop(packet, DropReason::icmp_unbelieved);
+  if (!too_big_limit_.take(source, now)) return outbox_.drop(packet, DropReason::icmp_rate_limited);
+  const std::optional<TooBig> said =
+      read_too_big({ip + icmp, static_cast<std::size_t>(packet->data_len - icmp)}, family);
+  if (!said || !commands_->path_too_big(*said, source, now))
+    return outbox_.drop(packet, DropReason::icmp_unbelieved);
+  rte_pktmbuf_free(packet);
 }
 
 void SlowPath::peer_moved(rte_mbuf* word, std::uint64_t now) {

@@ -11,6 +11,7 @@
 #include "dataplane/ports/icmp.hpp"
 #include "dataplane/ports/interfaces.hpp"
 #include "dataplane/ports/outbox.hpp"
+#include "dataplane/ports/rate_limit.hpp"
 #include "dataplane/ports/reassembly.hpp"
 #include "dataplane/ports/resolver.hpp"
 #include "dataplane/ports/unknown_spis.hpp"
@@ -19,6 +20,7 @@
 namespace espgate::dataplane {
 
 class Associations;
+class Commands;
 
 class SlowPath {
  public:
@@ -40,8 +42,11 @@ class SlowPath {
   // Tells the link of the port's addresses; after the port came up.
   void announce(std::uint8_t port) noexcept;
 
-  // Who knows the SAs, and needs the resolver in turn. Before the first packet.
-  void set_associations(Associations& associations) noexcept { associations_ = &associations; }
+  // Who knows the SAs and tunnels, and needs the resolver in turn. Before the first packet.
+  void set_owners(Associations& associations, Commands& commands) noexcept {
+    associations_ = &associations;
+    commands_ = &commands;
+  }
 
   [[nodiscard]] Resolver& resolver() noexcept { return resolver_; }
   [[nodiscard]] const Reassembly& reassembly() const noexcept { return reassembly_; }
@@ -57,22 +62,27 @@ class SlowPath {
   void resolve(rte_mbuf* packet, std::uint64_t now);
   void unreachable_neighbour(rte_mbuf* packet, std::uint64_t now) noexcept;
   void tell_and_drop(rte_mbuf* packet, IcmpError what, std::uint32_t argument, std::uint64_t now) noexcept;
+  void too_big(rte_mbuf* packet, std::uint16_t icmp, Family family, std::uint64_t now);
   void peer_moved(rte_mbuf* word, std::uint64_t now);
   void unknown_spi(rte_mbuf* packet, std::uint64_t now);
   void nobodys_spi(rte_mbuf* packet, std::uint64_t now);
 
+  // Each may cost a walk over many SAs.
+  static constexpr RateLimits kTooBigLimits{.rate = 100, .burst = 50, .source_rate = 20, .source_burst = 20};
   Forwarding& tables_;
   const Interfaces& interfaces_;
   Outbox& outbox_;
   const KnownPeers& peers_;
   ControlLink& control_;
   Associations* associations_{nullptr};
+  Commands* commands_{nullptr};
   std::uint64_t seed_;
   Icmp icmp_;
   Resolver resolver_;
   EarlyEsp early_;
   Reassembly reassembly_;
   UnknownSpis unknown_spis_;
+  RateLimiter too_big_limit_;
 };
 
 }  // namespace espgate::dataplane

@@ -382,6 +382,7 @@ constexpr DropReason kNotTheWays[] = {
     DropReason::nd_malformed,      DropReason::inject_full,          DropReason::transmit_full,
     DropReason::host_fragment,     DropReason::reassembly_malformed, DropReason::reassembly_too_big,
     DropReason::reassembly_full,   DropReason::reassembly_timeout,   DropReason::unprotected,
+    DropReason::icmp_unbelieved,
 };
 
 }  // namespace

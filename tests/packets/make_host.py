@@ -77,6 +77,32 @@ def fragments6(packet, size=1280):
     return pieces
 
 
+def too_big():
+    """About outer packets of the gateway's: what routers on the way say."""
+    router, spi = "198.51.100.1", bytes.fromhex("c0000001")
+    fields = dict(type=3, code=4, nexthopmtu=1300)
+    header4, header6 = dict(src=WAN4, dst=REMOTE4, len=1500), dict(src="2001:db8:2::1", dst="2001:db8:2::2", plen=1460)
+    esp = bytes.fromhex("000003e0") + DATA  # sequence 992
+    raw = IP(**header4, flags="DF", proto=50) / (spi + esp)
+    in_udp = IP(**header4, flags="DF") / UDP(sport=4500, dport=31000, len=1480, chksum=0) / (spi + esp)
+    ike = IP(**header4) / UDP(sport=4500, dport=31000, len=1480) / (MARKER + bytes(64))
+    six = IPv6(**header6, nh=50) / (spi + esp)
+    for name, quoted in (("raw", bytes(raw)), ("raw_8", bytes(raw)[:28]), ("udp", bytes(in_udp)),
+                         ("udp_8", bytes(in_udp)[:28]), ("ike", bytes(ike))):
+        yield f"too_big_{name}", IP(src=router, dst=WAN4) / ICMP(**fields) / quoted
+    for mtu in (0, 40, 68, 575, 1200, 1499, 1500):
+        yield f"too_big_mtu_{mtu}", IP(src=router, dst=WAN4) / ICMP(type=3, code=4, nexthopmtu=mtu) / bytes(raw)
+    other = {"source": dict(header4, src="192.0.2.9"), "destination": dict(header4, dst="192.0.2.9"),
+             "protocol": dict(header4, proto=51), "later": dict(header4, proto=50, frag=3)}
+    for name, header in other.items():
+        quoted = bytes(IP(**{"proto": 50, **header}) / (spi + esp))
+        yield f"too_big_other_{name}", IP(src=router, dst=WAN4) / ICMP(**fields) / quoted
+    for name, payload in (("spi", b"\xc0\0\0\2" + esp), ("sequence", spi + b"\0\1\0\0" + DATA), ("short", spi[:3])):
+        yield f"too_big_other_{name}", IP(src=router, dst=WAN4) / ICMP(**fields) / bytes(IP(**header4, proto=50) / payload)
+    for mtu in (1279, 1280, 1400, 1500):
+        yield f"too_big6_{mtu}", IPv6(src="2001:db8:9::1", dst=GATEWAY6) / ICMPv6PacketTooBig(mtu=mtu) / bytes(six)
+
+
 def packets():
     far = dict(src=PEER4, dst="203.0.113.7")
     far6 = dict(src=PEER6, dst="2001:db8::7")
@@ -201,6 +227,7 @@ def packets():
     for i, piece in enumerate(fragments6(ike6_packet(500, 500, ike(4000), src=GATEWAY6, dst=PEER6))):
         yield f"ike6_out_piece_{i}", piece
     yield "esp", IP(src=REMOTE4, dst=WAN4, proto=50) / bytes.fromhex("0badcafe00000001") / DATA
+    yield from too_big()
     mapped = dict(sport=4500, dport=31000)
     yield "keepalive", IP(src=WAN4, dst=REMOTE4, flags="DF", id=0, ttl=64) / UDP(**mapped, chksum=0) / b"\xff"
     yield "keepalive6", IPv6(src="2001:db8:2::1", dst="2001:db8:2::2", hlim=64) / UDP(**mapped) / b"\xff"

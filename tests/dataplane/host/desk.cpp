@@ -48,7 +48,7 @@ Desk::Desk(unsigned count, unsigned buffers, std::uint32_t max_routes)
       offload(tables),
       associations(tables, slow_path.resolver(), outbox, offload, peers, page, engine, RefusedSuites{}),
       commands({tables, rib, slow_path.resolver(), associations, interfaces, peers, control}) {
-  slow_path.set_associations(associations);
+  slow_path.set_owners(associations, commands);
   for (std::uint32_t w = 0; w < count; w++) add_worker(w);
   add_port("lan", {"10.1.0.1/24", "fd00:1::1/64"});
   add_port("wan", {"192.0.2.1/24"});

@@ -5,6 +5,7 @@
 #include "dataplane/ports/reassembly.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <stdexcept>
 
 #include "dataplane/path/headers.hpp"
@@ -17,6 +18,7 @@ namespace {
 
 constexpr unsigned kBucket = 8;  // entries; the library looks into two buckets for each packet
 constexpr unsigned kMaxHeader = 60;
+constexpr std::uint16_t kFragmentHeader = RTE_IPV6_FRAG_HDR_SIZE;
 constexpr std::uint8_t kCongestionExperienced = 3;  // RFC 3168 section 5
 
 rte_ip_frag_tbl* make_table(unsigned most) {
@@ -38,19 +40,53 @@ bool is_possible(const rte_ipv4_hdr& header) noexcept {
          offset + payload + kMaxHeader <= RTE_IPV4_MAX_PKT_LEN;
 }
 
+rte_ipv6_fragment_ext& fragment_header(std::uint8_t* ip) noexcept {
+  return *reinterpret_cast<rte_ipv6_fragment_ext*>(ip + kIpv6);
+}
+
+// The same for IPv6.
+bool is_possible(const rte_ipv6_hdr& header, const rte_ipv6_fragment_ext& fragment) noexcept {
+  const unsigned field = __builtin_bswap16(fragment.frag_data);
+  const unsigned length = __builtin_bswap16(header.payload_len);
+  if (length <= kFragmentHeader) return false;
+  const unsigned payload = length - kFragmentHeader;
+  const unsigned offset = field & RTE_IPV6_EHDR_FO_MASK & 0xffff;
+  const bool last = RTE_IPV6_GET_MF(field) == 0;
+  return (last || payload % RTE_IPV6_EHDR_FO_ALIGN == 0) && offset + payload <= 0xffff;
+}
+
+// RFC 6946: a packet in a fragment that is all of it meets no others.
+bool is_atomic(const rte_ipv6_fragment_ext& fragment) noexcept {
+  return (fragment.frag_data & __builtin_bswap16(RTE_IPV6_FRAG_USED_MASK & 0xffff)) == 0;
+}
+
+rte_mbuf* without_fragment_header(rte_mbuf* packet) noexcept {
+  auto* const ip = rte_pktmbuf_mtod(packet, std::uint8_t*);
+  rte_ipv6_hdr& header = ipv6(ip);
+  header.proto = fragment_header(ip).next_header;
+  header.payload_len =
+      __builtin_bswap16(static_cast<std::uint16_t>(__builtin_bswap16(header.payload_len) - kFragmentHeader));
+  std::memmove(ip + kFragmentHeader, ip, kIpv6);
+  rte_pktmbuf_adj(packet, kFragmentHeader);
+  return packet;
+}
+
 // RFC 3168 section 5.3: the packet is marked if one of its fragments is. Their headers are still in front of
 // what the library left of them.
 void merge_ecn(rte_mbuf* whole, std::uint8_t* ip) noexcept {
   for (rte_mbuf* piece = whole->next; piece != nullptr; piece = piece->next) {
     const std::uint8_t* const header = rte_pktmbuf_mtod(piece, const std::uint8_t*) - piece->l3_len;
-    if ((header[1] & 3) == kCongestionExperienced) set_ecn(ip, Family::v4, kCongestionExperienced);
+    const Family family = ip[0] >> 4 == 4 ? Family::v4 : Family::v6;
+    if ((traffic_class(header, family) & 3) == kCongestionExperienced)
+      set_ecn(ip, family, kCongestionExperienced);
   }
 }
 
-// The library wrote length and fragment fields, but no checksum.
+// The library wrote length and fragment fields, but no checksum; of IPv6 it took the fragment header out.
 void finish(rte_mbuf* whole) noexcept {
   auto* const ip = rte_pktmbuf_mtod(whole, std::uint8_t*);
   merge_ecn(whole, ip);
+  if (ip[0] >> 4 != 4) return;
   rte_ipv4_hdr& header = ipv4(ip);
   header.hdr_checksum = 0;
   header.hdr_checksum = checksum(ip, ipv4_header_length(header));
@@ -68,17 +104,18 @@ Reassembly::Reassembly(Outbox& outbox, const KnownPeers& peers, std::uint64_t se
 
 rte_mbuf* Reassembly::add(rte_mbuf* fragment, std::uint64_t now) noexcept {
   auto* const ip = rte_pktmbuf_mtod(fragment, std::uint8_t*);
-  rte_ipv4_hdr& header = ipv4(ip);
-  rte_ip_frag_tbl& table = header.next_proto_id == kProtocolUdp ? *udp_ : *esp_;
+  const bool v4 = ip[0] >> 4 == 4;
+  const std::uint8_t protocol = v4 ? ipv4(ip).next_proto_id : fragment_header(ip).next_header;
+  rte_ip_frag_tbl& table = protocol == kProtocolUdp ? *udp_ : *esp_;
   expire(table, now);  // so that below nothing is given up for its age
-  if (!is_possible(header)) return refuse(fragment, DropReason::reassembly_malformed);
+  if (!(v4 ? is_possible(ipv4(ip)) : is_possible(ipv6(ip), fragment_header(ip))))
+    return refuse(fragment, DropReason::reassembly_malformed);
+  if (!v4 && is_atomic(fragment_header(ip))) return without_fragment_header(fragment);
   const IpAddress source = source_of(ip);
   if (!has_room(source)) return refuse(fragment, DropReason::reassembly_full);
   waiting_ += 1;
   waiting_of(source) += 1;
-  fragment->l2_len = 0;
-  fragment->l3_len = ipv4_header_length(header) & 63U;  // never more than 60
-  rte_mbuf* const whole = rte_ipv4_frag_reassemble_packet(&table, &row_, fragment, now, &header);
+  rte_mbuf* const whole = meet(table, fragment, now);
   // A fragment whose buckets are full is given up alone. Of a packet that can't be right there are at least
   // two, since the first of them to come is never wrong.
   bury(row_.cnt == 1 ? DropReason::reassembly_full : DropReason::reassembly_malformed);
@@ -86,6 +123,18 @@ rte_mbuf* Reassembly::add(rte_mbuf* fragment, std::uint64_t now) noexcept {
   forget(whole);
   finish(whole);
   return whole;
+}
+
+// Gives the library the fragment; what it completes.
+rte_mbuf* Reassembly::meet(rte_ip_frag_tbl& table, rte_mbuf* fragment, std::uint64_t now) noexcept {
+  auto* const ip = rte_pktmbuf_mtod(fragment, std::uint8_t*);
+  fragment->l2_len = 0;
+  if (ip[0] >> 4 == 4) {
+    fragment->l3_len = ipv4_header_length(ipv4(ip)) & 63U;  // never more than 60
+    return rte_ipv4_frag_reassemble_packet(&table, &row_, fragment, now, &ipv4(ip));
+  }
+  fragment->l3_len = kIpv6 + kFragmentHeader;
+  return rte_ipv6_frag_reassemble_packet(&table, &row_, fragment, now, &ipv6(ip), &fragment_header(ip));
 }
 
 rte_mbuf* Reassembly::refuse(rte_mbuf* fragment, DropReason reason) noexcept {

@@ -1,6 +1,5 @@
-// Puts together outer packets that came in fragments (RFC 791 section 3.2): ESP, and UDP, in which ESP or IKE
-// may be, to our own addresses. IPv4; IPv6 would use the same tables by rte_ipv6_frag_reassemble_packet. Main
-// thread only.
+// Puts together outer packets that came in fragments (RFC 791 section 3.2, RFC 8200 section 4.5): ESP, and
+// UDP, in which ESP or IKE may be, to our own addresses. Main thread only.
 //
 // Here, and not in the workers: a packet's fragments may come on different queues, and all but the first have
 // neither SPI nor ports, so no worker is theirs. What comes unfragmented pays nothing for it; what comes in
@@ -38,13 +37,15 @@ class Reassembly {
   // share. Throws std::runtime_error when there is no memory for the tables.
   Reassembly(Outbox& outbox, const KnownPeers& peers, std::uint64_t seed);
 
-  // `fragment`, in one segment, is nothing but an IPv4 packet whose header was found valid, of ESP or UDP; it
-  // is taken. Returns the packet that it completes, in as many segments as it had fragments, with the note of
-  // the first; else null: the fragment waits, or was dropped, by itself or with the others of its packet:
+  // `fragment`, in one segment, is nothing but an IPv4 packet whose header was found valid, of ESP or UDP, or
+  // such an IPv6 packet whose first extension header is the fragment header; it is taken. Returns the packet
+  // that it completes, in as many segments as it had fragments, with the note of the first; else null: the
+  // fragment waits, or was dropped, by itself or with the others of its packet:
   //   reassembly_malformed   an impossible length or offset; or the packet has overlapping fragments, one of
   //                          them twice, or more than kFragments
   //   reassembly_full        there is no room
   // `now`: CLOCK_MONOTONIC nanoseconds.
+  // What is alone in its IPv6 fragment (RFC 6946) is returned at once.
   [[nodiscard]] rte_mbuf* add(rte_mbuf* fragment, std::uint64_t now) noexcept;
 
   // Drops, as reassembly_timeout, the fragments of packets of which the first to come did so kTimeoutNs ago.
@@ -63,6 +64,7 @@ class Reassembly {
   [[nodiscard]] bool has_room(const IpAddress& source);
   [[nodiscard]] unsigned& waiting_of(const IpAddress& source) noexcept;
   [[nodiscard]] rte_mbuf* refuse(rte_mbuf* fragment, DropReason reason) noexcept;
+  [[nodiscard]] rte_mbuf* meet(rte_ip_frag_tbl& table, rte_mbuf* fragment, std::uint64_t now) noexcept;
   void expire(rte_ip_frag_tbl& table, std::uint64_t now) noexcept;
   unsigned bury(DropReason reason) noexcept;
   void forget(rte_mbuf* packet) noexcept;
@@ -74,6 +76,7 @@ class Reassembly {
   unsigned waiting_{0};
   std::array<unsigned, kSources> waiting_by_source_{};
   // The library tells packets apart by addresses and identification alone; RFC 791 by the protocol, too.
+  // Those of IPv6 never meet those of IPv4.
   Table esp_;
   Table udp_;
   rte_ip_frag_death_row row_{};  // what the library gives up; empty between two calls

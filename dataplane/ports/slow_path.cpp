@@ -186,12 +186,12 @@ void SlowPath::to_host6(rte_mbuf* packet, std::uint64_t now) {
   const std::uint16_t length = packet->data_len;
   const Note note = note_of(packet);
   const UpperLayer upper = upper_layer6(ip, length);
-  if (upper.fragment) return outbox_.drop(packet, DropReason::host_fragment);
   const IpAddress destination = destination_of(ip);
   const bool group = is_multicast(destination);
   // The workers hand up whatever goes to a link-local address: it is one of this port's, or nobody's here.
   const bool ours = note.port < interfaces_.size() && owns(interfaces_[note.port], destination);
   if (is_link_local(destination) && !ours) return outbox_.drop(packet, DropReason::no_route);
+  if (upper.fragment) return group ? outbox_.drop(packet, DropReason::host_fragment) : fragment6(packet, now);
   if (upper.protocol != kProtocolIcmp6)
     return group ? outbox_.drop(packet, DropReason::multicast) : refuse(packet, upper.protocol, 6, now);
   const auto own = static_cast<std::uint16_t>(length - upper.offset);
@@ -208,6 +208,14 @@ void SlowPath::to_host6(rte_mbuf* packet, std::uint64_t now) {
   if (type == kPacketTooBig6) return too_big(packet, upper.offset, Family::v6, now);
   if (type != kEchoRequest6) return outbox_.drop(packet, DropReason::host_protocol);
   icmp_.echo(packet, upper.offset, length, now);
+}
+
+// Nobody puts other extension headers before ESP or UDP on the way to a gateway.
+void SlowPath::fragment6(rte_mbuf* packet, std::uint64_t now) {
+  constexpr std::uint8_t kFragment = 44;
+  const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+  if (ip[6] != kFragment) return outbox_.drop(packet, DropReason::host_fragment);
+  fragment(packet, ip[kIpv6], now);
 }
 
 // What came out of a tunnel is not outer: its fragments must not meet those from the wire.

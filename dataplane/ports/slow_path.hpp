@@ -57,6 +57,7 @@ class SlowPath {
   void to_host4(rte_mbuf* packet, std::uint64_t now);
   void to_host6(rte_mbuf* packet, std::uint64_t now);
   void fragment(rte_mbuf* packet, std::uint8_t protocol, std::uint64_t now);
+  void fragment6(rte_mbuf* packet, std::uint64_t now);
   void reassembled(rte_mbuf* packet);
   void refuse(rte_mbuf* packet, std::uint8_t protocol, std::uint32_t pointer, std::uint64_t now) noexcept;
   void resolve(rte_mbuf* packet, std::uint64_t now);

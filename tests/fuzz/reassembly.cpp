@@ -21,14 +21,27 @@ std::uint8_t payload_at(std::size_t place) {
   return place < front.size() ? front[place] : static_cast<std::uint8_t>(place * 7 + place / 256);
 }
 
-// Bytes 0: source, protocol, identification, whether more follow, and the time before it; 1: offset; 2 and 3:
-// length, options, congestion.
+// Bytes 0: source and family, protocol, identification, whether more follow, and the time before it; 1:
+// offset; 2 and 3: length, options, congestion.
+Octets fragment6_from(const std::uint8_t* in, const Octets& payload, unsigned offset, bool more) {
+  Octets header(8);
+  header[0] = (in[0] & 4) != 0 ? 50 : 17;
+  put16(header, 2, (offset << 3 & 0xffffU) | (more ? 1U : 0U));
+  header[7] = in[0] >> 3 & 1;
+  return ipv6_packet({.source = "fd00:1::" + std::to_string(2 + (in[0] & 1)),
+                      .destination = "fd00:1::1",
+                      .next_header = 44,
+                      .traffic_class = unsigned{in[3]} >> 6},
+                     header + payload);
+}
+
 Octets fragment_from(const std::uint8_t* in) {
   const bool more = (in[0] & 0x10) != 0;
   const unsigned offset = in[1] < 0xf0 ? in[1] : in[1] * 32U + (in[3] >> 3);
   const unsigned length = in[2] * 8U + (in[3] & 7U);
   Octets payload(length);
   for (unsigned i = 0; i < length; i++) payload[i] = payload_at(offset * 8U + i);
+  if ((in[0] & 2) != 0) return fragment6_from(in, payload, offset, more);
   Octets ip = ipv4_packet({.source = "192.0.2." + std::to_string(2 + (in[0] & 3)),
                            .destination = "192.0.2.1",
                            .protocol = (in[0] & 4) != 0 ? 50U : 17U,
@@ -41,9 +54,17 @@ Octets fragment_from(const std::uint8_t* in) {
   return ip;
 }
 
-bool is_fragment(const Octets& ip) { return (get16(ip, 6) & 0x3fff) != 0; }
+bool is_fragment(const Octets& ip) {
+  return ip.at(0) >> 4 == 6 ? ip.at(6) == 44 : (get16(ip, 6) & 0x3fff) != 0;
+}
+
+void check6(const Octets& ip) {
+  must(get16(ip, 4) == ip.size() - 40 && !is_fragment(ip));
+  for (std::size_t i = 40; i < ip.size(); i++) must(ip[i] == payload_at(i - 40));
+}
 
 void check(const Octets& ip) {
+  if (ip.at(0) >> 4 == 6) return check6(ip);
   const std::size_t own = (ip.at(0) & 15U) * 4;
   must(get16(ip, 2) == ip.size() && !is_fragment(ip) && internet_sum(ip, 0, own) == 0xffff);
   for (std::size_t i = own; i < ip.size(); i++) must(ip[i] == payload_at(i - own));

@@ -77,6 +77,24 @@ def fragments6(packet, size=1280):
     return pieces
 
 
+def outer6():
+    """Outer packets over IPv6, whole and as scapy cuts them."""
+    ends = dict(src=PEER6, dst=GATEWAY6)
+    spi = bytes.fromhex("0004000300000001")
+    marked = MARKER + ike(4000)
+    for name, upper in (("esp", spi + DATA * 30), ("esp_udp", UDP(sport=31000, dport=4500) / (spi + DATA * 30)),
+                        ("ike", UDP(sport=500, dport=500) / ike(4000)),
+                        ("ike_4500", UDP(sport=31000, dport=4500) / marked)):
+        nh = {"nh": 50} if name == "esp" else {}
+        yield f"six_{name}", IPv6(**ends, **nh) / upper
+        for i, piece in enumerate(fragment6(IPv6(**ends) / IPv6ExtHdrFragment(id=77, **nh) / upper, 1280)):
+            yield f"six_{name}_{i}", piece
+    yield "six_atomic", IPv6(**ends) / IPv6ExtHdrFragment(id=78, nh=50) / (spi + DATA)
+    yield "six_atomic_whole", IPv6(**ends, nh=50) / (spi + DATA)
+    yield "six_tcp", IPv6(**ends) / IPv6ExtHdrFragment(id=79, nh=6, m=1) / (DATA[:48])
+    yield "six_options", IPv6(**ends) / IPv6ExtHdrDestOpt() / IPv6ExtHdrFragment(id=79, nh=50, m=1) / (DATA[:48])
+
+
 def too_big():
     """About outer packets of the gateway's: what routers on the way say."""
     router, spi = "198.51.100.1", bytes.fromhex("c0000001")
@@ -228,6 +246,7 @@ def packets():
         yield f"ike6_out_piece_{i}", piece
     yield "esp", IP(src=REMOTE4, dst=WAN4, proto=50) / bytes.fromhex("0badcafe00000001") / DATA
     yield from too_big()
+    yield from outer6()
     mapped = dict(sport=4500, dport=31000)
     yield "keepalive", IP(src=WAN4, dst=REMOTE4, flags="DF", id=0, ttl=64) / UDP(**mapped, chksum=0) / b"\xff"
     yield "keepalive6", IPv6(src="2001:db8:2::1", dst="2001:db8:2::2", hlim=64) / UDP(**mapped) / b"\xff"

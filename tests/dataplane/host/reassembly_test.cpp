@@ -482,3 +482,145 @@ TEST_CASE("A full inbox or IKE ring has its name for reassembled packets, too") 
   (void)for_ike(desk);
   CHECK(desk.buffers_out() == 0);
 }
+
+// IPv6, as scapy cuts it (RFC 8200 section 4.5).
+
+namespace {
+
+std::vector<Octets> scapys6(const std::string& name, std::size_t count) {
+  std::vector<Octets> out;
+  for (std::size_t i = 0; i < count; i++) out.push_back(packet("six_" + name + "_" + std::to_string(i)));
+  return out;
+}
+
+// The fragment of an IPv6 packet with payload bytes `from` to `to`.
+Octets fragment6_of(const Octets& ip, std::size_t from, std::size_t to) {
+  Octets header(8);
+  header[0] = ip[6];
+  put16(header, 2, static_cast<unsigned>(from) | (40 + to == ip.size() ? 0U : 1U));
+  put32(header, 4, 77);
+  Octets out = slice(ip, 0, 40) + header + slice(ip, 40 + from, to - from);
+  out[6] = 44;
+  put16(out, 4, static_cast<unsigned>(out.size() - 40));
+  return out;
+}
+
+std::vector<Octets> with_source6(std::vector<Octets> all, const std::string& source) {
+  const Octets bytes = v6_bytes(source);
+  for (Octets& ip : all) std::copy(bytes.begin(), bytes.end(), ip.begin() + 8);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("Over IPv6, what scapy cut is what scapy left whole") {
+  for (const bool backwards : {false, true}) {
+    for (const char* name : {"esp", "esp_udp"}) {
+      Desk desk;
+      CAPTURE(name, backwards);
+      const std::vector<Octets> fragments = scapys6(name, 2);
+      raise(desk, backwards ? reversed(fragments) : fragments);
+      const auto sent = desk.sent();
+      REQUIRE(sent.size() == 1);
+      CHECK(sent[0].errand == Errand::decrypt);
+      CHECK(hex(sent[0].data) == hex(packet(std::string("six_") + name)));
+      CHECK(desk.all_drops() == 0);
+      check_empty(desk);
+    }
+    for (const char* name : {"ike", "ike_4500"}) {
+      Desk desk;
+      CAPTURE(name, backwards);
+      const std::vector<Octets> fragments = scapys6(name, 4);
+      raise(desk, backwards ? reversed(fragments) : fragments);
+      CHECK(in_no_order(for_ike(desk)) == in_no_order({packet(std::string("six_") + name)}));
+      CHECK(desk.all_drops() == 0);
+      check_empty(desk);
+    }
+  }
+}
+
+TEST_CASE("An IPv6 fragment that is a whole packet meets no others (RFC 6946)") {
+  Desk desk;
+  const Octets& whole = packet("six_esp");
+  raise(desk, {fragment6_of(whole, 0, 800)});
+  Octets alone = packet("six_atomic");
+  put32(alone, 44, 77);  // of the same identification
+  raise(desk, {alone});
+  auto sent = desk.sent();
+  REQUIRE(sent.size() == 1);
+  CHECK(hex(sent[0].data) == hex(packet("six_atomic_whole")));
+  raise(desk, {fragment6_of(whole, 800, whole.size() - 40)});
+  sent = desk.sent();
+  REQUIRE(sent.size() == 1);
+  CHECK(hex(sent[0].data) == hex(whole));
+  CHECK(desk.all_drops() == 0);
+  check_empty(desk);
+}
+
+TEST_CASE("IPv6 fragments that overlap go with all of their packet (RFC 5722)") {
+  Desk desk;
+  const Octets& whole = packet("six_esp");
+  const std::size_t end = whole.size() - 40;
+  raise(desk, {fragment6_of(whole, 0, 800), fragment6_of(whole, 792, 1600), fragment6_of(whole, 1600, end)});
+  CHECK(desk.drops(DropReason::reassembly_malformed) == desk.all_drops());
+  CHECK(desk.all_drops() == 3);
+  CHECK(desk.sent().empty());
+  check_empty(desk);
+}
+
+TEST_CASE("An IPv6 fragment that no packet can have, or that is for nobody, is dropped by itself") {
+  Desk desk;
+  const Octets& whole = packet("six_esp");
+  const auto changed = [&](std::size_t at, unsigned value, std::size_t to = 800) {
+    Octets out = fragment6_of(whole, 0, to);
+    put16(out, at, value);
+    return out;
+  };
+  DropReason reason = DropReason::reassembly_malformed;
+  SECTION("one before the last, of no multiple of 8 bytes") { raise(desk, {fragment6_of(whole, 0, 801)}); }
+  SECTION("empty") { raise(desk, {fragment6_of(whole, 800, 800)}); }
+  SECTION("beyond 65535 bytes") { raise(desk, {changed(42, 0xfff9)}); }
+  SECTION("neither ESP nor UDP") {
+    reason = DropReason::host_fragment;
+    raise(desk, {packet("six_tcp")});
+  }
+  SECTION("behind other extension headers") {
+    reason = DropReason::host_fragment;
+    raise(desk, {packet("six_options")});
+  }
+  SECTION("out of a tunnel") {
+    reason = DropReason::host_fragment;
+    desk.raise(Exception::to_host, fragment6_of(whole, 0, 800), dataplane::Note::kNoPort, DropReason{}, 0, 0);
+  }
+  CHECK(desk.drops(reason) == 1);
+  CHECK(desk.all_drops() == 1);
+  CHECK(desk.buffers_out() == 0);
+}
+
+TEST_CASE("Congestion marked on one IPv6 fragment is marked on the packet") {
+  for (std::size_t which = 0; which < 2; which++) {
+    Desk desk;
+    std::vector<Octets> fragments = scapys6("esp", 2);
+    for (Octets& ip : fragments) ip[1] |= 0x20;  // ECT(0)
+    fragments[which][1] |= 0x30;
+    raise(desk, fragments);
+    const auto sent = desk.sent();
+    REQUIRE(sent.size() == 1);
+    CHECK((sent[0].data[1] & 0x30) == 0x30);
+  }
+}
+
+TEST_CASE("An IPv6 source has its share, which is that of its /64, and its time") {
+  Desk desk;
+  const unsigned share = desk.slow_path.reassembly().room() / Reassembly::kPartOfSource;
+  const Octets first = fragment6_of(packet("six_esp"), 0, 800);
+  for (unsigned id = 0; id < 200; id++) {
+    Octets one = with_source6({first}, "2001:db8:5::" + std::to_string(id % 7))[0];
+    put32(one, 44, id);
+    raise(desk, {one});
+  }
+  CHECK(desk.slow_path.reassembly().waiting() == share);
+  CHECK(desk.drops(DropReason::reassembly_full) == 200 - share);
+  check_empty(desk);
+  CHECK(desk.drops(DropReason::reassembly_timeout) == share);
+}

@@ -221,7 +221,7 @@ enum class EventKind : std::uint16_t {
   unknown_spi,    // ESP came for SPIs that we do not have; at most one a second for each source
   sa_limit_near,  // an outbound SA nears its sequence limit, and will drop there unless it is extended
   peer_moved,     // authentic ESP came from elsewhere; the tunnel's outbound SAs send there now
-  path_mtu,     // what the way to a tunnel's far end carries was learned, or forgotten
+  path_mtu,       // what the way to a tunnel's far end carries was learned, or forgotten
 };
 
 enum class CommandStatus : std::uint16_t {

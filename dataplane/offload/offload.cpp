@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "channel/spi.hpp"
+
 namespace espgate::dataplane {
 
 namespace {

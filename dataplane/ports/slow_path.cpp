@@ -69,6 +69,7 @@ SlowPath::SlowPath(Forwarding& tables, const Interfaces& interfaces, Outbox& out
       interfaces_(interfaces),
       outbox_(outbox),
       peers_(peers),
+      control_(control),
       icmp_(tables, interfaces, outbox, peers, seed),
       resolver_(tables, interfaces, outbox,
                 [this](rte_mbuf* packet, std::uint64_t now) { unreachable_neighbour(packet, now); }),

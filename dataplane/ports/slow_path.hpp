@@ -77,7 +77,6 @@ class SlowPath {
   ControlLink& control_;
   Associations* associations_{nullptr};
   Commands* commands_{nullptr};
-  std::uint64_t seed_;
   Icmp icmp_;
   Resolver resolver_;
   EarlyEsp early_;

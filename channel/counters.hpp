@@ -3,6 +3,7 @@
 // with one writer.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -44,10 +45,19 @@ enum class PortFlags : std::uint32_t { none = 0, present = 1, link_up = 2 };
 
 struct alignas(64) PortStatus {
   Name name;
-  std::atomic<std::uint64_t> mac;  // big-endian bytes in the low 48 bits
+  Name driver;                      // DPDK's name of it; name, driver and spreading are written at the start
+  std::array<char, 224> spreading;  // how packets come to the receive queues, in words, closed by a zero
+  std::atomic<std::uint64_t> mac;   // big-endian bytes in the low 48 bits
   std::atomic<std::uint32_t> flags;
   std::atomic<std::uint32_t> mtu;
-  Counter missed;  // packets the port dropped for want of a buffer or a poll (imissed, rx_nombuf)
+  std::atomic<std::uint32_t> speed;  // Mb/s; 0: nobody knows
+  std::atomic<std::uint16_t> receive_queues;
+  std::atomic<std::uint16_t> transmit_queues;
+  // DPDK's rte_eth_stats. Of a sub-interface: zero; they are its parent's.
+  Counter missed;           // imissed: dropped by the card, because no worker came for them in time
+  Counter no_buffer;        // rx_nombuf
+  Counter receive_errors;   // ierrors
+  Counter transmit_errors;  // oerrors
 };
 
 // Refreshed by the dataplane's main thread, four times a second.

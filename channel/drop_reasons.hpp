@@ -16,6 +16,8 @@ namespace espgate::channel {
     "larger than a packet buffer, which holds what the largest mtu allows")                                  \
   X(other_mac, "other-mac", "a unicast frame for another station's MAC address")                             \
   X(unknown_ethertype, "unknown-ethertype", "neither IPv4, IPv6 nor ARP")                                    \
+  X(unknown_vlan, "unknown-vlan", "a frame of a VLAN of which the port has no sub-interface")                \
+  X(stacked_vlan, "stacked-vlan", "a frame with more than one VLAN tag, or a service tag (IEEE 802.1ad)")    \
   X(malformed_ipv4, "malformed-ipv4", "an IPv4 header with an impossible version, length or checksum")       \
   X(malformed_ipv6, "malformed-ipv6", "an IPv6 header with an impossible version or length")                 \
   X(multicast, "multicast", "multicast or broadcast that no protocol here asked for")                        \

@@ -1,6 +1,7 @@
 // Names: that each is used once, and that what is referred to exists.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <unordered_map>
@@ -100,6 +101,39 @@ void check_devices(Errors& errors, const Node& root, const Configuration& config
   }
 }
 
+void check_sub_interface(Errors& errors, const Node& place, const Port& port, const Port& parent) {
+  if (!parent.parent.empty())
+    errors.add(place.at("parent").mark,
+               fmt::format("{} is a sub-interface itself; a frame has one VLAN tag", in_quotes(parent.name)));
+  if (port.mtu > parent.mtu)
+    errors.add(place.at("mtu").mark,
+               fmt::format("mtu: expected at most {}, which is {}'s", parent.mtu, in_quotes(parent.name)));
+}
+
+void check_sub_interfaces(Errors& errors, const Node& root, const Configuration& configuration) {
+  Names parents(errors, "port");
+  std::set<std::string> known;  // a name that comes twice was told of
+  for (std::size_t i = 0; i < configuration.ports.size(); ++i)
+    if (configuration.ports[i].parent.empty() && known.insert(configuration.ports[i].name).second)
+      parents.define(configuration.ports[i].name, root.at("ports").at(i).at("name"));
+  std::map<std::pair<std::string, std::uint16_t>, int> lines;
+  for (std::size_t i = 0; i < configuration.ports.size(); ++i) {
+    const Port& port = configuration.ports[i];
+    const Node& place = root.at("ports").at(i);
+    if (port.parent.empty() || port.vlan == 0) continue;
+    const auto [first, is_new] = lines.emplace(std::pair(port.parent, port.vlan), place.at("vlan").mark.line);
+    if (!is_new)
+      errors.add(place.at("vlan").mark, fmt::format("vlan: {} of {} is another port's already, on line {}",
+                                                    port.vlan, in_quotes(port.parent), first->second));
+    const auto parent = std::find_if(configuration.ports.begin(), configuration.ports.end(),
+                                     [&](const Port& other) { return other.name == port.parent; });
+    if (parent == configuration.ports.end())
+      parents.refer(port.parent, place.at("parent"));
+    else
+      check_sub_interface(errors, place, port, *parent);
+  }
+}
+
 // Each address of an interface takes two routes: its network, and itself.
 std::size_t routes_of(const Configuration& configuration) {
   std::size_t count = configuration.routes.size();
@@ -147,6 +181,7 @@ void check_names(Errors& errors, const Node& root, const Configuration& configur
     groups.refer(configuration.routes[i].group, route.at("group"));
   }
   check_devices(errors, root, configuration);
+  check_sub_interfaces(errors, root, configuration);
   check_sizes(errors, root, configuration);
 }
 

@@ -39,7 +39,9 @@ constexpr Key<Dataplane> kDataplaneKeys[] = {
 
 constexpr Key<Port> kPortKeys[] = {
     {"name", Need::required, [](const Field& f, Port& p) { read_name(f, p.name); }},
-    {"device", Need::required, [](const Field& f, Port& p) { read_text(f, p.device); }},
+    {"device", Need::optional, [](const Field& f, Port& p) { read_text(f, p.device); }},
+    {"parent", Need::optional, [](const Field& f, Port& p) { read_name(f, p.parent); }},
+    {"vlan", Need::optional, [](const Field& f, Port& p) { read_unsigned(f, p.vlan, 1, 4094); }},
     {"addresses", Need::optional,
      [](const Field& f, Port& p) { read_list(f, p.addresses, kMostPortAddresses, read_interface_address); }},
     {"mtu", Need::optional, [](const Field& f, Port& p) { read_unsigned(f, p.mtu, 576, 9000); }},
@@ -60,9 +62,21 @@ constexpr Key<Group> kGroupKeys[] = {
      [](const Field& f, Group& g) { read_list(f, g.tunnels, channel::kMaxGroupMembers, read_name); }},
 };
 
+void check_sub_interface(const Field& block) {
+  if (&block.node.at("device") != &block.node)
+    block.error("port: expected a device, or a parent and a vlan, not both");
+  if (&block.node.at("vlan") == &block.node)
+    block.error("port: the key \"vlan\" is missing, for the parent's frames");
+}
+
 void read_port(const Field& item, Port& out) {
   out.mark = item.node.mark;
-  read_block({item.reading, item.node, "port"}, kPortKeys, out);
+  const Field block{item.reading, item.node, "port"};
+  read_block(block, kPortKeys, out);
+  if (item.node.kind != NodeKind::map) return;
+  if (&item.node.at("parent") != &item.node) return check_sub_interface(block);
+  if (&item.node.at("vlan") != &item.node) block.error("port: a vlan needs a parent");
+  if (&item.node.at("device") == &item.node) block.error("port: the key \"device\" or \"parent\" is missing");
   if (out.device.empty()) return;
   try {
     (void)device_args(out, 0);
@@ -73,6 +87,12 @@ void read_port(const Field& item, Port& out) {
 
 void read_ports(const Field& field, std::vector<Port>& out) {
   read_list(field, out, channel::kMaxPorts, read_port);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const Node& item = field.node.at(i);
+    if (out[i].parent.empty() || &item.at("mtu") != &item) continue;
+    for (const Port& port : out)
+      if (port.name == out[i].parent) out[i].mtu = port.mtu;
+  }
   const bool empty_list = field.node.kind == NodeKind::list && field.node.children.empty();
   if (empty_list || field.node.kind == NodeKind::null) field.expected("at least one port");
 }

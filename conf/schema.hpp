@@ -55,9 +55,11 @@ struct Dataplane {
 
 struct Port {
   std::string name;
-  std::string device;               // as written: PCI address, devargs, or KIND:INTERFACE (see device_args)
+  std::string device;     // as written: PCI address, devargs, or KIND:INTERFACE (see device_args)
+  std::string parent;     // of a sub-interface, which has no device: the port whose frames it shares
+  std::uint16_t vlan{0};  // and the tag of its own (IEEE 802.1Q): 1..4094
   std::vector<IpPrefix> addresses;  // with host bits
-  std::uint16_t mtu{1500};          // bytes of IP packet; 576..9000
+  std::uint16_t mtu{1500};  // bytes of IP packet; 576..9000. Of a sub-interface: the parent's by default
   Offload offload{Offload::automatic};  // ESP's cryptography by the port's card
   Mark mark;
 };

@@ -107,6 +107,7 @@ CommandStatus Commands::sync_end(std::uint64_t now) {
 
 void Commands::settle(std::uint64_t now) {
   if (rib_.commit()) {
+    groups_changed_ = true;  // their tunnels' packets may leave by other ports now
     associations_.refresh_outer(now);
     for (TunnelState& tunnel : tunnels_)
       if (tunnel.set) fit_tunnel(tunnel);
@@ -118,13 +119,25 @@ void Commands::settle(std::uint64_t now) {
     if (groups_[i].set) publish_group(i);
 }
 
+void Commands::port_changed(std::uint64_t now) {
+  groups_changed_ = true;
+  settle(now);
+}
+
+// It has an SA, and that one a next hop on a port that is up.
+bool Commands::can_send(std::uint32_t tunnel) const noexcept {
+  const OutboundSa* const sa = tables_.tunnels[tunnel].outbound.load(std::memory_order_relaxed);
+  if (sa == nullptr) return false;
+  const NextHop outer = sa->outer.load(std::memory_order_relaxed);
+  return outer != NextHop{} && tables_.ports[outer.port].up.load(std::memory_order_relaxed);
+}
+
 void Commands::publish_group(std::uint32_t index) {
   std::vector<std::uint32_t> up;
   const channel::SetGroup& wanted = groups_[index].wanted;
   for (std::uint32_t m = 0; m < wanted.member_count; m++) {
     const std::uint32_t tunnel = wanted.tunnels[m];
-    if (is_tunnel(tunnel) && tables_.tunnels[tunnel].outbound.load(std::memory_order_relaxed) != nullptr)
-      up.push_back(tunnel);
+    if (is_tunnel(tunnel) && can_send(tunnel)) up.push_back(tunnel);
   }
   const Group* former = tables_.groups[index].load(std::memory_order_relaxed);
   Group next = rebalance(former != nullptr ? *former : empty_group(), up);

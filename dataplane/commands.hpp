@@ -43,6 +43,8 @@ class Commands {
   void execute(const channel::Command& command, std::uint64_t now);
   // After each batch: lets the workers see changed routes, outer next hops and groups.
   void settle(std::uint64_t now);
+  // A port went up or down: tunnels whose packets leave by it join or leave their groups.
+  void port_changed(std::uint64_t now);
 
   // ICMP from `said_by` spoke of a packet that was too big. False: it was none that a tunnel here sent. The
   // tunnel's MTU is fitted to the path for ten minutes.
@@ -105,6 +107,7 @@ class Commands {
   void fit_tunnel(TunnelState& tunnel) noexcept;
   void publish_tunnel(TunnelState& tunnel);
   void publish_group(std::uint32_t index);
+  [[nodiscard]] bool can_send(std::uint32_t tunnel) const noexcept;
 
   Forwarding& tables_;
   Rib& rib_;

@@ -72,6 +72,7 @@ std::vector<std::string> eal_arguments(const conf::Configuration& configuration)
   add_memory(configuration.dataplane, arguments);
   bool pci = false;
   for (unsigned i = 0; i < configuration.ports.size(); i++) {
+    if (!configuration.ports[i].parent.empty()) continue;
     const conf::Device device = conf::device_args(configuration.ports[i], i);
     pci = pci || std::find(device.eal_arguments.begin(), device.eal_arguments.end(), "-a") !=
                      device.eal_arguments.end();

@@ -212,13 +212,14 @@ void Gateway::every_quarter_second(std::uint64_t now) {
   associations_.snapshot(attachment_, now);
   offload_.poll(now);
   commands_.age_paths(now);
-  ports_->poll([this](std::uint32_t port, bool up) {
+  ports_->poll([this, now](std::uint32_t port, bool up) {
     log_line("port {} is {}", interfaces_[port].name, up ? "up" : "down");
     channel::Event event{};
     event.kind = up ? channel::EventKind::port_up : channel::EventKind::port_down;
     event.body.port_change = {port};
     attachment_.tell(event);
     offload_.port_went(port, up);
+    commands_.port_changed(now);
     if (up) slow_path_.announce(static_cast<std::uint8_t>(port));
   });
 }

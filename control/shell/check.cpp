@@ -53,7 +53,8 @@ int check_file(const std::string& path) {
   try {
     const conf::Configuration configuration = conf::load_file(path);
     for (unsigned index = 0; index < configuration.ports.size(); ++index)
-      static_cast<void>(conf::device_args(configuration.ports[index], index));
+      if (configuration.ports[index].parent.empty())
+        static_cast<void>(conf::device_args(configuration.ports[index], index));
     fmt::print("{}: no errors\n{}", path, summary(configuration));
     return 0;
   } catch (const std::exception& error) {

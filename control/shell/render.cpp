@@ -143,6 +143,18 @@ std::string render_ipsec_sa(const json& data) {
   return text;
 }
 
+namespace {
+
+std::string device_words(const json& row) {
+  const std::string speed =
+      count_of(row, "speed") != 0 ? fmt::format(", {} Mb/s", count_of(row, "speed")) : "";
+  return fmt::format("{} ({}){}, {} receive and {} transmit queues: {}", text_of(row, "device"),
+                     text_of(row, "driver"), speed, count_of(row, "receive_queues"),
+                     count_of(row, "transmit_queues"), text_of(row, "spreading"));
+}
+
+}  // namespace
+
 std::string render_interfaces(const json& data) {
   std::string text = line(fmt::format("{} {} {} {} {}", left("INTERFACE", 24), left("KIND", 7),
                                       left("STATE", 8), right("MTU", 5), "MAC"));
@@ -150,13 +162,19 @@ std::string render_interfaces(const json& data) {
     const std::string mtu = row.contains("mtu") ? std::to_string(count_of(row, "mtu")) : "auto";
     text += line(fmt::format("{} {} {} {} {}", left(text_of(row, "name"), 24), left(text_of(row, "kind"), 7),
                              left(text_of(row, "state"), 8), right(mtu, 5), text_of(row, "mac")));
+    if (row.contains("driver")) text += wrapped(device_words(row), 4);
     if (!row.at("addresses").empty()) text += wrapped(joined(row.at("addresses")), 4);
     text += wrapped(
         fmt::format("rx {} packets, {} bytes{}", number_of(row, "rx_packets"), number_of(row, "rx_bytes"),
-                    row.contains("missed") ? ", missed " + number_of(row, "missed") : ""),
+                    row.contains("no_buffer")
+                        ? fmt::format(", missed {}, without a buffer {}, errors {}", number_of(row, "missed"),
+                                      number_of(row, "no_buffer"), number_of(row, "rx_errors"))
+                        : ""),
         4);
     text += wrapped(
-        fmt::format("tx {} packets, {} bytes", number_of(row, "tx_packets"), number_of(row, "tx_bytes")), 4);
+        fmt::format("tx {} packets, {} bytes{}", number_of(row, "tx_packets"), number_of(row, "tx_bytes"),
+                    row.contains("tx_errors") ? ", errors " + number_of(row, "tx_errors") : ""),
+        4);
     text += by_card(row);
   }
   return text;

@@ -270,10 +270,17 @@ std::string mac_text(std::uint64_t mac) {
   return text;
 }
 
+// The dataplane's text, which need not end.
+template <std::size_t N>
+std::string text_from(const std::array<char, N>& text) {
+  return printable(std::string(text.begin(), std::find(text.begin(), text.end(), '\0')));
+}
+
 json port_row(const conf::Port& port, const channel::CountersView& page, std::uint32_t index) {
   json row{{"name", printable(port.name)},
            {"kind", "port"},
-           {"device", printable(port.device)},
+           {"device", port.parent.empty() ? printable(port.device)
+                                          : fmt::format("VLAN {} of {}", port.vlan, printable(port.parent))},
            {"mtu", port.mtu},
            {"state", "missing"},
            {"addresses", prefixes(port.addresses)},
@@ -285,7 +292,15 @@ json port_row(const conf::Port& port, const channel::CountersView& page, std::ui
       row["state"] = (flags & static_cast<std::uint32_t>(channel::PortFlags::link_up)) != 0 ? "up" : "down";
     row["mac"] = mac_text(status.mac.load(std::memory_order_relaxed));
     row["mtu"] = status.mtu.load(std::memory_order_relaxed);
+    row["driver"] = text_from(status.driver);
+    row["speed"] = status.speed.load(std::memory_order_relaxed);
+    row["receive_queues"] = status.receive_queues.load(std::memory_order_relaxed);
+    row["transmit_queues"] = status.transmit_queues.load(std::memory_order_relaxed);
+    row["spreading"] = text_from(status.spreading);
     row["missed"] = read(status.missed);
+    row["no_buffer"] = read(status.no_buffer);
+    row["rx_errors"] = read(status.receive_errors);
+    row["tx_errors"] = read(status.transmit_errors);
   }
   port_traffic(page, index).put_into(row);
   return row;

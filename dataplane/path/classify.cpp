@@ -70,8 +70,10 @@ void address_sa(const Worker& worker, Packet& packet) noexcept {
   rte_prefetch0(&packet.inbound->spi);
 }
 
-void sort_ipv4(Worker& worker, rte_mbuf* mbuf, std::uint8_t* ip, std::uint32_t available, std::uint8_t port,
-               bool forwarded) noexcept {
+// Inline where frames are sorted: as a call it costs 20 instructions more.
+[[gnu::always_inline]] inline void sort_ipv4(Worker& worker, rte_mbuf* mbuf, std::uint8_t* ip,
+                                             std::uint32_t available, std::uint8_t port,
+                                             bool forwarded) noexcept {
   const std::uint16_t length = checked_ipv4(ip, available);
   if (length == 0) return worker.drop(mbuf, DropReason::malformed_ipv4);
   if (is_multicast4(ipv4(ip))) return worker.drop(mbuf, DropReason::multicast);
@@ -116,29 +118,53 @@ void sort_ipv6(Worker& worker, rte_mbuf* mbuf, std::uint8_t* ip, std::uint32_t a
 constexpr std::uint64_t kStripped = RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_QINQ_STRIPPED;
 constexpr std::uint64_t kMarked = kStripped | RTE_MBUF_F_TX_OFFLOAD_MASK;
 
-bool accept_marks(Worker& worker, rte_mbuf* frame) noexcept {
-  if ((frame->ol_flags & kStripped) != 0) {
-    worker.drop(frame, DropReason::unknown_ethertype);
-    return false;
+[[gnu::always_inline]] inline void sort_frame(Worker&, std::uint8_t port, std::uint64_t own_mac, rte_mbuf*,
+                                              bool tagged) noexcept;
+
+// IEEE 802.1Q: a frame of this VLAN, its tag taken out. VLAN 0 is a priority alone, and belongs to the port.
+[[gnu::noinline]] void enter_vlan(Worker& worker, std::uint8_t port, std::uint64_t own_mac, rte_mbuf* frame,
+                                  std::uint16_t vlan) noexcept {
+  if (vlan != 0) {
+    const std::uint8_t place = worker.tables->vlans[port][vlan];
+    if (place == 0) return worker.drop(frame, DropReason::unknown_vlan);
+    port = static_cast<std::uint8_t>(place - 1);
+    channel::add(worker.counters->ports[port].rx_packets, 1);
+    channel::add(worker.counters->ports[port].rx_bytes, frame->pkt_len);
   }
+  sort_frame(worker, port, own_mac, frame, true);
+}
+
+[[gnu::noinline]] void take_tag_out(Worker& worker, std::uint8_t port, std::uint64_t own_mac,
+                                    rte_mbuf* frame) noexcept {
+  if (frame->data_len < kEthernet + kVlanTag) return worker.drop(frame, DropReason::runt_frame);
+  std::uint8_t* const ethernet = rte_pktmbuf_mtod(frame, std::uint8_t*);
+  const std::uint16_t vlan = load16(ethernet + kEthernet) & kVlanMask;
+  std::memmove(ethernet + kVlanTag, ethernet, kEthernet - 2);
+  set_data(frame, ethernet + kVlanTag, static_cast<std::uint16_t>(frame->data_len - kVlanTag));
+  enter_vlan(worker, port, own_mac, frame, vlan);
+}
+
+[[gnu::noinline]] void sort_marked(Worker& worker, std::uint8_t port, std::uint64_t own_mac,
+                                   rte_mbuf* frame) noexcept {
+  const std::uint64_t marks = frame->ol_flags & kStripped;
   frame->ol_flags &= ~kMarked;
-  return true;
+  if ((marks & RTE_MBUF_F_RX_QINQ_STRIPPED) != 0) return worker.drop(frame, DropReason::stacked_vlan);
+  if (marks == 0) return sort_frame(worker, port, own_mac, frame, false);
+  enter_vlan(worker, port, own_mac, frame, frame->vlan_tci & kVlanMask);
 }
 
-bool is_plain_frame(Worker& worker, rte_mbuf* frame) noexcept {
-  if ((frame->ol_flags & kMarked) != 0) [[unlikely]]
-    if (!accept_marks(worker, frame)) return false;
-  if (frame->data_len < kEthernet) {
-    worker.drop(frame, DropReason::runt_frame);
-    return false;
-  }
-  return true;
-}
-
-void classify_frame(Worker& worker, std::uint8_t port, std::uint64_t own_mac, rte_mbuf* frame) noexcept {
+inline void classify_frame(Worker& worker, std::uint8_t port, std::uint64_t own_mac,
+                           rte_mbuf* frame) noexcept {
   if (frame->nb_segs != 1) [[unlikely]]
     if ((frame = in_one_buffer(worker, frame)) == nullptr) return;
-  if (!is_plain_frame(worker, frame)) return;
+  if ((frame->ol_flags & kMarked) != 0) [[unlikely]]
+    return sort_marked(worker, port, own_mac, frame);
+  sort_frame(worker, port, own_mac, frame, false);
+}
+
+[[gnu::always_inline]] inline void sort_frame(Worker& worker, std::uint8_t port, std::uint64_t own_mac,
+                                              rte_mbuf* frame, bool tagged) noexcept {
+  if (frame->data_len < kEthernet) return worker.drop(frame, DropReason::runt_frame);
   std::uint8_t* const ethernet = rte_pktmbuf_mtod(frame, std::uint8_t*);
   const bool own = (load<std::uint64_t>(ethernet) & kMacMask) == own_mac;
   if (!own && !is_group_mac(ethernet)) return worker.drop(frame, DropReason::other_mac);
@@ -158,6 +184,11 @@ void classify_frame(Worker& worker, std::uint8_t port, std::uint64_t own_mac, rt
       start(packet, frame, ethernet, frame->data_len, Family::none, port, false);
       return leave(worker, packet, Exception::arp, DropReason{});
     }
+    case RTE_ETHER_TYPE_VLAN:
+      if (!tagged) return take_tag_out(worker, port, own_mac, frame);
+      [[fallthrough]];
+    case RTE_ETHER_TYPE_QINQ:
+      return worker.drop(frame, DropReason::stacked_vlan);
     default:
       return worker.drop(frame, DropReason::unknown_ethertype);
   }

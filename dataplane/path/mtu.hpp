@@ -7,10 +7,10 @@
 
 namespace espgate::dataplane {
 
-// What encapsulate and seal take before the inner packet and behind it, at most: Ethernet, IPv6, UDP, ESP and
-// the IV; padding, two bytes of trailer and the ICV.
+// What encapsulate and seal take before the inner packet and behind it, at most: Ethernet with a tag, IPv6,
+// UDP, ESP and the IV; padding, two bytes of trailer and the ICV.
 inline constexpr std::uint16_t kFront =
-    kEthernet + kIpv6 + kUdp + kEsp +
+    kEthernet + kVlanTag + kIpv6 + kUdp + kEsp +
     crypto::most_of_suites([](const crypto::SuiteRow& row) { return row.iv_length; });
 inline constexpr std::uint16_t kBehind = crypto::most_of_suites(
     [](const crypto::SuiteRow& row) { return row.alignment - 1U + 2U + row.icv_length; });

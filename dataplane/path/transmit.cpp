@@ -2,6 +2,7 @@
 #include <rte_ethdev.h>
 
 #include "dataplane/offload/inline.hpp"
+#include "dataplane/path/ethernet.hpp"
 #include "dataplane/path/ways.hpp"
 
 namespace espgate::dataplane {
@@ -22,15 +23,16 @@ NeighbourId neighbour_of(const Worker& worker, const Packet& packet, NextHop hop
 // An Ethernet header, ready to copy, and where it leads. Packets of one burst mostly leave by one next hop,
 // so the last one is kept; a burst is too short for it to change meanwhile.
 struct Way {
-  std::array<std::uint8_t, 16> header;  // 14 bytes in use
+  EthernetHeader header;
   std::uint16_t mtu;
   std::uint8_t port;
 };
 
 void make_header(Way& way, Link link, const PortInfo& port, Family family) noexcept {
-  store(way.header.data(), link.word);  // 6 bytes of address; the source follows over the other two
-  std::memcpy(way.header.data() + 6, port.mac.data(), 6);
-  store16(way.header.data() + 12, family == Family::v4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
+  std::uint8_t to[sizeof(link.word)];
+  store(to, link.word);
+  way.header = ethernet_header(to, port.mac.data(), port.vlan,
+                               family == Family::v4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
 }
 
 // False: the packet can't go now, and was disposed of.
@@ -69,6 +71,12 @@ void flush_to_owner(Worker& worker, std::uint8_t port, Worker& owner) noexcept {
   for (unsigned i = taken; i < buffer.count; ++i) worker.drop(buffer.packets[i], DropReason::hand_off_full);
 }
 
+void count_sent(Worker& worker, std::uint8_t port, unsigned packets, std::uint64_t bytes) noexcept {
+  channel::InterfaceCounters& counters = worker.counters->ports[port];
+  channel::add(counters.tx_packets, packets);
+  channel::add(counters.tx_bytes, bytes);
+}
+
 // Offers the frames twice, because a full queue may have room again once the port has looked at it.
 void flush_to_port(Worker& worker, std::uint8_t port, std::uint16_t queue) noexcept {
   TransmitBuffer& buffer = worker.transmit[port];
@@ -83,9 +91,9 @@ void flush_to_port(Worker& worker, std::uint8_t port, std::uint16_t queue) noexc
     bytes -= buffer.packets[i]->pkt_len;
     worker.drop(buffer.packets[i], DropReason::transmit_full);
   }
-  channel::InterfaceCounters& counters = worker.counters->ports[port];
-  channel::add(counters.tx_packets, sent);
-  channel::add(counters.tx_bytes, bytes);
+  count_sent(worker, port, sent, bytes);
+  const PortInfo& info = worker.tables->ports[port];
+  if (info.vlan != 0) count_sent(worker, info.parent, sent, bytes);
 }
 
 void flush_port(Worker& worker, std::uint8_t port) noexcept {
@@ -98,9 +106,8 @@ void flush_port(Worker& worker, std::uint8_t port) noexcept {
 }
 
 rte_mbuf* frame_of(const Packet& packet, const Way& way) noexcept {
-  std::uint8_t* const frame = packet.ip - kEthernet;
-  std::memcpy(frame, way.header.data(), kEthernet);
-  set_data(packet.mbuf, frame, static_cast<std::uint16_t>(packet.length + kEthernet));
+  std::uint8_t* const frame = put_before(packet.ip, way.header);
+  set_data(packet.mbuf, frame, static_cast<std::uint16_t>(packet.length + way.header.length));
   return packet.mbuf;
 }
 

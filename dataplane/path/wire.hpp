@@ -15,6 +15,8 @@
 namespace espgate::dataplane {
 
 inline constexpr std::uint16_t kEthernet = sizeof(rte_ether_hdr);
+inline constexpr std::uint16_t kVlanTag = sizeof(rte_vlan_hdr);
+inline constexpr std::uint16_t kVlanMask = 0x0fff;  // the VLAN's number in a tag's first word
 inline constexpr std::uint16_t kIpv4 = sizeof(rte_ipv4_hdr);
 inline constexpr std::uint16_t kIpv6 = sizeof(rte_ipv6_hdr);
 inline constexpr std::uint16_t kUdp = sizeof(rte_udp_hdr);

@@ -42,23 +42,20 @@ struct Ends {
 
 void send(Outbox& outbox, std::uint8_t port, const Interface& interface, std::uint16_t operation,
           const Mac& destination, const Ends& ends) noexcept {
-  rte_mbuf* packet = outbox.make(sizeof(Frame));
+  rte_mbuf* packet = outbox.make(sizeof(rte_arp_hdr));
   if (packet == nullptr) return;
-  Frame frame{};
-  std::copy(destination.begin(), destination.end(), frame.ethernet.dst_addr.addr_bytes);
-  std::copy(interface.mac.begin(), interface.mac.end(), frame.ethernet.src_addr.addr_bytes);
-  frame.ethernet.ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_ARP);
-  frame.arp.arp_hardware = rte_cpu_to_be_16(RTE_ARP_HRD_ETHER);
-  frame.arp.arp_protocol = rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
-  frame.arp.arp_hlen = 6;
-  frame.arp.arp_plen = 4;
-  frame.arp.arp_opcode = rte_cpu_to_be_16(operation);
-  std::copy(interface.mac.begin(), interface.mac.end(), frame.arp.arp_data.arp_sha.addr_bytes);
-  frame.arp.arp_data.arp_sip = raw(ends.sender);
-  std::copy(ends.target_mac.begin(), ends.target_mac.end(), frame.arp.arp_data.arp_tha.addr_bytes);
-  frame.arp.arp_data.arp_tip = raw(ends.target);
-  std::memcpy(rte_pktmbuf_mtod(packet, void*), &frame, sizeof(frame));
-  outbox.frame(port, packet);
+  rte_arp_hdr arp{};
+  arp.arp_hardware = rte_cpu_to_be_16(RTE_ARP_HRD_ETHER);
+  arp.arp_protocol = rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
+  arp.arp_hlen = 6;
+  arp.arp_plen = 4;
+  arp.arp_opcode = rte_cpu_to_be_16(operation);
+  std::copy(interface.mac.begin(), interface.mac.end(), arp.arp_data.arp_sha.addr_bytes);
+  arp.arp_data.arp_sip = raw(ends.sender);
+  std::copy(ends.target_mac.begin(), ends.target_mac.end(), arp.arp_data.arp_tha.addr_bytes);
+  arp.arp_data.arp_tip = raw(ends.target);
+  std::memcpy(rte_pktmbuf_mtod(packet, void*), &arp, sizeof(arp));
+  outbox.send_to(port, interface, destination, RTE_ETHER_TYPE_ARP, packet);
 }
 
 // Our address in the network of `target`: what the neighbour will answer to. Else the first IPv4 address.

@@ -170,8 +170,8 @@ void answer(Outbox& outbox, Resolver& resolver, std::uint8_t port, const Interfa
   const IpAddress to = detecting ? all_nodes() : asked.source;
   rte_mbuf* packet = build(outbox, interface, {kAdvertisement, flags, asked.target, to, asked.target});
   if (packet == nullptr) return;
-  if (detecting) return outbox.send_to(port, interface.mac, multicast_mac(to).data(), packet);
-  if (asked.mac) return outbox.send_to(port, interface.mac, asked.mac->data(), packet);
+  if (detecting) return outbox.send_ip_to(port, interface, multicast_mac(to), packet);
+  if (asked.mac) return outbox.send_ip_to(port, interface, *asked.mac, packet);
   resolver.send(port, to, packet, now);
 }
 
@@ -183,14 +183,24 @@ void send_solicitation(Outbox& outbox, std::uint8_t port, const Interface& inter
   rte_mbuf* packet = build(outbox, interface, {kSolicitation, 0, source_for(interface, target), to, target});
   if (packet == nullptr) return;
   const Mac mac = known != nullptr ? *known : multicast_mac(to);
-  outbox.send_to(port, interface.mac, mac.data(), packet);
+  outbox.send_ip_to(port, interface, mac, packet);
 }
 
 void announce_by_nd(Outbox& outbox, std::uint8_t port, const Interface& interface,
                     const IpAddress& own) noexcept {
   rte_mbuf* packet =
       build(outbox, interface, {kAdvertisement, kFlagRouter | kFlagOverride, own, all_nodes(), own});
-  if (packet != nullptr) outbox.send_to(port, interface.mac, multicast_mac(all_nodes()).data(), packet);
+  if (packet != nullptr) outbox.send_ip_to(port, interface, multicast_mac(all_nodes()), packet);
+}
+
+std::vector<Mac> discovery_groups(const Interface& interface) {
+  IpAddress all_routers = all_nodes();
+  all_routers.bytes[15] = 2;
+  std::vector<Mac> groups{multicast_mac(all_nodes()), multicast_mac(all_routers),
+                          multicast_mac(solicited_node(interface.link_local))};
+  for (const IpPrefix& own : interface.addresses)
+    if (own.address.is_v6()) groups.push_back(multicast_mac(solicited_node(own.address)));
+  return groups;
 }
 
 void handle_nd(Outbox& outbox, Resolver& resolver, std::uint8_t port, const Interface& interface,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "dataplane/ports/interfaces.hpp"
 #include "dataplane/ports/outbox.hpp"
@@ -16,6 +17,10 @@ void send_solicitation(Outbox& outbox, std::uint8_t port, const Interface& inter
 // An unsolicited advertisement to all nodes (RFC 4861 section 7.2.6).
 void announce_by_nd(Outbox& outbox, std::uint8_t port, const Interface& interface,
                     const IpAddress& own) noexcept;
+
+// The MAC addresses of the groups that it listens to on an interface: all nodes, all routers, and those of
+// which its addresses are solicited nodes.
+[[nodiscard]] std::vector<Mac> discovery_groups(const Interface& interface);
 
 // Is this ICMPv6 type one of neighbour discovery's (133..137)?
 [[nodiscard]] constexpr bool is_neighbour_discovery(std::uint8_t type) noexcept {

@@ -1,10 +1,11 @@
 #include "dataplane/ports/outbox.hpp"
 
-#include <rte_ether.h>
 #include <rte_ring.h>
 
 #include <algorithm>
 #include <cstring>
+
+#include "dataplane/path/ethernet.hpp"
 
 namespace espgate::dataplane {
 
@@ -48,15 +49,20 @@ void Outbox::protect(std::uint32_t tunnel, rte_mbuf* packet) noexcept {
   put(worker_for(packet), packet, Errand::protect, Note::kNoPort, tunnel);
 }
 
-void Outbox::send_to(std::uint8_t port, const Mac& source, const std::uint8_t destination[6],
-                     rte_mbuf* packet) noexcept {
+void Outbox::send_to(std::uint8_t port, const Interface& interface, const Mac& destination,
+                     std::uint16_t type, rte_mbuf* packet) noexcept {
+  const EthernetHeader header =
+      ethernet_header(destination.data(), interface.mac.data(), interface.vlan, type);
+  auto* const frame = reinterpret_cast<std::uint8_t*>(rte_pktmbuf_prepend(packet, header.length));
+  if (frame == nullptr) return drop(packet, DropReason::no_buffer);
+  put_before(frame + header.length, header);
+  put(*workers_[workers_[0]->transmit_queues[port].owner], packet, Errand::frame, port);
+}
+
+void Outbox::send_ip_to(std::uint8_t port, const Interface& interface, const Mac& destination,
+                        rte_mbuf* packet) noexcept {
   const bool v4 = *rte_pktmbuf_mtod(packet, const std::uint8_t*) >> 4 == 4;
-  auto* ethernet = reinterpret_cast<rte_ether_hdr*>(rte_pktmbuf_prepend(packet, sizeof(rte_ether_hdr)));
-  if (ethernet == nullptr) return drop(packet, DropReason::no_buffer);
-  std::copy_n(destination, 6, ethernet->dst_addr.addr_bytes);
-  std::copy_n(source.data(), 6, ethernet->src_addr.addr_bytes);
-  ethernet->ether_type = rte_cpu_to_be_16(v4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
-  frame(port, packet);
+  send_to(port, interface, destination, v4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6, packet);
 }
 
 void Outbox::decrypt(std::uint32_t worker, rte_mbuf* packet) noexcept {
@@ -75,10 +81,6 @@ bool Outbox::move(std::uint32_t worker, const Move& move) noexcept {
 
 void Outbox::ike(rte_mbuf* packet) noexcept {
   if (rte_ring_enqueue(workers_[0]->ike, packet) != 0) drop(packet, DropReason::ike_ring_full);
-}
-
-void Outbox::frame(std::uint8_t port, rte_mbuf* packet) noexcept {
-  put(*workers_[workers_[0]->transmit_queues[port].owner], packet, Errand::frame, port);
 }
 
 }  // namespace espgate::dataplane

@@ -28,9 +28,12 @@ class Outbox {
   void route(rte_mbuf* packet) noexcept;
   // `packet`'s data begin at an IP header. A worker has it encrypted for the tunnel.
   void protect(std::uint32_t tunnel, rte_mbuf* packet) noexcept;
-  // `packet`'s data begin at an IP header: puts the Ethernet header before it.
-  void send_to(std::uint8_t port, const Mac& source, const std::uint8_t destination[6],
+  // `packet`'s data begin behind the Ethernet header: puts that before them, with this ethertype.
+  void send_to(std::uint8_t port, const Interface& interface, const Mac& destination, std::uint16_t type,
                rte_mbuf* packet) noexcept;
+  // The same; the data begin at an IP header.
+  void send_ip_to(std::uint8_t port, const Interface& interface, const Mac& destination,
+                  rte_mbuf* packet) noexcept;
   // `packet`'s data begin at the outer IP header: the worker takes it as if just received on the port in its
   // note. For ESP best the worker that owns its SA.
   void decrypt(std::uint32_t worker, rte_mbuf* packet) noexcept;
@@ -38,8 +41,6 @@ class Outbox {
   void ike(rte_mbuf* packet) noexcept;
   // To the worker that owns the outbound SA. False: it can't be told now.
   [[nodiscard]] bool move(std::uint32_t worker, const Move& move) noexcept;
-  // `packet`'s data begin at a complete Ethernet header.
-  void frame(std::uint8_t port, rte_mbuf* packet) noexcept;
 
   // How many packet buffers there are in all.
   [[nodiscard]] unsigned buffers() const noexcept { return pool_->size; }

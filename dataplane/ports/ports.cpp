@@ -1,6 +1,7 @@
 #include "dataplane/ports/ports.hpp"
 
 #include <net/if.h>
+#include <netpacket/packet.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <sys/ioctl.h>
@@ -8,10 +9,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <stdexcept>
 
 #include "conf/load.hpp"
 #include "dataplane/log.hpp"
+#include "dataplane/ports/nd.hpp"
 
 namespace espgate::dataplane {
 
@@ -34,6 +37,22 @@ bool ask_kernel(unsigned index, unsigned long request, ifreq& answer) noexcept {
   if (if_indextoname(index, answer.ifr_name) == nullptr) return false;
   const channel::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   return socket && ioctl(socket.get(), request, &answer) == 0;
+}
+
+// What a kernel interface lets through, packet sockets get. The kernel forgets the wish with the socket, so
+// nothing is left behind. None: there is no such interface, or it refuses.
+channel::Fd join_by_kernel(unsigned interface, const std::set<Mac>& groups) {
+  if (interface == 0) return {};
+  channel::Fd socket(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+  for (const Mac& group : groups) {
+    packet_mreq wish{};
+    wish.mr_ifindex = static_cast<int>(interface);
+    wish.mr_type = PACKET_MR_MULTICAST;
+    wish.mr_alen = RTE_ETHER_ADDR_LEN;
+    std::copy(group.begin(), group.end(), wish.mr_address);
+    if (setsockopt(socket.get(), SOL_PACKET, PACKET_ADD_MEMBERSHIP, &wish, sizeof(wish)) != 0) return {};
+  }
+  return socket;
 }
 
 // Ports over kernel interfaces report odd limits; what counts is the interface's own MTU.
@@ -80,6 +99,18 @@ void enable_security(rte_eth_conf& conf, const rte_eth_dev_info& info, std::uint
   conf.txmode.offloads |= info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_SECURITY;
 }
 
+// The configuration was checked: there is a port of that name, with a device.
+unsigned parent_of(const std::vector<conf::Port>& ports, unsigned index) {
+  if (ports[index].parent.empty()) return index;
+  const auto named = [&](const conf::Port& port) { return port.name == ports[index].parent; };
+  return static_cast<unsigned>(std::find_if(ports.begin(), ports.end(), named) - ports.begin());
+}
+
+std::string driver_of(std::uint16_t ethdev) {
+  rte_eth_dev_info info{};
+  return rte_eth_dev_info_get(ethdev, &info) == 0 && info.driver_name != nullptr ? info.driver_name : "?";
+}
+
 }  // namespace
 
 std::uint16_t buffer_size(const std::vector<conf::Port>& ports) noexcept {
@@ -93,34 +124,46 @@ std::uint16_t buffer_size(const std::vector<conf::Port>& ports) noexcept {
 
 Ports::Ports(const std::vector<conf::Port>& wanted, Forwarding& tables, Interfaces& interfaces,
              channel::CountersPage& page, rte_mempool* pool, unsigned workers)
-    : tables_(tables), page_(page), workers_(workers) {
-  for (std::uint32_t i = 0; i < wanted.size(); i++) {
+    : tables_(tables), interfaces_(interfaces), page_(page), workers_(workers) {
+  for (unsigned i = 0; i < wanted.size(); i++) {
     State port{.name = wanted[i].name,
+               .parent = parent_of(wanted, i),
                .ethdev = 0,
                .receive_queues = 0,
                .transmit_queues = 0,
                .kernel_interface = 0,
+               .hashes = false,
                .hashes_spi = false,
                .seals = false,
                .opens = false,
                .must_offload = wanted[i].offload == conf::Offload::require,
                .started = false,
-               .steering = nullptr};
-    const std::string device = conf::device_args(wanted[i], i).ethdev_name;
-    check(port.name, ("no DPDK device " + device).c_str(),
-          rte_eth_dev_get_port_by_name(device.c_str(), &port.ethdev));
-    configure(port, wanted[i], pool);
+               .steering = nullptr,
+               .groups = {}};
     ports_.push_back(std::move(port));
+    if (ports_[i].parent == i) open(ports_[i], wanted[i], i, pool);
+  }
+  for (unsigned i = 0; i < wanted.size(); i++) {
+    ports_[i].ethdev = ports_[ports_[i].parent].ethdev;
     publish(i, wanted[i], interfaces);
   }
 }
 
 Ports::~Ports() {
-  for (State& port : ports_) {
+  for (unsigned p = 0; p < ports_.size(); p++) {
+    State& port = ports_[p];
+    if (port.parent != p) continue;
     port.steering.reset();
     if (port.started) rte_eth_dev_stop(port.ethdev);
     rte_eth_dev_close(port.ethdev);
   }
+}
+
+void Ports::open(State& port, const conf::Port& wanted, unsigned index, rte_mempool* pool) {
+  const std::string device = conf::device_args(wanted, index).ethdev_name;
+  check(port.name, ("no DPDK device " + device).c_str(),
+        rte_eth_dev_get_port_by_name(device.c_str(), &port.ethdev));
+  configure(port, wanted, pool);
 }
 
 void Ports::configure(State& port, const conf::Port& wanted, rte_mempool* pool) {
@@ -136,6 +179,7 @@ void Ports::configure(State& port, const conf::Port& wanted, rte_mempool* pool) 
   // Without a way to spread packets, further queues would stay empty.
   if (port.receive_queues > 1 && conf.rxmode.mq_mode != RTE_ETH_MQ_RX_RSS && port.kernel_interface == 0)
     port.receive_queues = 1;
+  port.hashes = conf.rxmode.mq_mode == RTE_ETH_MQ_RX_RSS;
   port.hashes_spi = (conf.rx_adv_conf.rss_conf.rss_hf & RTE_ETH_RSS_ESP) != 0;
   check(port.name, "configuring",
         rte_eth_dev_configure(port.ethdev, port.receive_queues, port.transmit_queues, &conf));
@@ -154,7 +198,7 @@ void Ports::configure(State& port, const conf::Port& wanted, rte_mempool* pool) 
 
 void Ports::publish(std::uint32_t index, const conf::Port& wanted, Interfaces& interfaces) {
   Interface interface {
-    .name = wanted.name, .mac = {}, .addresses = wanted.addresses, .link_local = {}
+    .name = wanted.name, .mac = {}, .addresses = wanted.addresses, .link_local = {}, .vlan = wanted.vlan
   };
   rte_ether_addr mac{};
   check(wanted.name, "asking for its MAC address", rte_eth_macaddr_get(ports_[index].ethdev, &mac));
@@ -164,6 +208,9 @@ void Ports::publish(std::uint32_t index, const conf::Port& wanted, Interfaces& i
   info.mac = interface.mac;
   info.mtu = wanted.mtu;
   info.ethdev = ports_[index].ethdev;
+  info.vlan = wanted.vlan;
+  info.parent = static_cast<std::uint8_t>(ports_[index].parent);
+  if (wanted.vlan != 0) tables_.vlans[info.parent][wanted.vlan] = static_cast<std::uint8_t>(index + 1);
   for (const IpPrefix& own : wanted.addresses) {
     IpAddress& first = own.address.is_v4() ? info.address4 : info.address6;
     if (!first.is_set()) first = own.address;
@@ -189,10 +236,11 @@ void Ports::wire(std::vector<Worker*>& workers) const {
     const auto port = static_cast<std::uint8_t>(p);
     for (std::uint16_t q = 0; q < ports_[p].receive_queues; q++)
       workers[worker_of(p, q)]->receive.push_back({port, q});
+    const unsigned device = ports_[p].parent;
     for (unsigned w = 0; w < workers_; w++) {
-      const unsigned place = (w + workers_ - p % workers_) % workers_;
-      const auto queue = static_cast<std::uint16_t>(place % ports_[p].transmit_queues);
-      workers[w]->transmit_queues[p] = {queue, static_cast<std::uint16_t>(worker_of(p, queue))};
+      const unsigned place = (w + workers_ - device % workers_) % workers_;
+      const auto queue = static_cast<std::uint16_t>(place % ports_[device].transmit_queues);
+      workers[w]->transmit_queues[p] = {queue, static_cast<std::uint16_t>(worker_of(device, queue))};
     }
   }
 }
@@ -200,17 +248,56 @@ void Ports::wire(std::vector<Worker*>& workers) const {
 void Ports::start() {
   for (unsigned p = 0; p < ports_.size(); p++) {
     State& port = ports_[p];
+    if (port.parent != p) continue;
     check(port.name, "starting", rte_eth_dev_start(port.ethdev));
     port.started = true;
-    // Neighbour discovery comes by multicast; a port that can't be told so lets it through anyway.
-    (void)rte_eth_allmulticast_enable(port.ethdev);
+    listen_to_groups(p);
     if (port.receive_queues > 1) steer(p);
   }
+  for (unsigned p = 0; p < ports_.size(); p++) tell_spreading(p);
+}
+
+// Neighbour discovery comes by multicast. A device lets no more of it through than is wanted, if it can be
+// told which; other stations' unicast only if it knows neither that nor all of multicast.
+void Ports::listen_to_groups(unsigned index) {
+  State& port = ports_[index];
+  std::set<Mac> groups;
+  for (unsigned p = 0; p < ports_.size(); p++)
+    if (ports_[p].parent == index)
+      for (const Mac& group : discovery_groups(interfaces_[p])) groups.insert(group);
+  std::vector<rte_ether_addr> list;
+  for (const Mac& group : groups) std::copy(group.begin(), group.end(), list.emplace_back().addr_bytes);
+  if (rte_eth_dev_set_mc_addr_list(port.ethdev, list.data(), static_cast<std::uint32_t>(list.size())) == 0)
+    return;
+  port.groups = join_by_kernel(port.kernel_interface, groups);
+  if (port.groups) return;
+  if (rte_eth_allmulticast_enable(port.ethdev) == 0)
+    return log_line("port {}: receives all multicast, because {} can't be told which", port.name,
+                    driver_of(port.ethdev));
+  const bool done = rte_eth_promiscuous_enable(port.ethdev) == 0;
+  log_line("port {}: {}, because {} can't be told which multicast is wanted", port.name,
+           done ? "promiscuous" : "neighbour discovery may not work", driver_of(port.ethdev));
+}
+
+// For `show interfaces`.
+void Ports::tell_spreading(unsigned index) {
+  const State& port = ports_[ports_[index].parent];
+  channel::PortStatus& status = page_.port(index);
+  driver_of(port.ethdev).copy(status.driver.data(), status.driver.size() - 1);
+  status.receive_queues.store(port.receive_queues, std::memory_order_relaxed);
+  status.transmit_queues.store(port.transmit_queues, std::memory_order_relaxed);
+  std::string words = port.hashes               ? port.hashes_spi ? "spread by addresses, ports and SPI (RSS)"
+                                                                  : "spread by addresses and ports (RSS)"
+                      : port.receive_queues > 1 ? "spread by the kernel"
+                                                : "one receive queue";
+  if (port.steering) words += "; " + port.steering->describe(port.hashes_spi);
+  words.copy(status.spreading.data(), status.spreading.size() - 1);
 }
 
 void Ports::offer_cards(Offload& offload) const {
   for (unsigned p = 0; p < ports_.size(); p++) {
     const State& port = ports_[p];
+    if (port.parent != p) continue;  // a card's ESP does not look behind a tag
     std::unique_ptr<Card> card =
         Card::probe(port.name, static_cast<std::uint8_t>(p), port.ethdev, port.opens, port.seals);
     if (!card && port.must_offload)
@@ -237,20 +324,36 @@ void Ports::steer(unsigned index) {
 
 bool Ports::link_up(const State& port) const noexcept {
   ifreq request{};
-  // Ports over kernel interfaces call themselves up whatever happens to the interface.
-  if (port.kernel_interface != 0 && ask_kernel(port.kernel_interface, SIOCGIFFLAGS, request))
-    return (request.ifr_flags & IFF_UP) != 0 && (request.ifr_flags & IFF_RUNNING) != 0;
+  // Ports over kernel interfaces call themselves up whatever happens to the interface, even if it is gone.
+  if (port.kernel_interface != 0)
+    return ask_kernel(port.kernel_interface, SIOCGIFFLAGS, request) && (request.ifr_flags & IFF_UP) != 0 &&
+           (request.ifr_flags & IFF_RUNNING) != 0;
   rte_eth_link link{};
   return rte_eth_link_get_nowait(port.ethdev, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+}
+
+void Ports::read_statistics(unsigned index) noexcept {
+  const State& port = ports_[index];
+  channel::PortStatus& status = page_.port(index);
+  rte_eth_stats stats{};
+  if (rte_eth_stats_get(port.ethdev, &stats) == 0) {
+    status.missed.store(stats.imissed, std::memory_order_relaxed);
+    status.no_buffer.store(stats.rx_nombuf, std::memory_order_relaxed);
+    status.receive_errors.store(stats.ierrors, std::memory_order_relaxed);
+    status.transmit_errors.store(stats.oerrors, std::memory_order_relaxed);
+  }
+  rte_eth_link link{};
+  // Drivers over kernel interfaces make their speed up.
+  if (port.kernel_interface != 0 || rte_eth_link_get_nowait(port.ethdev, &link) != 0) return;
+  const bool known = link.link_speed != RTE_ETH_SPEED_NUM_UNKNOWN;
+  status.speed.store(known ? link.link_speed : 0, std::memory_order_relaxed);
 }
 
 void Ports::poll(const std::function<void(std::uint32_t, bool)>& changed) {
   for (std::uint32_t i = 0; i < ports_.size(); i++) {
     channel::PortStatus& status = page_.port(i);
-    rte_eth_stats stats{};
-    if (rte_eth_stats_get(ports_[i].ethdev, &stats) == 0)
-      status.missed.store(stats.imissed + stats.rx_nombuf, std::memory_order_relaxed);
-    const bool up = link_up(ports_[i]);
+    if (ports_[i].parent == i) read_statistics(i);
+    const bool up = link_up(ports_[ports_[i].parent]);
     if (up == tables_.ports[i].up.load(std::memory_order_relaxed)) continue;
     tables_.ports[i].up.store(up, std::memory_order_relaxed);
     const auto present = static_cast<std::uint32_t>(channel::PortFlags::present);

@@ -46,24 +46,33 @@ class Ports {
  private:
   struct State {
     std::string name;
+    unsigned parent;  // the port whose device it uses; itself where it has one of its own
     std::uint16_t ethdev;
     std::uint16_t receive_queues;
     std::uint16_t transmit_queues;
     unsigned kernel_interface;  // its index where a kernel interface is behind the port; 0: none
-    bool hashes_spi;            // RSS takes the SPI into its hash
+    bool hashes;                // the card spreads packets over the queues (RSS)
+    bool hashes_spi;            // and takes the SPI into its hash
     bool seals;                 // security offloads are enabled: transmit
     bool opens;                 // receive
     bool must_offload;          // the configuration does not want it without
     bool started;
     std::unique_ptr<Steering> steering;
+    channel::Fd
+        groups;  // by which a kernel interface is told to receive multicast; none: the driver tells it
   };
+  void open(State& port, const conf::Port& wanted, unsigned index, rte_mempool* pool);
   void configure(State& port, const conf::Port& wanted, rte_mempool* pool);
   void publish(std::uint32_t index, const conf::Port& wanted, Interfaces& interfaces);
   [[nodiscard]] std::uint32_t worker_of(unsigned port, unsigned queue) const noexcept;
   void steer(unsigned port);
+  void listen_to_groups(unsigned port);
+  void tell_spreading(unsigned port);
+  void read_statistics(unsigned port) noexcept;
   [[nodiscard]] bool link_up(const State& port) const noexcept;
 
   Forwarding& tables_;
+  const Interfaces& interfaces_;
   channel::CountersPage& page_;
   unsigned workers_;
   std::vector<State> ports_;

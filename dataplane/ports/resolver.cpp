@@ -90,7 +90,7 @@ void Resolver::send(std::uint8_t port, const IpAddress& address, rte_mbuf* packe
   const Link link = tables_.neighbours.link(id);
   if (link.usable()) {
     tables_.neighbours.mark_used(id);
-    return outbox_.send_to(port, interfaces_[port].mac, mac_of(link).data(), packet);
+    return outbox_.send_ip_to(port, interfaces_[port], mac_of(link), packet);
   }
   if (link.state() == NeighbourState::incomplete) return enqueue(id, packet);
   unreachable_(packet, now);
@@ -113,8 +113,7 @@ void Resolver::flush(NeighbourId id) {
   const Mac mac = mac_of(tables_.neighbours.link(id));
   std::vector<rte_mbuf*> queue = std::exchange(lives_[id].queue, {});
   queued_ -= queue.size();
-  for (rte_mbuf* packet : queue)
-    outbox_.send_to(neighbour.port, interfaces_[neighbour.port].mac, mac.data(), packet);
+  for (rte_mbuf* packet : queue) outbox_.send_ip_to(neighbour.port, interfaces_[neighbour.port], mac, packet);
 }
 
 void Resolver::settle(NeighbourId id, NeighbourState to, const Mac& mac, std::uint64_t now) {

@@ -22,6 +22,8 @@ struct PortInfo {
   std::array<std::uint8_t, 6> mac{};
   std::uint16_t mtu{1500};
   std::uint16_t ethdev{0};  // DPDK's port id
+  std::uint16_t vlan{0};    // the tag of its frames (IEEE 802.1Q); 0: they have none
+  std::uint8_t parent{0};   // if they have: the port on whose wire they are
   std::atomic<bool> up{false};
   IpAddress address4;  // first of each family, source of ICMP errors; may be unset
   IpAddress address6;
@@ -45,6 +47,8 @@ struct Forwarding {
   Routes routes;
   Neighbours neighbours;
   std::array<PortInfo, channel::kMaxPorts> ports;
+  // [port][VLAN]: one more than the index of the port that has this VLAN's frames; 0: none has.
+  std::array<std::array<std::uint8_t, 4096>, channel::kMaxPorts> vlans{};
   TunnelSlot* tunnels{nullptr};                // [shape.max_tunnels]
   std::atomic<const Group*>* groups{nullptr};  // [shape.max_groups]
   std::vector<InboundTable> inbound;           // [worker]

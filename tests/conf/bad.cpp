@@ -14,9 +14,12 @@ namespace {
 
 struct Row {
   int line;
-  std::string_view text;  // what stands there instead; line 20 is behind the end
+  std::string text;  // what stands there instead; line 20 is behind the end
   std::string_view expected;
 };
+
+// Line 3 as it is, for what is to stand on line 4.
+const std::string kWan = "  - {name: wan, device: \"af_packet:wan\", addresses: [192.0.2.1/24]}\n";
 
 std::string words_of(const std::string& text) {
   try {
@@ -106,11 +109,32 @@ TEST_CASE("errors of the dataplane block") {
 TEST_CASE("errors of ports") {
   check({
       {2, "  - {name: lan, adress: 10.1.0.1/24, device: \"af_packet:lan\"}",
-       "gw.yaml:2:17: unknown key \"adress\"; expected one of: name, device, addresses, mtu, offload (did "
-       "you mean "
-       "\"addresses\"?)"},
+       "gw.yaml:2:17: unknown key \"adress\"; expected one of: name, device, parent, vlan, addresses, mtu, "
+       "offload "
+       "(did you "
+       "mean \"addresses\"?)"},
       {2, "  - {device: \"af_packet:lan\"}", "gw.yaml:2:5: port: the key \"name\" is missing"},
-      {2, "  - {name: lan}", "gw.yaml:2:5: port: the key \"device\" is missing"},
+      {2, "  - {name: lan}", "gw.yaml:2:5: port: the key \"device\" or \"parent\" is missing"},
+      {3, kWan + "  - {name: v, device: \"af_packet:v\", parent: lan, vlan: 1}",
+       "gw.yaml:4:5: port: expected a device, or a parent and a vlan, not both"},
+      {3, kWan + "  - {name: v, device: \"af_packet:v\", vlan: 1}",
+       "gw.yaml:4:5: port: a vlan needs a parent"},
+      {3, kWan + "  - {name: v, parent: lan}",
+       "gw.yaml:4:5: port: the key \"vlan\" is missing, for the parent's frames"},
+      {3, kWan + "  - {name: v, parent: lan, vlan: 0}",
+       "gw.yaml:4:34: vlan: expected a number from 1 to 4094, not \"0\""},
+      {3, kWan + "  - {name: v, parent: lan, vlan: 4095}",
+       "gw.yaml:4:34: vlan: expected a number from 1 to 4094, not \"4095\""},
+      {3, kWan + "  - {name: v, parent: wam, vlan: 7}",
+       "gw.yaml:4:23: no port is named \"wam\"; did you mean \"wan\"?"},
+      {3, kWan + "  - {name: v, parent: lan, vlan: 7, mtu: 1600}",
+       "gw.yaml:4:42: mtu: expected at most 1500, which is \"lan\"'s"},
+      {3, kWan + "  - {name: v, parent: lan, vlan: 7}\n  - {name: w, parent: lan, vlan: 7}",
+       "gw.yaml:5:34: vlan: 7 of \"lan\" is another port's already, on line 4"},
+      {3, kWan + "  - {name: v, parent: lan, vlan: 7}\n  - {name: w, parent: v, vlan: 8}",
+       "gw.yaml:5:23: \"v\" is a sub-interface itself; a frame has one VLAN tag"},
+      {3, kWan + "  - {name: v, parent: v, vlan: 7}",
+       "gw.yaml:4:23: \"v\" is a sub-interface itself; a frame has one VLAN tag"},
       {2, "  - lan", "gw.yaml:2:5: port: expected a block of keys, not \"lan\""},
       {2, "  - {name: a-name-of-thirty-two-characters-x, device: \"af_packet:lan\"}",
        "gw.yaml:2:12: name: expected a name of 1 to 31 letters, digits, '-', '_' or '.', not "
@@ -451,7 +475,7 @@ TEST_CASE("all errors of a file are told together, in its order") {
       "dataplane, ports, "
       "routes, "
       "tunnels, groups (did you mean \"tunnels\"?)\n"
-      "gw.yaml:3:5: port: the key \"device\" is missing\n"
+      "gw.yaml:3:5: port: the key \"device\" or \"parent\" is missing\n"
       "gw.yaml:3:22: mtu: expected a number from 576 to 9000, not \"big\"\n"
       "gw.yaml:5:27: via: 10.9.9.9 lies on no port's network; expected an address next to one of the ports' "
       "addresses");

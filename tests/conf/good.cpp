@@ -25,6 +25,8 @@ dataplane: {workers: [2, 3, 3], main-cpu: 1, idle: busy, hugepages: require, mem
             max-tunnels: 100, max-routes: 1000}
 ports:
   - {name: lan, device: "af_packet:lan", addresses: [10.1.0.1/24, "fd00:1::1/64"], mtu: 9000, offload: require}
+  - {name: guests, parent: lan, vlan: 100, addresses: [10.9.0.1/24]}
+  - {name: phones, parent: lan, vlan: 4094, mtu: 1500}
   - {name: wan, device: "0000:01:00.0", addresses: [192.0.2.1/24]}
 routes:
   - {to: 10.2.0.0/16, group: cloud}
@@ -67,7 +69,7 @@ TEST_CASE("every key arrives where it belongs") {
   CHECK(c.dataplane.max_tunnels == 100);
   CHECK(c.dataplane.max_routes == 1000);
 
-  REQUIRE(c.ports.size() == 2);
+  REQUIRE(c.ports.size() == 4);
   CHECK(c.ports[0].name == "lan");
   CHECK(c.ports[0].device == "af_packet:lan");
   REQUIRE(c.ports[0].addresses.size() == 2);
@@ -77,7 +79,12 @@ TEST_CASE("every key arrives where it belongs") {
   CHECK(c.ports[0].offload == Offload::require);
   CHECK(c.ports[0].mark.line == 7);
   CHECK(c.ports[0].mark.column == 5);
-  CHECK(c.ports[1].mtu == 1500);
+  CHECK(c.ports[1].parent == "lan");
+  CHECK(c.ports[1].vlan == 100);
+  CHECK(c.ports[1].mtu == 9000);  // the parent's
+  CHECK(c.ports[2].vlan == 4094);
+  CHECK(c.ports[2].mtu == 1500);
+  CHECK(c.ports[3].mtu == 1500);
   CHECK(c.ports[1].offload == Offload::automatic);
 
   REQUIRE(c.routes.size() == 5);

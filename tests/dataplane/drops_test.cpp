@@ -88,6 +88,43 @@ const std::vector<Row> kRows{
      [](G g) {
        return g.receive(kInside, std::vector<Octets>{ethernet(g.mac(kInside), 0x8137, to_tunnel())});
      }},
+    {DropReason::unknown_vlan, "a tag that no sub-interface has",
+     [](G g) {
+       g.add_vlan(kInside, 100);
+       return g.receive(kInside, std::vector<Octets>{with_tag(g.frame_to(kInside, to_tunnel()), 101)});
+     }},
+    {DropReason::unknown_vlan, "a tag of another port's sub-interface",
+     [](G g) {
+       g.add_vlan(kInside, 100);
+       return g.receive(kOutside, std::vector<Octets>{with_tag(g.frame_to(kOutside, to_tunnel()), 100)});
+     }},
+    {DropReason::stacked_vlan, "two tags",
+     [](G g) {
+       g.add_vlan(kInside, 100);
+       const Octets once = with_tag(g.frame_to(kInside, to_tunnel()), 100);
+       return g.receive(kInside, std::vector<Octets>{with_tag(once, 100)});
+     }},
+    {DropReason::stacked_vlan, "a priority tag before another",
+     [](G g) {
+       g.add_vlan(kInside, 100);
+       const Octets once = with_tag(g.frame_to(kInside, to_tunnel()), 100);
+       return g.receive(kInside, std::vector<Octets>{with_tag(once, 0)});
+     }},
+    {DropReason::stacked_vlan, "a service tag",
+     [](G g) {
+       return g.receive(kInside, std::vector<Octets>{with_tag(g.frame_to(kInside, to_tunnel()), 0, 0x88a8)});
+     }},
+    {DropReason::stacked_vlan, "two tags that the card took out",
+     [](G g) {
+       rte_mbuf* const frame = g.make(g.frame_to(kInside, to_tunnel()));
+       frame->ol_flags |= RTE_MBUF_F_RX_QINQ_STRIPPED | RTE_MBUF_F_RX_VLAN_STRIPPED;
+       return g.receive(kInside, std::vector{frame});
+     }},
+    {DropReason::runt_frame, "an end within the tag",
+     [](G g) {
+       const Octets frame = with_tag(g.frame_to(kInside, to_tunnel()), 100);
+       return g.receive(kInside, std::vector<Octets>{slice(frame, 0, 17)});
+     }},
     {DropReason::malformed_ipv4, "a wrong header checksum",
      [](G g) { return g.send(broken(to_tunnel(), 10, 0)); }},
     {DropReason::malformed_ipv4, "a total length beyond the frame",

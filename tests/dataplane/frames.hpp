@@ -128,6 +128,14 @@ inline Octets filling(std::size_t length) {
   return out;
 }
 
+// The frame with a VLAN tag (IEEE 802.1Q) behind its addresses; `control`: the VLAN and the priority bits.
+inline Octets with_tag(const Octets& frame, unsigned control, unsigned type = 0x8100) {
+  Octets tag(4);
+  put16(tag, 0, type);
+  put16(tag, 2, control);
+  return slice(frame, 0, 12) + tag + slice(frame, 12);
+}
+
 using Mac = std::array<std::uint8_t, 6>;
 inline Octets ethernet(const Mac& to, unsigned type, const Octets& payload) {
   Octets out(to.begin(), to.end());

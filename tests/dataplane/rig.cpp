@@ -54,7 +54,7 @@ Rig::Rig(unsigned number, unsigned workers) {
   start_eal();
   pool_ = make_packet_pool(unique("pool").c_str(), kBuffers, 0, kHeadroom + kRigRoom);
   if (pool_ == nullptr) throw std::runtime_error("no pool");
-  const channel::Hello shape{workers, kSlots, kSlots, 8, 4, 2};
+  const channel::Hello shape{workers, kSlots, kSlots, 8, 4, kPorts};
   page_ = std::make_unique<channel::CountersPage>(shape);
   tables_ = std::make_unique<Forwarding>(shape, 64);
   add_port(kOutside, number);
@@ -93,6 +93,22 @@ void Rig::add_port(std::uint8_t port, unsigned number) {
   neighbour6.bytes[15] = 2;
   know(neighbour4);
   know(neighbour6);
+}
+
+void Rig::add_vlan(std::uint8_t parent, std::uint16_t vlan) {
+  PortInfo& info = tables_->ports[kOnVlan];
+  info.mac = tables_->ports[parent].mac;
+  info.mtu = 1500;
+  info.vlan = vlan;
+  info.parent = parent;
+  info.up = true;
+  info.address4 = *parse_address("10.9.0.1");
+  tables_->vlans[parent][vlan] = kOnVlan + 1;
+  route("10.9.0.0/16", {NextHopKind::connected, kOnVlan, 0, 0});
+  route("10.9.0.1", {NextHopKind::host, kOnVlan, 0, 0});
+  const std::uint8_t mac[6] = {2, 0, 0, 0, 0x99, kOnVlan};
+  const auto id = tables_->neighbours.ensure(kOnVlan, *parse_address("10.9.0.2"));
+  tables_->neighbours.set_link(id, NeighbourState::reachable, mac);
 }
 
 void Rig::add_worker(unsigned index) {
@@ -252,7 +268,7 @@ Octets Rig::take(rte_mbuf* mbuf) const {
 Output Rig::collect(unsigned index) {
   Output out;
   Worker& from = worker(index);
-  for (const std::uint8_t port : {kOutside, kInside}) {
+  for (const std::uint8_t port : {kOutside, kInside, kOnVlan}) {
     TransmitBuffer& buffer = from.transmit[port];
     for (unsigned i = 0; i < buffer.count; ++i) out.frames[port].push_back(take(buffer.packets[i]));
     buffer.count = 0;

@@ -28,6 +28,8 @@ using dataplane::NextHopKind;
 
 inline constexpr std::uint8_t kOutside = 0;
 inline constexpr std::uint8_t kInside = 1;
+inline constexpr std::uint8_t kOnVlan = 2;  // a sub-interface, once add_vlan has made it
+inline constexpr std::uint8_t kPorts = 3;
 // Bytes of a buffer of the rigs' pools behind the headroom: what ports of MTU 9000 have.
 inline constexpr std::uint16_t kRigRoom = 9216;
 
@@ -41,7 +43,7 @@ struct Raised {
 };
 
 struct Output {
-  std::vector<Octets> frames[2];  // by port
+  std::vector<Octets> frames[kPorts];  // by port
   std::vector<Raised> raised;
   std::vector<Octets> ike;
 };
@@ -63,6 +65,11 @@ class Rig {
   [[nodiscard]] Mac mac(std::uint8_t port) const { return tables_->ports[port].mac; }
   [[nodiscard]] IpAddress outside() const { return tables_->ports[kOutside].address4; }
 
+  // Makes kOnVlan of `parent`'s frames with this tag; its network is 10.9.0.0/16, its neighbour 10.9.0.2.
+  void add_vlan(std::uint8_t parent, std::uint16_t vlan);
+  [[nodiscard]] const channel::InterfaceCounters& counters(std::uint8_t port) {
+    return worker().counters->ports[port];
+  }
   void route(std::string_view prefix, NextHop hop);
   void set_tunnel(std::uint32_t index, std::uint16_t mtu = 1400, bool clamp_mss = false);
   NextHop outside_gateway() const { return {NextHopKind::gateway, kOutside, 0, outside_neighbour_}; }

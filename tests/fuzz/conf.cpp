@@ -43,7 +43,10 @@ void check(const conf::Configuration& configuration) {
   std::set<std::string_view> groups;
   unsigned index = 0;
   for (const conf::Port& port : configuration.ports)
-    demand(!conf::device_args(port, index++).ethdev_name.empty(), "a port has a device");
+    if (port.parent.empty())
+      demand(!conf::device_args(port, index++).ethdev_name.empty(), "a port has a device");
+    else
+      demand(port.vlan >= 1 && port.vlan <= 4094, "a sub-interface has a VLAN");
   for (const conf::Tunnel& tunnel : configuration.tunnels) {
     demand(!tunnel.name.empty() && tunnels.insert(tunnel.name).second, "tunnels have names of their own");
     check_tunnel(tunnel);

@@ -172,6 +172,31 @@ TEST_CASE("a rekey: the new outbound SA takes over at once, the former stays unt
   }
 }
 
+TEST_CASE("a tunnel is out of its groups while the port of its packets is down") {
+  Desk desk;
+  REQUIRE(desk.run(set_tunnel(1, "192.0.2.2")) == CommandStatus::ok);
+  REQUIRE(desk.run(set_tunnel(2, "10.1.0.9")) == CommandStatus::ok);
+  REQUIRE(desk.run(set_group(0, {1, 2})) == CommandStatus::ok);
+  Command far = install_outbound(2, 0x2000);
+  far.body.install_sa.local = *parse_address("10.1.0.1");
+  far.body.install_sa.remote = *parse_address("10.1.0.9");
+  REQUIRE(desk.run(install_outbound(1, 0x1000)) == CommandStatus::ok);
+  REQUIRE(desk.run(far) == CommandStatus::ok);
+  CHECK(buckets(desk, 0).size() == 2);
+  desk.tables.ports[kWan].up = false;
+  desk.commands.port_changed(desk.now);
+  CHECK(buckets(desk, 0).contains(2));
+  CHECK(buckets(desk, 0).size() == 1);
+  desk.tables.ports[kLan].up = false;
+  desk.commands.port_changed(desk.now);
+  CHECK(buckets(desk, 0).contains(dataplane::Group::kNoTunnel));
+  desk.tables.ports[kWan].up = true;
+  desk.tables.ports[kLan].up = true;
+  desk.commands.port_changed(desk.now);
+  CHECK(buckets(desk, 0).size() == 2);
+  CHECK_FALSE(buckets(desk, 0).contains(dataplane::Group::kNoTunnel));
+}
+
 TEST_CASE("a group spreads over the members that are up") {
   Desk desk;
   for (std::uint32_t i : {1U, 2U, 3U}) REQUIRE(desk.run(set_tunnel(i)) == CommandStatus::ok);

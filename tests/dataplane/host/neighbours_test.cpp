@@ -50,6 +50,21 @@ TEST_CASE("an ARP request for our address is answered, and its sender is known f
   CHECK(desk.all_drops() == 0);
 }
 
+// What scapy expects of an untagged port, with the tag.
+TEST_CASE("on a VLAN, answers and questions of ARP and neighbour discovery have its tag") {
+  Desk desk;
+  desk.interfaces[kLan].vlan = 100;
+  const auto check_tagged = [&desk](const std::string& expected) {
+    const auto sent = desk.sent();
+    REQUIRE(sent.size() == 1);
+    CHECK(hex(sent[0].data) == hex(with_tag(packet(expected), 100)));
+  };
+  desk.raise(Exception::arp, packet("arp_request"));
+  check_tagged("arp_answer");
+  desk.raise(Exception::to_host, packet("ns"));
+  check_tagged("ns_answer");
+}
+
 TEST_CASE("an ARP probe is answered and teaches nothing") {
   Desk desk;
   desk.raise(Exception::arp, packet("arp_probe"));

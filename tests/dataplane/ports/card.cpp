@@ -1,6 +1,7 @@
 #include "tests/dataplane/ports/card.hpp"
 
 #include <rte_errno.h>
+#include <rte_ethdev.h>
 
 #include <algorithm>
 #include <stdexcept>
@@ -159,4 +160,28 @@ rte_flow* rte_flow_create(std::uint16_t port, const rte_flow_attr* attributes, c
 
 int rte_flow_destroy(std::uint16_t port, rte_flow* rule, rte_flow_error* error) {
   return the_card->destroy(port, rule, error);
+}
+
+int rte_eth_dev_set_mc_addr_list(std::uint16_t port, rte_ether_addr* list, std::uint32_t count) {
+  if (!the_card->filters_groups) return -ENOTSUP;
+  std::set<espgate::test::Mac>& groups = the_card->groups[port];
+  groups.clear();
+  for (std::uint32_t i = 0; i < count; ++i) {
+    espgate::test::Mac mac;
+    std::copy_n(list[i].addr_bytes, mac.size(), mac.begin());
+    groups.insert(mac);
+  }
+  return 0;
+}
+
+int rte_eth_allmulticast_enable(std::uint16_t port) {
+  if (!the_card->all_multicast) return -ENOTSUP;
+  the_card->let_all_multicast_through.insert(port);
+  return 0;
+}
+
+int rte_eth_promiscuous_enable(std::uint16_t port) {
+  if (!the_card->promiscuous) return -ENOTSUP;
+  the_card->let_all_through.insert(port);
+  return 0;
 }

@@ -1,14 +1,16 @@
-// A model of a card that steers. It answers the calls of rte_flow in DPDK's place: in a program that links
-// it, its functions of those names come first. A rule is kept as the bytes of its items, and compared with
-// the bytes of a frame.
+// A model of a card that steers, and filters multicast. It answers the calls of rte_flow, and those about MAC
+// addresses, in DPDK's place: in a program that links it, its functions of those names come first. A rule is
+// kept as the bytes of its items, and compared with the bytes of a frame.
 #pragma once
 
 #include <rte_flow.h>
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "tests/dataplane/frames.hpp"
@@ -41,15 +43,23 @@ class Card {
   bool masks_of_spi{true};     // or only whole SPIs
   bool esp{true};
   bool esp_in_udp{true};
-  bool talks{true};     // says why it refuses
-  bool destroys{true};  // or destroying fails
-  unsigned fail_at{0};  // this call of those that ask for rules fails, counted from 1
+  bool talks{true};           // says why it refuses
+  bool destroys{true};        // or destroying fails
+  unsigned fail_at{0};        // this call of those that ask for rules fails, counted from 1
+  bool filters_groups{true};  // or takes all multicast or none
+  bool all_multicast{true};   // can do that
+  bool promiscuous{true};     // can be
   std::function<void(std::uint16_t port)> on_change{[](std::uint16_t) {}};  // a rule comes or goes
 
   [[nodiscard]] std::size_t rules() const { return rules_.size(); }
   [[nodiscard]] unsigned calls() const { return calls_; }
   // The queue that a frame comes to by a rule; none: no rule is about it. Throws if rules contradict.
   [[nodiscard]] std::optional<std::uint16_t> queue_of(std::uint16_t port, const Octets& frame) const;
+
+  // What its ports let through besides their own address.
+  std::map<std::uint16_t, std::set<Mac>> groups;
+  std::set<std::uint16_t> let_all_multicast_through;
+  std::set<std::uint16_t> let_all_through;
 
   // What the functions of rte_flow do; 0 or a negative errno.
   int validate(const rte_flow_attr& attributes, const rte_flow_item* pattern, const rte_flow_action* actions,

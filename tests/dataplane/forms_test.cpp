@@ -1,6 +1,7 @@
 // SAs that are not plain: IPv6 outside, transport mode, ESN, outer fields of the tunnel's own choice,
 // padding. Whether the bytes are right for others is tests/packets' business (scapy); here is what they do to
 // packets.
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "channel/spi.hpp"
@@ -38,6 +39,18 @@ const char* text_of(Form form) {
   return text;
 }
 
+// One for each length of IV and ICV, and each alignment.
+std::vector<crypto::SuiteRow> shapes() {
+  std::vector<crypto::SuiteRow> rows;
+  for (const crypto::SuiteRow& row : crypto::kSuites)
+    if (std::ranges::none_of(rows, [&row](const crypto::SuiteRow& other) {
+          return other.iv_length == row.iv_length && other.icv_length == row.icv_length &&
+                 other.alignment == row.alignment;
+        }))
+      rows.push_back(row);
+  return rows;
+}
+
 std::vector<Form> all_forms(bool transport) {
   std::vector<Form> forms;
   for (const bool udp : {false, true})
@@ -64,8 +77,8 @@ bool udp6_checksum_is_right(const Octets& ip) {
 
 }  // namespace
 
-TEST_CASE("Tunnels of every suite and form carry packets of every length and both families") {
-  for (const crypto::SuiteRow& row : crypto::kSuites)
+TEST_CASE("Tunnels of every form carry packets of every length and both families") {
+  for (const crypto::SuiteRow& row : shapes())
     for (const Form form : all_forms(false)) {
       Pair pair(row.suite, form);
       INFO(row.name << ", " << text_of(form));
@@ -77,8 +90,8 @@ TEST_CASE("Tunnels of every suite and form carry packets of every length and bot
     }
 }
 
-TEST_CASE("Transport mode of every suite and form gives the far end what this one sent") {
-  for (const crypto::SuiteRow& row : crypto::kSuites)
+TEST_CASE("Transport mode of every form gives the far end what this one sent") {
+  for (const crypto::SuiteRow& row : shapes())
     for (const Form form : all_forms(true)) {
       Pair pair(row.suite, form);
       INFO(row.name << ", " << text_of(form));
@@ -312,7 +325,7 @@ TEST_CASE("ESP is found behind IPv6 extension headers, and not in fragments") {
 }
 
 TEST_CASE("What an SA's form leaves of an MTU is what fits it") {
-  for (const crypto::SuiteRow& row : crypto::kSuites)
+  for (const crypto::SuiteRow& row : shapes())
     for (const bool transport : {false, true})
       for (const Form form : all_forms(transport)) {
         Pair pair(row.suite, form);

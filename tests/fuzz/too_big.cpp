@@ -1,6 +1,7 @@
 // ICMP's "too big": the first byte says the family, the rest is the message. What is read of it must be
 // possible, and however it is aimed at a tunnel, the tunnel's MTU stays within its bounds.
 #include <cstdlib>
+#include <memory>
 
 #include "dataplane/ports/too_big.hpp"
 #include "tests/dataplane/host/desk.hpp"
@@ -14,8 +15,8 @@ void must(bool good) {
   if (!good) __builtin_trap();
 }
 
-Desk* make_desk() {
-  auto* const desk = new Desk;
+std::unique_ptr<Desk> make_desk() {
+  auto desk = std::make_unique<Desk>();
   must(desk->run(set_tunnel(3)) == channel::CommandStatus::ok);
   must(desk->run(install_outbound(3, 0xc0000001)) == channel::CommandStatus::ok);
   desk->tables.tunnels[3].outbound.load()->sequence = 1000;
@@ -25,7 +26,7 @@ Desk* make_desk() {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static Desk* const desk = make_desk();
+  static const std::unique_ptr<Desk> desk = make_desk();
   if (size < 1 || size > 1500) return 0;
   const Family family = (data[0] & 1) != 0 ? Family::v6 : Family::v4;
   const auto said = dataplane::read_too_big({data + 1, size - 1}, family);

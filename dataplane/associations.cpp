@@ -156,7 +156,7 @@ CommandStatus Associations::install_outbound(const InstallSa& install, std::uint
   if (!prepare(sa, install, *held.selectors, engine_)) return CommandStatus::bad_suite;
   free.pop_back();
   offload_.adopt(sa, install);
-  sa.outer.store(offload_.with_card(sa, resolve_outer(held, now)), std::memory_order_relaxed);
+  aim(held, now);
   sa.spi.store(install.spi, std::memory_order_release);
   tables_.tunnels[install.tunnel].outbound.store(&sa, std::memory_order_release);
   changed_ = true;
@@ -296,11 +296,13 @@ NextHop Associations::resolve_outer(Held& held, std::uint64_t now) {
   return id == kNoNeighbour ? NextHop{} : NextHop{NextHopKind::gateway, to.port, 0, id};
 }
 
+void Associations::aim(Held& held, std::uint64_t now) {
+  OutboundSa& sa = outbound_at(held);
+  sa.outer.store(offload_.with_card(sa, resolve_outer(held, now)), std::memory_order_release);
+}
+
 void Associations::refresh_outer(std::uint64_t now) {
-  for (auto& [key, held] : outbound_) {
-    OutboundSa& sa = outbound_at(held);
-    sa.outer.store(offload_.with_card(sa, resolve_outer(held, now)), std::memory_order_release);
-  }
+  for (auto& [key, held] : outbound_) aim(held, now);
 }
 
 bool Associations::take_changed() noexcept { return std::exchange(changed_, false); }

@@ -110,6 +110,8 @@ class Associations {
   [[nodiscard]] static Held make_held(const channel::InstallSa& install, channel::Direction direction,
                                       std::uint64_t now);
   [[nodiscard]] NextHop resolve_outer(Held& held, std::uint64_t now);
+  // Publishes where an outbound SA's packets go, and whether a card seals them there.
+  void aim(Held& held, std::uint64_t now);
   [[nodiscard]] bool may_be_at(const Held& held, const IpAddress& remote, std::uint16_t port) const noexcept;
   [[nodiscard]] bool turn_outbound(Held& held, const IpAddress& remote, std::uint16_t port,
                                    std::uint64_t now);

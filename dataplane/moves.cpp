@@ -35,7 +35,7 @@ bool Associations::turn_outbound(Held& held, const IpAddress& remote, std::uint1
   held.ends.remote_port = port;
   note_far_end(held);  // before the other goes, which may be the same
   forget_far_end(former);
-  outbound_at(held).outer.store(resolve_outer(held, now), std::memory_order_release);
+  aim(held, now);
   return true;
 }
 

@@ -160,6 +160,22 @@ TEST_CASE("An SA leaves the card with the route to its far end, and comes back w
   require_nothing_wrong(line);
 }
 
+TEST_CASE("An SA stays in the card when its peer moves") {
+  Line line(EspSuite::aes128_gcm16, true);
+  line.offer_card();
+  line.install();
+  line.traffic();
+  line.desk.know(kWan, "192.0.2.3", {2, 0, 0, 0, 9, 3});
+  channel::Command move = command(CommandKind::move_outbound_sa);
+  move.body.move_sa = {0, Line::kOutSpi, *parse_address("192.0.2.3"), 31000};
+  REQUIRE(line.desk.run(move) == CommandStatus::ok);
+  line.pump();
+  const std::uint64_t sealed = line.card.sealed;
+  line.send(8);
+  CHECK(line.card.sealed == sealed + 8);
+  require_nothing_wrong(line);
+}
+
 TEST_CASE("What is given to a card and then does not leave at once is sealed by software") {
   SECTION("the next hop has to be resolved") {
     Line line;

@@ -35,6 +35,7 @@ bool Associations::turn_outbound(Held& held, const IpAddress& remote, std::uint1
   held.ends.remote_port = port;
   note_far_end(held);  // before the other goes, which may be the same
   forget_far_end(former);
+  offload_.moved(outbound_at(held), remote, port);
   aim(held, now);
   return true;
 }

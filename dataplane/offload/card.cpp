@@ -13,6 +13,7 @@
 
 #include "dataplane/log.hpp"
 #include "dataplane/offload/transforms.hpp"
+#include "dataplane/path/wire.hpp"
 
 namespace espgate::dataplane {
 
@@ -79,8 +80,15 @@ bool fits(const rte_security_capability& have, Direction direction) noexcept {
          have.ipsec.direction == direction_of(direction) && have.crypto_capabilities != nullptr;
 }
 
+// What tells a card that UDP carries ESP is the port it goes to.
+bool is_recognised(const CardSa& sa) noexcept {
+  const std::uint16_t to = sa.direction == Direction::outbound ? sa.remote_port : sa.local_port;
+  return !sa.udp || to == kNatTraversalPort;
+}
+
 // The capability that has this SA; nullptr: none.
 const rte_security_capability* find(rte_security_ctx* context, const CardSa& sa) noexcept {
+  if (!is_recognised(sa)) return nullptr;
   const Transforms transforms(*sa.suite, sa.keys->view(), sa.direction, 0);
   const rte_security_capability* have = rte_security_capabilities_get(context);
   for (; have != nullptr && have->action != RTE_SECURITY_ACTION_TYPE_NONE; ++have)

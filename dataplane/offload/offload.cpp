@@ -61,6 +61,15 @@ void Offload::adopt(InboundSa& sa, const channel::InstallSa& install) {
   inbound_.insert_or_assign(&sa, std::move(entry));
 }
 
+void Offload::moved(OutboundSa& sa, const IpAddress& remote, std::uint16_t remote_port) {
+  const auto found = outbound_.find(&sa);
+  if (found == outbound_.end()) return;
+  Entry& entry = found->second;
+  entry.sa.remote = remote;
+  entry.sa.remote_port = remote_port;
+  if (entry.held) drain(std::move(entry.held));
+}
+
 NextHop Offload::with_card(OutboundSa& sa, NextHop hop) {
   const auto found = outbound_.find(&sa);
   hop.card = 0;

@@ -41,6 +41,9 @@ class Offload {
   // An SA was prepared from a command. Inbound: it is in the card on return, if the card takes it.
   void adopt(OutboundSa& sa, const channel::InstallSa& install);
   void adopt(InboundSa& sa, const channel::InstallSa& install);
+  // The SA's far end is elsewhere now: its session, which was told of the former one, goes; with_card offers
+  // the SA anew.
+  void moved(OutboundSa& sa, const IpAddress& remote, std::uint16_t remote_port);
   // The outer next hop to be published for the SA: `hop`, and whether that port's card seals.
   [[nodiscard]] NextHop with_card(OutboundSa& sa, NextHop hop);
   // The SA is not published any more; workers may hold it until the grace period is over.

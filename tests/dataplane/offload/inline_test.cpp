@@ -160,19 +160,27 @@ TEST_CASE("An SA leaves the card with the route to its far end, and comes back w
   require_nothing_wrong(line);
 }
 
-TEST_CASE("An SA stays in the card when its peer moves") {
+TEST_CASE("An SA whose peer moves is in the card where that knows ESP in UDP by its port") {
   Line line(EspSuite::aes128_gcm16, true);
   line.offer_card();
   line.install();
   line.traffic();
   line.desk.know(kWan, "192.0.2.3", {2, 0, 0, 0, 9, 3});
-  channel::Command move = command(CommandKind::move_outbound_sa);
-  move.body.move_sa = {0, Line::kOutSpi, *parse_address("192.0.2.3"), 31000};
-  REQUIRE(line.desk.run(move) == CommandStatus::ok);
-  line.pump();
-  const std::uint64_t sealed = line.card.sealed;
-  line.send(8);
-  CHECK(line.card.sealed == sealed + 8);
+  const auto sealed_at = [&line](std::string_view address, std::uint16_t port) {
+    channel::Command move = command(CommandKind::move_outbound_sa);
+    move.body.move_sa = {0, Line::kOutSpi, *parse_address(address), port};
+    REQUIRE(line.desk.run(move) == CommandStatus::ok);
+    line.pump();
+    const std::uint64_t before = line.card.sealed;
+    line.send(8);
+    return line.card.sealed - before;
+  };
+  CHECK(sealed_at("192.0.2.3", 4500) == 8);
+  CHECK(sealed_at("192.0.2.3", 31000) == 0);
+  line.wait(2);
+  CHECK(line.card.sessions() == 1);  // the inbound one; of the others none is left behind
+  CHECK(sealed_at("192.0.2.2", 4500) == 8);
+  CHECK(line.card.sessions() == 2);
   require_nothing_wrong(line);
 }
 

@@ -9,8 +9,6 @@ namespace espgate::dataplane {
 
 namespace {
 
-constexpr std::uint16_t kDontFragment = 0x4000;
-
 // UDP where the SA has it, SPI and sequence number. `length`: from `at` to the end of the packet.
 void write_esp(std::uint8_t* at, const OutboundSa& sa, std::size_t from, std::uint64_t sequence,
                unsigned length) noexcept {
@@ -125,10 +123,8 @@ void finish_checksums(Worker& worker, Burst& burst) noexcept {
   for (Packet& packet : burst) {
     if (packet.family != Family::v6 || !packet.outbound->udp) continue;
     const UpperLayer upper = upper_layer6(packet.ip, packet.length);
-    std::uint8_t* const udp = packet.ip + upper.offset;
-    const std::uint16_t sum = checksum6(ipv6(packet.ip), kProtocolUdp, udp,
-                                        static_cast<std::uint16_t>(packet.length - upper.offset));
-    store(udp + 6, sum == 0 ? std::uint16_t{0xffff} : sum);
+    set_udp_checksum6(packet.ip, packet.ip + upper.offset,
+                      static_cast<std::uint16_t>(packet.length - upper.offset));
   }
 }
 

@@ -9,7 +9,6 @@ namespace espgate::dataplane {
 
 namespace {
 
-constexpr std::uint16_t kMoreFragments = 0x2000;
 constexpr std::uint16_t kOffsetMask = 0x1fff;
 constexpr unsigned kMaxHeader = 60;
 

@@ -10,11 +10,10 @@ namespace {
 constexpr unsigned kMaxExtensionHeaders = 8;
 constexpr std::uint8_t kHopByHop = 0;
 constexpr std::uint8_t kRouting = 43;
-constexpr std::uint8_t kFragment = 44;
 constexpr std::uint8_t kDestination = 60;
 
 bool is_extension(std::uint8_t header) noexcept {
-  return header == kHopByHop || header == kRouting || header == kFragment || header == kDestination;
+  return header == kHopByHop || header == kRouting || header == kProtocolFragment || header == kDestination;
 }
 
 bool has_ports(std::uint8_t protocol) noexcept {
@@ -35,7 +34,7 @@ UpperLayer upper_layer6(const std::uint8_t* ip, std::uint16_t length) noexcept {
   UpperLayer upper{kIpv6, ipv6(ip).proto, false, false};
   for (unsigned i = 0; is_extension(upper.protocol); ++i) {
     const std::uint8_t* const at = ip + upper.offset;
-    const bool fragment = upper.protocol == kFragment;
+    const bool fragment = upper.protocol == kProtocolFragment;
     const unsigned own = length < upper.offset + 8 ? 0 : fragment ? 8U : 8U * (at[1] + 1U);
     if (own == 0 || upper.offset + own > length || i == kMaxExtensionHeaders) {
       upper.protocol = kProtocolNone;

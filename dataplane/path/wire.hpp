@@ -23,6 +23,9 @@ inline constexpr std::uint16_t kUdp = sizeof(rte_udp_hdr);
 inline constexpr std::uint16_t kEsp = sizeof(rte_esp_hdr);
 inline constexpr std::uint16_t kTcp = sizeof(rte_tcp_hdr);  // without options
 
+inline constexpr std::uint16_t kDontFragment = 0x4000;  // in IPv4's word of flags and offset
+inline constexpr std::uint16_t kMoreFragments = 0x2000;
+
 inline constexpr std::uint16_t kIkePort = 500;
 inline constexpr std::uint16_t kNatTraversalPort = 4500;
 inline constexpr std::uint16_t kIpv6MinimumMtu = 1280;  // RFC 8200 section 5
@@ -32,6 +35,7 @@ inline constexpr std::uint8_t kProtocolIpv4 = 4;
 inline constexpr std::uint8_t kProtocolTcp = 6;
 inline constexpr std::uint8_t kProtocolUdp = 17;
 inline constexpr std::uint8_t kProtocolIpv6 = 41;
+inline constexpr std::uint8_t kProtocolFragment = 44;  // IPv6's header (RFC 8200 section 4.5)
 inline constexpr std::uint8_t kProtocolEsp = 50;
 inline constexpr std::uint8_t kProtocolIcmp6 = 58;
 inline constexpr std::uint8_t kProtocolNone = 59;
@@ -118,7 +122,7 @@ inline void store32(std::uint8_t* at, std::uint32_t value) noexcept { store(at, 
   return (header.fragment_offset & __builtin_bswap16(0x1fff)) != 0;
 }
 [[nodiscard]] inline bool may_be_fragmented(const rte_ipv4_hdr& header) noexcept {
-  return (header.fragment_offset & __builtin_bswap16(0x4000)) == 0;
+  return (header.fragment_offset & __builtin_bswap16(kDontFragment)) == 0;
 }
 
 // checked_ipv4 of a header that is not of the usual 20 bytes.

@@ -36,6 +36,15 @@ namespace espgate::dataplane {
   return static_cast<std::uint16_t>(~fold(pseudo + sum_of(upper, length)));
 }
 
+// A UDP checksum that comes out as zero is sent as its other form, for zero would mean none (RFC 768).
+[[nodiscard]] inline std::uint16_t udp_checksum_field(std::uint16_t sum) noexcept {
+  return sum == 0 ? std::uint16_t{0xffff} : sum;
+}
+// Fills in the checksum, zero so far, of a datagram of `length` bytes behind an IPv6 header.
+inline void set_udp_checksum6(const std::uint8_t* ip, std::uint8_t* udp, std::uint16_t length) noexcept {
+  store(udp + 6, udp_checksum_field(checksum6(ipv6(ip), kProtocolUdp, udp, length)));
+}
+
 [[nodiscard]] inline IpAddress address_at(const void* bytes, Family family) noexcept {
   IpAddress address;
   address.family = family;

@@ -8,6 +8,7 @@
 
 #include "dataplane/path/headers.hpp"
 #include "dataplane/ports/checksum.hpp"
+#include "dataplane/ports/ip_header.hpp"
 #include "dataplane/ports/resolver.hpp"
 
 namespace espgate::dataplane {
@@ -19,7 +20,6 @@ constexpr std::uint8_t kEchoReply6 = 129;
 constexpr std::uint16_t kHeader = 8;        // type, code, checksum, and 32 bits that depend on the type
 constexpr std::uint16_t kMaxError4 = 576;   // RFC 1812 section 4.3.2.3
 constexpr std::uint16_t kMaxError6 = 1280;  // RFC 4443 section 2.4 (c)
-constexpr std::uint8_t kHopLimit = 64;
 constexpr std::uint8_t kPrecedence = 0xc0;  // internetwork control, RFC 1812 section 4.3.2.5
 
 struct TypeCode {
@@ -32,32 +32,6 @@ constexpr std::array<TypeCode, 6> kCodes6{{{1, 0}, {1, 3}, {4, 1}, {1, 4}, {2, 0
 
 bool is_error4(std::uint8_t type) noexcept {
   return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
-}
-
-void write_ipv4(std::uint8_t* at, std::uint16_t length, std::uint16_t identification, std::uint8_t service,
-                const IpAddress& from, const IpAddress& to) noexcept {
-  rte_ipv4_hdr ip{};
-  ip.version_ihl = 0x45;
-  ip.type_of_service = service;
-  ip.total_length = __builtin_bswap16(length);
-  ip.packet_id = __builtin_bswap16(identification);
-  ip.time_to_live = kHopLimit;
-  ip.next_proto_id = kProtocolIcmp;
-  std::memcpy(&ip.src_addr, from.bytes.data(), 4);
-  std::memcpy(&ip.dst_addr, to.bytes.data(), 4);
-  ip.hdr_checksum = checksum(&ip, sizeof(ip));
-  std::memcpy(at, &ip, sizeof(ip));
-}
-
-void write_ipv6(std::uint8_t* at, std::uint16_t length, const IpAddress& from, const IpAddress& to) noexcept {
-  rte_ipv6_hdr ip{};
-  ip.vtc_flow = __builtin_bswap32(0x60000000);
-  ip.payload_len = __builtin_bswap16(static_cast<std::uint16_t>(length - kIpv6));
-  ip.proto = kProtocolIcmp6;
-  ip.hop_limits = kHopLimit;
-  std::copy(from.bytes.begin(), from.bytes.end(), ip.src_addr);
-  std::copy(to.bytes.begin(), to.bytes.end(), ip.dst_addr);
-  std::memcpy(at, &ip, sizeof(ip));
 }
 
 // Writes the ICMP checksum of the packet at `ip`, whose header is `header` bytes long.
@@ -117,6 +91,17 @@ IpAddress Icmp::source_address(const std::uint8_t* ip, const Note& note) const n
   return {};
 }
 
+void Icmp::write_header(std::uint8_t* at, std::uint16_t length, std::uint8_t service, const IpAddress& from,
+                        const IpAddress& to) noexcept {
+  const auto payload = static_cast<std::uint16_t>(length - ip_header_length(to.family));
+  write_ip_header(at, {.from = from,
+                       .to = to,
+                       .protocol = to.is_v4() ? kProtocolIcmp : kProtocolIcmp6,
+                       .payload = payload,
+                       .service = service,
+                       .identification = ++identification_});
+}
+
 void Icmp::error(rte_mbuf* packet, IcmpError what, std::uint32_t argument, std::uint64_t now) noexcept {
   const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
   const bool v4 = ip[0] >> 4 == 4;
@@ -133,10 +118,7 @@ void Icmp::error(rte_mbuf* packet, IcmpError what, std::uint32_t argument, std::
   rte_mbuf* answer = outbox_.make(length);
   if (answer == nullptr) return;
   auto* out = rte_pktmbuf_mtod(answer, std::uint8_t*);
-  if (v4)
-    write_ipv4(out, length, ++identification_, kPrecedence, from, to);
-  else
-    write_ipv6(out, length, from, to);
+  write_header(out, length, kPrecedence, from, to);
   const TypeCode code = (v4 ? kCodes4 : kCodes6)[static_cast<std::size_t>(what)];
   out[header] = code.type;
   out[header + 1] = code.code;
@@ -163,10 +145,7 @@ void Icmp::echo(rte_mbuf* packet, std::uint16_t icmp, std::uint16_t length, std:
   rte_pktmbuf_adj(packet, static_cast<std::uint16_t>(icmp - header));
   const auto total = packet->data_len;
   auto* out = rte_pktmbuf_mtod(packet, std::uint8_t*);
-  if (v4)
-    write_ipv4(out, total, ++identification_, service, from, to);
-  else
-    write_ipv6(out, total, from, to);
+  write_header(out, total, service, from, to);
   out[header] = v4 ? kEchoReply : kEchoReply6;
   finish(out, header, total);
   send(to, port, packet, now);

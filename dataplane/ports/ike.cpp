@@ -8,6 +8,7 @@
 #include "dataplane/path/headers.hpp"
 #include "dataplane/path/wire.hpp"
 #include "dataplane/ports/checksum.hpp"
+#include "dataplane/ports/ip_header.hpp"
 
 namespace espgate::dataplane {
 
@@ -17,8 +18,6 @@ constexpr std::uint16_t kMarker = 4;  // RFC 3948 section 2.2: four zero bytes t
 constexpr std::uint32_t kIkeHeader = 28;  // RFC 7296 section 3.1
 constexpr std::uint32_t kIkeLength = 24;  // offset of its length field
 constexpr std::uint16_t kFragmentHeader = 8;
-constexpr std::uint8_t kProtocolFragment = 44;
-constexpr std::uint8_t kHops = 64;
 
 using channel::IkeDatagram;
 
@@ -72,35 +71,19 @@ struct Piece {
   [[nodiscard]] bool whole() const noexcept { return at == 0 && !more; }
 };
 
-void write_ipv4(std::uint8_t* at, const IkeDatagram& datagram, Piece piece,
-                std::uint32_t identification) noexcept {
-  rte_ipv4_hdr ip{};
-  ip.version_ihl = 0x45;
-  ip.total_length = __builtin_bswap16(static_cast<std::uint16_t>(kIpv4 + piece.length));
-  ip.packet_id = __builtin_bswap16(static_cast<std::uint16_t>(identification));
-  ip.fragment_offset =
-      __builtin_bswap16(static_cast<std::uint16_t>((piece.more ? 0x2000U : 0U) | piece.at / 8));
-  ip.time_to_live = kHops;
-  ip.next_proto_id = kProtocolUdp;
-  std::memcpy(&ip.src_addr, datagram.local.bytes.data(), 4);
-  std::memcpy(&ip.dst_addr, datagram.remote.bytes.data(), 4);
-  ip.hdr_checksum = checksum(&ip, sizeof(ip));
-  std::memcpy(at, &ip, sizeof(ip));
-}
-
-// With a fragment header (RFC 8200 section 4.5) where it is one.
-void write_ipv6(std::uint8_t* at, const IkeDatagram& datagram, Piece piece,
-                std::uint32_t identification) noexcept {
-  const std::size_t front = piece.whole() ? 0 : kFragmentHeader;
-  rte_ipv6_hdr ip{};
-  ip.vtc_flow = __builtin_bswap32(6U << 28);
-  ip.payload_len = __builtin_bswap16(static_cast<std::uint16_t>(front + piece.length));
-  ip.proto = piece.whole() ? kProtocolUdp : kProtocolFragment;
-  ip.hop_limits = kHops;
-  std::memcpy(ip.src_addr, datagram.local.bytes.data(), 16);
-  std::memcpy(ip.dst_addr, datagram.remote.bytes.data(), 16);
-  std::memcpy(at, &ip, sizeof(ip));
-  if (piece.whole()) return;
+// In IPv6 with a fragment header (RFC 8200 section 4.5) where it is not whole.
+void write_header(std::uint8_t* at, const IkeDatagram& datagram, Piece piece,
+                  std::uint32_t identification) noexcept {
+  const bool v4 = datagram.remote.is_v4();
+  const bool extended = !v4 && !piece.whole();
+  write_ip_header(
+      at, {.from = datagram.local,
+           .to = datagram.remote,
+           .protocol = extended ? kProtocolFragment : kProtocolUdp,
+           .payload = static_cast<std::uint16_t>((extended ? kFragmentHeader : 0U) + piece.length),
+           .identification = static_cast<std::uint16_t>(identification),
+           .fragment = static_cast<std::uint16_t>((piece.more ? kMoreFragments : 0U) | piece.at / 8)});
+  if (!extended) return;
   at[kIpv6] = kProtocolUdp;
   at[kIpv6 + 1] = 0;
   store16(at + kIpv6 + 2, static_cast<std::uint16_t>(piece.at | (piece.more ? 1U : 0U)));
@@ -130,7 +113,7 @@ std::size_t write_udp(const IkeDatagram& datagram, std::uint8_t* out) noexcept {
   store16(out + 4, static_cast<std::uint16_t>(length));
   std::memcpy(out + front, datagram.bytes.data(), datagram.length);
   const std::uint16_t sum = udp_checksum(datagram, out, static_cast<std::uint16_t>(length));
-  store<std::uint16_t>(out + 6, sum == 0 ? std::uint16_t{0xffff} : sum);  // RFC 768: 0 would mean none
+  store(out + 6, udp_checksum_field(sum));
   return length;
 }
 
@@ -216,7 +199,7 @@ void IkePort::send_udp(const IkeDatagram& datagram, std::span<const std::uint8_t
     rte_mbuf* packet = outbox_.make(front + take);
     if (packet == nullptr) return;
     auto* out = rte_pktmbuf_mtod(packet, std::uint8_t*);
-    v6 ? write_ipv6(out, datagram, piece, identification) : write_ipv4(out, datagram, piece, identification);
+    write_header(out, datagram, piece, identification);
     std::memcpy(out + front, udp.data() + at, take);
     outbox_.route(packet);
     at += take;

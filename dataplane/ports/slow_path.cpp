@@ -213,9 +213,8 @@ void SlowPath::to_host6(rte_mbuf* packet, std::uint64_t now) {
 
 // Nobody puts other extension headers before ESP or UDP on the way to a gateway.
 void SlowPath::fragment6(rte_mbuf* packet, std::uint64_t now) {
-  constexpr std::uint8_t kFragment = 44;
   const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
-  if (ip[6] != kFragment) return outbox_.drop(packet, DropReason::host_fragment);
+  if (ip[6] != kProtocolFragment) return outbox_.drop(packet, DropReason::host_fragment);
   fragment(packet, ip[kIpv6], now);
 }
 

@@ -9,30 +9,9 @@ namespace espgate::dataplane {
 
 namespace {
 
-constexpr std::size_t kIpv4 = 20;
-constexpr std::size_t kEsp = 8;
 constexpr std::uint8_t kHopLimit = 64;
-constexpr std::uint16_t kDontFragment = 0x4000;
 
 static_assert(crypto::most_of_suites(crypto::key_material_length) <= channel::kMaxKeyMaterial);
-
-void put16(std::uint8_t* at, std::uint16_t value) noexcept {
-  at[0] = static_cast<std::uint8_t>(value >> 8);
-  at[1] = static_cast<std::uint8_t>(value);
-}
-void put32(std::uint8_t* at, std::uint32_t value) noexcept {
-  put16(at, static_cast<std::uint16_t>(value >> 16));
-  put16(at + 2, static_cast<std::uint16_t>(value));
-}
-
-// RFC 791: the one's complement of the one's complement sum.
-std::uint16_t header_checksum(const std::uint8_t* header) noexcept {
-  std::uint32_t sum = 0;
-  for (std::size_t i = 0; i < kIpv4; i += 2) sum += std::uint32_t{header[i]} << 8 | header[i + 1];
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<std::uint16_t>(~sum);
-}
 
 std::uint8_t protocol_of(const channel::InstallSa& install) noexcept {
   return install.udp_encapsulation != 0 ? 17 : 50;
@@ -43,12 +22,12 @@ std::uint8_t protocol_of(const channel::InstallSa& install) noexcept {
 // we know.
 std::size_t write_ipv4(std::uint8_t* at, const channel::InstallSa& install) noexcept {
   at[0] = 0x45;
-  if (install.df == channel::DontFragment::set) put16(at + 6, kDontFragment);
+  if (install.df == channel::DontFragment::set) store16(at + 6, kDontFragment);
   at[8] = kHopLimit;
   at[9] = protocol_of(install);
   std::copy_n(install.local.bytes.begin(), 4, at + 12);
   std::copy_n(install.remote.bytes.begin(), 4, at + 16);
-  put16(at + 10, header_checksum(at));
+  ipv4(at).hdr_checksum = static_cast<std::uint16_t>(~ipv4_header_sum(at, kIpv4 / 4));
   return kIpv4;
 }
 
@@ -56,19 +35,19 @@ std::size_t write_ipv4(std::uint8_t* at, const channel::InstallSa& install) noex
 // that routers which share flows out keep it in order, and learn nothing of the flows inside; the
 // multiplication spreads SPIs that are neighbours.
 std::size_t write_ipv6(std::uint8_t* at, const channel::InstallSa& install) noexcept {
-  put32(at, 0x60000000 | (install.spi * 0x9e3779b1U) >> 12);
+  store32(at, 0x60000000 | (install.spi * 0x9e3779b1U) >> 12);
   at[6] = protocol_of(install);
   at[7] = kHopLimit;
   std::copy_n(install.local.bytes.begin(), 16, at + 8);
   std::copy_n(install.remote.bytes.begin(), 16, at + 24);
-  return kIpv6Header;
+  return kIpv6;
 }
 
 // RFC 3948 section 2.1: the UDP checksum is zero; in IPv6 it is filled in when the packet is sealed.
 std::size_t write_udp(std::uint8_t* at, const channel::InstallSa& install) noexcept {
-  put16(at, install.local_port);
-  put16(at + 2, install.remote_port);
-  return kUdpHeader;
+  store16(at, install.local_port);
+  store16(at + 2, install.remote_port);
+  return kUdp;
 }
 
 void write_template(OutboundSa& sa, const channel::InstallSa& install) noexcept {
@@ -79,7 +58,7 @@ void write_template(OutboundSa& sa, const channel::InstallSa& install) noexcept 
     length = install.local.is_v4() ? write_ipv4(at, install) : write_ipv6(at, install);
   if (install.udp_encapsulation != 0) length += write_udp(at + length, install);
   sa.esp_offset = static_cast<std::uint8_t>(length);
-  put32(at + length, install.spi);
+  store32(at + length, install.spi);
 }
 
 // RFC 6040 section 4.1, and RFC 4301 section 5.1.2 for the code point.
@@ -207,13 +186,13 @@ void turn_to(OutboundSa& sa, const Move& move) noexcept {
   std::size_t end = kIpv4;
   if (at[0] >> 4 == 4) {
     std::copy_n(move.remote.bytes.begin(), 4, at + 16);
-    put16(at + 10, 0);
-    put16(at + 10, header_checksum(at));
+    store16(at + 10, 0);
+    ipv4(at).hdr_checksum = static_cast<std::uint16_t>(~ipv4_header_sum(at, kIpv4 / 4));
   } else {
     std::copy_n(move.remote.bytes.begin(), 16, at + 24);
     end = 40;
   }
-  if (sa.udp) put16(at + end + 2, move.remote_port);
+  if (sa.udp) store16(at + end + 2, move.remote_port);
 }
 
 SelectorSet make_selector_set(const channel::Selectors& selectors) noexcept {
@@ -247,9 +226,8 @@ Around around(const OutboundSa& sa) noexcept {
 std::uint16_t inner_mtu(std::uint16_t outer_mtu, const Around& around) noexcept {
   const crypto::SuiteRow* const row = crypto::find_suite(around.suite);
   if (row == nullptr) return 0;
-  const std::size_t header = around.outer == Family::v4 ? kIpv4 : kIpv6Header;
-  const std::size_t overhead =
-      header + (around.udp ? kUdpHeader : 0) + kEsp + row->iv_length + row->icv_length;
+  const std::size_t header = around.outer == Family::v4 ? kIpv4 : kIpv6;
+  const std::size_t overhead = header + (around.udp ? kUdp : 0) + kEsp + row->iv_length + row->icv_length;
   if (outer_mtu < overhead + row->alignment) return 0;
   const std::size_t payload = (outer_mtu - overhead) / row->alignment * row->alignment - 2;
   return static_cast<std::uint16_t>(payload + (around.transport ? header : 0));

@@ -13,6 +13,7 @@
 #include "channel/messages.hpp"
 #include "crypto/bulk.hpp"
 #include "crypto/replay_window.hpp"
+#include "dataplane/path/wire.hpp"
 #include "dataplane/tables/next_hop.hpp"
 
 namespace espgate::dataplane {
@@ -23,8 +24,6 @@ using channel::Counter;
 using channel::last_of_sequence;
 
 inline constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
-inline constexpr std::size_t kIpv6Header = 40;
-inline constexpr std::size_t kUdpHeader = 8;
 
 // The outer ends of an SA's packets; ports in host byte order, 0 without UDP.
 struct OuterEnds {
@@ -85,7 +84,7 @@ struct alignas(64) OutboundSa {
 
   // Ready to copy: IPv4 or IPv6 (not in transport mode, which keeps the packet's own) | UDP when encapsulated
   // | SPI.
-  std::array<std::uint8_t, kIpv6Header + kUdpHeader + 4> header;
+  std::array<std::uint8_t, kIpv6 + kUdp + 4> header;
   crypto::EspSuite suite;
   std::uint8_t worker : 7;
   bool reserved : 1;

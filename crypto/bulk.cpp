@@ -7,7 +7,6 @@
 #include <array>
 #include <bit>
 #include <cstring>
-#include <optional>
 #include <stdexcept>
 
 #include "crypto/plan.hpp"
@@ -176,7 +175,7 @@ const std::uint8_t* make_nonce(BulkScratch& scratch, std::uint32_t salt, std::ui
 // have to wait for a store just before.
 void write_ivs(std::span<const EspJob> burst) noexcept {
   for (const EspJob& job : burst)
-    if ((kCounterIvs >> (row_index(job.suite) & 63U) & 1U) != 0)
+    if ((kCounterIvs >> (row_index(job.scheme.suite()) & 63U) & 1U) != 0)
       store_be64(job.esp + kEspHeader, job.sequence);
 }
 
@@ -214,24 +213,23 @@ struct GcmInput {
   const std::uint8_t* aad;
   std::size_t aad_length;  // bytes
 };
-template <CipherMode kMode>
+template <CipherMode kMode, bool kEsn>
 [[gnu::always_inline]] inline GcmInput gcm_input(const EspJob& job, BulkScratch& scratch) noexcept {
   if constexpr (kMode == CipherMode::gmac) {
-    const std::size_t length = kEspHeader + kCounterIv + job.payload;
-    return job.esn ? GcmInput{0, job.esp - kHighBits, kHighBits + length} : GcmInput{0, job.esp, length};
+    constexpr std::size_t kMore = kEsn ? kHighBits : 0;
+    return {0, job.esp - kMore, kMore + kEspHeader + kCounterIv + job.payload};
   }
-  if (job.esn) [[unlikely]]
-    return {job.payload, make_esn_aad(job, scratch.aads[0]), kEsnAad};
+  if constexpr (kEsn) return {job.payload, make_esn_aad(job, scratch.aads[0]), kEsnAad};
   return {job.payload, job.esp, kEspHeader};
 }
 
-template <CipherMode kMode>
+template <CipherMode kMode, bool kEsn>
 [[gnu::always_inline]] inline void seal_gcm(GcmCall encrypt, BulkScratch& scratch, EspJob& job,
                                             std::size_t icv_length) noexcept {
   job.ok = valid_payload(job, kGcmAlignment);
   if (!job.ok) return;
   const auto& key = gcm_key(*job.key);
-  const GcmInput input = gcm_input<kMode>(job, scratch);
+  const GcmInput input = gcm_input<kMode, kEsn>(job, scratch);
   std::uint8_t* payload = job.esp + kEspHeader + kCounterIv;
   const std::uint8_t* nonce = make_nonce(scratch, key.salt, __builtin_bswap64(job.sequence));
   encrypt(&key.schedule, &scratch.gcm, payload, payload, input.text, nonce, input.aad, input.aad_length,
@@ -239,13 +237,13 @@ template <CipherMode kMode>
 }
 
 // The nonce is made of the IV on the wire: a peer may count it as it likes (RFC 4106 section 3.1).
-template <CipherMode kMode>
+template <CipherMode kMode, bool kEsn>
 [[gnu::always_inline]] inline void open_gcm(GcmCall decrypt, BulkScratch& scratch, EspJob& job,
                                             std::size_t icv_length) noexcept {
   job.ok = valid_payload(job, kGcmAlignment);
   if (!job.ok) return;
   const auto& key = gcm_key(*job.key);
-  const GcmInput input = gcm_input<kMode>(job, scratch);
+  const GcmInput input = gcm_input<kMode, kEsn>(job, scratch);
   std::uint8_t* payload = job.esp + kEspHeader + kCounterIv;
   std::uint64_t iv;
   std::memcpy(&iv, job.esp + kEspHeader, sizeof iv);
@@ -256,10 +254,10 @@ template <CipherMode kMode>
   job.ok = same_icv(icv, payload + job.payload, icv_length);
 }
 
-template <bool kSealing, CipherMode kMode = CipherMode::gcm>
+template <bool kSealing, CipherMode kMode = CipherMode::gcm, bool kEsn = false>
 [[gnu::always_inline]] inline void crypt_gcm(GcmCall call, BulkScratch& scratch, EspJob& job,
                                              std::size_t icv_length) noexcept {
-  (kSealing ? seal_gcm<kMode> : open_gcm<kMode>)(call, scratch, job, icv_length);
+  (kSealing ? seal_gcm<kMode, kEsn> : open_gcm<kMode, kEsn>)(call, scratch, job, icv_length);
 }
 
 std::uint8_t* payload_of(const EspJob& job, const Plan& plan) noexcept {
@@ -354,7 +352,7 @@ void seal_bursts(Managers by, BulkScratch& scratch, Plan plan, std::span<EspJob*
     else
       describe_payload(job, plan, scratch.nonces[i], scratch.jobs[i]);
     describe_hash(job, plan, payload_of(job, plan) + job.payload, scratch.jobs[i]);
-    if (job.esn) [[unlikely]]
+    if (job.scheme.esn()) [[unlikely]]
       append_high_bits(job, plan, scratch.jobs[i]);
   }
   const bool done = cipher_burst<IMB_DIR_ENCRYPT>(by.cipher, scratch, group.size(), plan) &&
@@ -364,7 +362,8 @@ void seal_bursts(Managers by, BulkScratch& scratch, Plan plan, std::span<EspJob*
 
 void restore_icvs(const BulkScratch& scratch, const Plan& plan, std::span<EspJob* const> group) noexcept {
   for (std::size_t i = 0; i < group.size(); ++i)
-    if (group[i]->esn) store32(payload_of(*group[i], plan) + group[i]->payload, scratch.icv_heads[i]);
+    if (group[i]->scheme.esn())
+      store32(payload_of(*group[i], plan) + group[i]->payload, scratch.icv_heads[i]);
 }
 
 // Hashes all, then decrypts only what is authentic.
@@ -372,7 +371,7 @@ void open_bursts(Managers by, BulkScratch& scratch, Plan plan, std::span<EspJob*
   bool esn = false;
   for (std::size_t i = 0; i < group.size(); ++i) {
     describe_hash(*group[i], plan, scratch.icvs[i].data(), scratch.jobs[i]);
-    if (group[i]->esn) [[unlikely]] {
+    if (group[i]->scheme.esn()) [[unlikely]] {
       scratch.icv_heads[i] = append_high_bits(*group[i], plan, scratch.jobs[i]);
       esn = true;
     }
@@ -409,8 +408,8 @@ void describe_aead(const EspJob& job, const Plan& plan, const std::uint8_t* nonc
   out.cipher_direction = sealing ? IMB_DIR_ENCRYPT : IMB_DIR_DECRYPT;
   const bool ccm = plan.cipher == IMB_CIPHER_CCM;  // whose MAC is of the plaintext, not of the ciphertext
   out.chain_order = ccm == sealing ? IMB_ORDER_HASH_CIPHER : IMB_ORDER_CIPHER_HASH;
-  const std::uint8_t* const aad = job.esn ? make_esn_aad(job, esn_aad) : job.esp;
-  const std::size_t aad_length = job.esn ? kEsnAad : kEspHeader;
+  const std::uint8_t* const aad = job.scheme.esn() ? make_esn_aad(job, esn_aad) : job.esp;
+  const std::size_t aad_length = job.scheme.esn() ? kEsnAad : kEspHeader;
   if (ccm)
     out.u.CCM = {aad, aad_length};
   else
@@ -539,13 +538,16 @@ void BulkEngine::run_groups(bool sealing) noexcept {
 template <bool kSealing>
 void BulkEngine::run_direct(const SuiteRow& row, EspJob& job) noexcept {
   const GcmCall call = gcm_call<kSealing>(*wide_, row.key_length);
-  if (row.mode != CipherMode::gmac) return crypt_gcm<kSealing>(call, *scratch_, job, row.icv_length);
-  std::optional<WideHeader> wide;
-  if (job.esn) wide.emplace(job);
-  crypt_gcm<kSealing, CipherMode::gmac>(call, *scratch_, job, row.icv_length);
+  const bool gmac = row.mode == CipherMode::gmac;
+  if (!job.scheme.esn())
+    return gmac ? crypt_gcm<kSealing, CipherMode::gmac>(call, *scratch_, job, row.icv_length)
+                : crypt_gcm<kSealing>(call, *scratch_, job, row.icv_length);
+  if (!gmac) return crypt_gcm<kSealing, CipherMode::gcm, true>(call, *scratch_, job, row.icv_length);
+  const WideHeader wide(job);
+  crypt_gcm<kSealing, CipherMode::gmac, true>(call, *scratch_, job, row.icv_length);
 }
 
-// The switch keeps the two suites of most tunnels on a way of their own.
+// The switch keeps the two schemes of most tunnels on a way of their own.
 template <bool kSealing>
 void BulkEngine::run(std::span<EspJob> jobs) noexcept {
   const GcmCall gcm128 = gcm_call<kSealing>(*wide_, 16);
@@ -556,17 +558,17 @@ void BulkEngine::run(std::span<EspJob> jobs) noexcept {
     if constexpr (kSealing) write_ivs(burst);
     for (std::size_t i = 0; i < burst.size(); ++i) {
       EspJob& job = burst[i];
-      switch (job.suite) {
-        case EspSuite::aes128_gcm16:
+      switch (job.scheme.word()) {
+        case EspScheme(EspSuite::aes128_gcm16, false).word():
           scratch_->prefetch_ahead(burst, i);
           crypt_gcm<kSealing>(gcm128, *scratch_, job, 16);
           break;
-        case EspSuite::aes256_gcm16:
+        case EspScheme(EspSuite::aes256_gcm16, false).word():
           scratch_->prefetch_ahead(burst, i);
           crypt_gcm<kSealing>(gcm256, *scratch_, job, 16);
           break;
         default:
-          const std::size_t row = row_index(job.suite);
+          const std::size_t row = row_index(job.scheme.suite());
           if (row >= kSuites.size()) {
             job.ok = false;
           } else if (kPlans[row].method == Method::direct) {

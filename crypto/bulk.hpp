@@ -22,6 +22,22 @@ struct alignas(64) SaKey {
   std::byte storage[kStorage];
 };
 
+// What seals and opens an SA's packets: the suite, with extended sequence numbers or without. One word, so
+// that the engine tells the usual ones from all others by one look.
+class EspScheme {
+ public:
+  constexpr EspScheme() = default;
+  constexpr EspScheme(EspSuite suite, bool esn) noexcept
+      : word_(static_cast<std::uint16_t>(static_cast<unsigned>(suite) | (esn ? kEsn : 0U))) {}
+  [[nodiscard]] constexpr EspSuite suite() const noexcept { return static_cast<EspSuite>(word_ & ~kEsn); }
+  [[nodiscard]] constexpr bool esn() const noexcept { return (word_ & kEsn) != 0; }
+  [[nodiscard]] constexpr std::uint16_t word() const noexcept { return word_; }
+
+ private:
+  static constexpr unsigned kEsn = 0x8000;
+  std::uint16_t word_{0};
+};
+
 // One ESP packet to seal or to open, in place. `esp` points at the ESP header (SPI), aligned or not; the IV
 // follows it.
 //   seal: the caller has written SPI, sequence number, payload, padding, pad length and next header, and has
@@ -34,7 +50,7 @@ struct alignas(64) SaKey {
 //         (an AEAD decrypts before it knows; with an HMAC they are as they came) and must not be looked at.
 // `payload` counts the encrypted bytes: from behind the IV to before the ICV, a multiple of the suite's
 // alignment, 1..65280.
-// With `esn` the high 32 bits of `sequence`, which are not on the wire, are authenticated too (RFC 4303
+// With ESN the high 32 bits of `sequence`, which are not on the wire, are authenticated too (RFC 4303
 // section 2.2.1): between SPI and sequence number in an AEAD's AAD (RFC 4106 section 5, RFC 4309 section 5,
 // RFC 4543 section 3.3, RFC 7634 section 2.1), behind the ciphertext with an HMAC. Meanwhile the 4 bytes in
 // front of the header, which must be writable, and the place of the ICV may look different; afterwards they
@@ -45,9 +61,8 @@ struct EspJob {
   std::uint64_t
       sequence;  // seal: the IV's source, never twice with one key. open: with ESN, the high 32 bits
   std::uint32_t payload;
-  EspSuite suite;
+  EspScheme scheme;
   bool ok;
-  bool esn{false};
 };
 static_assert(sizeof(EspJob) == 32);
 

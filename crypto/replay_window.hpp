@@ -56,26 +56,33 @@ class ReplayWindow {
     return true;
   }
 
+  // Whether check and commit may be asked for the near words without a look at where they are.
+  [[nodiscard]] bool is_near() const noexcept { return packets_ <= kNearPackets; }
+
   // Would `sequence` be accepted? Sequence 0 is never (RFC 4303 section 3.4.3), unless the check is off.
+  // `kNear`: it is known that is_near().
+  template <bool kNear = false>
   [[nodiscard]] Verdict check(std::uint64_t sequence) const noexcept {
-    if (packets_ == 0) return Verdict::fresh;
-    if (sequence == 0) return Verdict::old;
     const std::uint64_t newest = highest();
-    if (sequence > newest) return Verdict::fresh;
+    if (sequence > newest || packets_ == 0) return Verdict::fresh;
+    if (sequence == 0) return Verdict::old;
     if (newest - sequence >= packets_) return Verdict::old;
-    return (word_of(sequence) & bit_of(sequence)) != 0 ? Verdict::duplicate : Verdict::fresh;
+    return (words<kNear>()[place(sequence)] & bit_of(sequence)) != 0 ? Verdict::duplicate : Verdict::fresh;
   }
 
   // Marks `sequence` as received, after its packet proved authentic. Checks again, because an earlier packet
   // of the same burst may have been its twin.
+  template <bool kNear = false>
   [[nodiscard]] Verdict commit(std::uint64_t sequence) noexcept {
-    if (sequence > highest()) {
-      advance(sequence);
+    const std::uint64_t newest = highest();
+    if (sequence > newest) {
+      if ((sequence ^ newest) >= kWordBits) advance(newest, sequence, words<kNear>());
+      set_highest(sequence);
     } else {
-      const Verdict verdict = check(sequence);
+      const Verdict verdict = check<kNear>(sequence);
       if (verdict != Verdict::fresh) return verdict;
     }
-    words()[place(sequence)] |= bit_of(sequence);
+    words<kNear>()[place(sequence)] |= bit_of(sequence);
     return Verdict::fresh;
   }
 
@@ -91,8 +98,9 @@ class ReplayWindow {
   // Any thread.
   [[nodiscard]] std::uint64_t highest() const noexcept { return highest_.load(std::memory_order_relaxed); }
   // Where the word lies that a check of `sequence` will read, for a prefetch.
+  template <bool kNear = false>
   [[nodiscard]] const void* place_of(std::uint64_t sequence) const noexcept {
-    return words() + place(sequence);
+    return words<kNear>() + place(sequence);
   }
   // Bytes before the words.
   static constexpr std::size_t kHead = 16;
@@ -107,23 +115,19 @@ class ReplayWindow {
   static std::uint64_t bit_of(std::uint64_t sequence) noexcept {
     return std::uint64_t{1} << (sequence % kWordBits);
   }
-  [[nodiscard]] std::uint64_t word_of(std::uint64_t sequence) const noexcept {
-    return words()[place(sequence)];
-  }
   [[nodiscard]] std::size_t place(std::uint64_t sequence) const noexcept {
     return (sequence / kWordBits) & word_mask_;
   }
-  [[nodiscard]] bool is_far() const noexcept { return packets_ > kNearPackets; }
+  template <bool kNear = false>
   [[nodiscard]] const std::uint64_t* words() const noexcept {
-    if (is_far()) [[unlikely]]
-      return far_;
-    return near_.data();
+    return kNear || is_near() ? near_.data() : far_;
   }
+  template <bool kNear = false>
   [[nodiscard]] std::uint64_t* words() noexcept {
-    return const_cast<std::uint64_t*>(std::as_const(*this).words());
+    return const_cast<std::uint64_t*>(std::as_const(*this).words<kNear>());
   }
   void release() noexcept {
-    if (is_far()) delete[] far_;
+    if (!is_near()) delete[] far_;
   }
 
   // In a ring of zeros.
@@ -135,13 +139,11 @@ class ReplayWindow {
   }
 
   // Clears the words that come into the ring between the old highest and the new (RFC 6479 section 2).
-  void advance(std::uint64_t sequence) noexcept {
-    const std::uint64_t from = highest() / kWordBits;
+  void advance(std::uint64_t newest, std::uint64_t sequence, std::uint64_t* ring) const noexcept {
+    const std::uint64_t from = newest / kWordBits;
     const std::uint64_t count =
         std::min<std::uint64_t>(sequence / kWordBits - from, word_mask_ + std::uint64_t{1});
-    std::uint64_t* const ring = words();
     for (std::uint64_t i = 1; i <= count; ++i) ring[(from + i) & word_mask_] = 0;
-    set_highest(sequence);
   }
 
   std::atomic<std::uint64_t> highest_{0};  // the main thread reads it for the operator
@@ -149,7 +151,7 @@ class ReplayWindow {
   std::uint32_t word_mask_{0};
   union {
     std::array<std::uint64_t, kNearWords> near_{};
-    std::uint64_t* far_;  // when is_far()
+    std::uint64_t* far_;  // unless is_near()
   };
 };
 

@@ -43,8 +43,12 @@ class Trial {
   std::vector<EspJob> jobs() {
     std::vector<EspJob> jobs;
     for (Packet& packet : packets_)
-      jobs.push_back({&key_, packet.data(), vector_.sequence,
-                      static_cast<std::uint32_t>(wanted_plaintext_.size()), vector_.suite, false});
+      jobs.push_back({&key_,
+                      packet.data(),
+                      vector_.sequence,
+                      static_cast<std::uint32_t>(wanted_plaintext_.size()),
+                      {vector_.suite, false},
+                      false});
     return jobs;
   }
 

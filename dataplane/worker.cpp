@@ -12,11 +12,8 @@
 
 namespace espgate::dataplane {
 
-Worker::Worker() : scratch(std::make_unique<Scratch>()) {}
-Worker::~Worker() = default;
-
 void process_received(Worker& worker, std::uint8_t port, std::span<rte_mbuf*> packets) noexcept {
-  Worker::Scratch& scratch = *worker.scratch;
+  Scratch& scratch = worker.scratch;
   scratch.now = rte_rdtsc();
   scratch.plain.count = scratch.esp.count = 0;
   classify(worker, port, packets);
@@ -29,7 +26,7 @@ namespace {
 
 // The tunnel is chosen; which SA it has is looked up here, because that may have changed meanwhile.
 void accept_chosen(Worker& worker, rte_mbuf* mbuf, const Note& note, bool handed_over) noexcept {
-  Worker::Scratch& scratch = *worker.scratch;
+  Scratch& scratch = worker.scratch;
   const unsigned before = scratch.plain.count;
   sort_ip(worker, mbuf, Note::kNoPort, false);
   if (scratch.plain.count == before) return;
@@ -68,7 +65,7 @@ void run_errand(Worker& worker, rte_mbuf* mbuf) noexcept {
 }  // namespace
 
 void process_inbox(Worker& worker, std::span<rte_mbuf*> packets) noexcept {
-  Worker::Scratch& scratch = *worker.scratch;
+  Scratch& scratch = worker.scratch;
   scratch.now = rte_rdtsc();
   scratch.plain.count = scratch.esp.count = scratch.chosen.count = 0;
   for (rte_mbuf* const mbuf : packets) run_errand(worker, mbuf);
@@ -78,7 +75,7 @@ void process_inbox(Worker& worker, std::span<rte_mbuf*> packets) noexcept {
 }
 
 unsigned poll_once(Worker& worker) noexcept {
-  auto& received = worker.scratch->received;
+  auto& received = worker.scratch.received;
   unsigned total = 0;
   for (const PortQueue& queue : worker.receive) {
     const std::uint16_t ethdev = worker.tables->ports[queue.port].ethdev;

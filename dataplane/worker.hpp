@@ -18,7 +18,7 @@
 #include "channel/drop_reasons.hpp"
 #include "crypto/bulk.hpp"
 #include "dataplane/path/loan.hpp"
-#include "dataplane/path/packet.hpp"
+#include "dataplane/path/scratch.hpp"
 #include "dataplane/tables/forwarding.hpp"
 
 namespace espgate::dataplane {
@@ -62,8 +62,7 @@ struct Worker {
   std::array<TransmitBuffer, channel::kMaxPorts> transmit{};
   bool adaptive{true};  // sleep when idle
 
-  Worker();
-  ~Worker();
+  Worker() = default;
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
@@ -75,9 +74,7 @@ struct Worker {
   void raise(rte_mbuf* packet, Exception why) noexcept;
 
   StageClock* stage_clock{nullptr};  // the benchmark's; ways.hpp
-
-  struct Scratch;  // the bursts and crypto jobs of one round; worker.cpp's
-  std::unique_ptr<Scratch> scratch;
+  Scratch scratch;
 };
 
 // One poll round: receive from every queue and the inbox, carry, transmit. Returns packets handled;

@@ -128,7 +128,7 @@ class Run {
   void make_jobs() {
     jobs_.clear();
     for (std::uint8_t* esp : packets_.esp())
-      jobs_.push_back({&keys_.next(), esp, ++sequence_, case_.payload, case_.suite.suite, false});
+      jobs_.push_back({&keys_.next(), esp, ++sequence_, case_.payload, {case_.suite.suite, false}, false});
   }
 
   double per_packet(std::vector<std::uint64_t>& cycles) {

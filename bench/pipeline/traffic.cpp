@@ -109,7 +109,7 @@ void Traffic::seal(std::size_t i, const Shape& shape) {
   set_length(mbuf, kEthernet + length);
   esp_[i] = esp;
   payloads_[i] = payload;
-  jobs_[i] = {gateways_.key(), esp, sequence, payload, suite.suite, false};
+  jobs_[i] = {gateways_.key(), esp, sequence, payload, {suite.suite, false}, false};
 }
 
 void Traffic::make_sealed() {

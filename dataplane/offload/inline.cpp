@@ -65,7 +65,7 @@ void take_from_card(Worker& worker, Packet& packet) noexcept {
   undescribe_frame(*packet.mbuf);
   const OutboundSa& sa = *packet.outbound;
   const std::uint32_t payload = std::uint32_t{packet.length} - sa.front - sa.icv_length;
-  crypto::EspJob job{&sa.key, packet.ip + sa.esp_offset, packet.sequence, payload, sa.suite, false};
+  crypto::EspJob job{&sa.key, packet.ip + sa.esp_offset, packet.sequence, payload, sa.scheme, false};
   worker.engine.seal({&job, 1});
   count_sent(worker, packet, ~std::uint64_t{0});
 }

@@ -45,17 +45,27 @@ bool Offload::offer(Entry& entry, std::uint32_t port) {
 
 // What is not plain goes by the engine: of that, no card was tried.
 void Offload::adopt(OutboundSa& sa, const channel::InstallSa& install) {
-  if (any_ && sa.plain && !sa.esn)
-    outbound_.insert_or_assign(&sa, Entry{.sa = describe_for_card(install, Direction::outbound), .held = {}});
+  if (!any_ || !sa.plain || sa.scheme.esn()) return;
+  sa.plain = false;
+  outbound_.insert_or_assign(&sa, Entry{.sa = describe_for_card(install, Direction::outbound), .held = {}});
 }
+
+namespace {
+
+bool is_for_cards(const InboundSa& sa) noexcept {
+  return sa.local.is_v4() && !sa.transport && !sa.scheme.esn();
+}
+
+}  // namespace
 
 // Its packets come in by the port that has its local address.
 void Offload::adopt(InboundSa& sa, const channel::InstallSa& install) {
-  if (!any_ || !sa.plain) return;
+  if (!any_ || !is_for_cards(sa)) return;
   const NextHop home = tables_.routes.find_one(install.local);
   if (home.kind != NextHopKind::host || slots_[home.port].card == nullptr) return;
   Entry entry{.sa = describe_for_card(install, Direction::inbound), .held = {}};
   entry.sa.queue = slots_[home.port].queue_of(channel::spi_worker(install.spi));
+  sa.plain = false;
   sa.card.store(static_cast<std::uint8_t>(home.port + 1), kRelaxed);
   (void)offer(entry, home.port);
   inbound_.insert_or_assign(&sa, std::move(entry));

@@ -79,10 +79,10 @@ void address_sa(const Worker& worker, Packet& packet) noexcept {
   if (is_multicast4(ipv4(ip))) return worker.drop(mbuf, DropReason::multicast);
   const std::uint16_t esp = port == Note::kNoPort ? std::uint16_t{0} : esp_offset4(ip, length);
   if (esp == 0) {
-    start(worker.scratch->plain.add(), mbuf, ip, length, Family::v4, port, forwarded);
+    start(worker.scratch.plain.add(), mbuf, ip, length, Family::v4, port, forwarded);
     return;
   }
-  Packet& packet = worker.scratch->esp.add();
+  Packet& packet = worker.scratch.esp.add();
   start(packet, mbuf, ip, length, Family::v4, port, forwarded);
   packet.esp = esp;
   address_sa(worker, packet);
@@ -105,11 +105,11 @@ void sort_ipv6(Worker& worker, rte_mbuf* mbuf, std::uint8_t* ip, std::uint32_t a
     return leave(worker, packet, Exception::to_host, DropReason{});
   packet.esp = port == Note::kNoPort ? std::uint16_t{0} : esp_offset6(ip, length);
   if (packet.esp == 0) {
-    worker.scratch->plain.add() = packet;
+    worker.scratch.plain.add() = packet;
     return;
   }
   address_sa(worker, packet);
-  worker.scratch->esp.add() = packet;
+  worker.scratch.esp.add() = packet;
 }
 
 // What is rarely said of a frame, and not to be overlooked: that its VLAN tag stands beside it, or what the

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "dataplane/offload/inline.hpp"
+#include "dataplane/path/decapsulate.hpp"
 #include "dataplane/path/esp.hpp"
 #include "dataplane/path/mtu.hpp"
 #include "dataplane/path/selectors.hpp"
@@ -19,28 +19,41 @@ namespace {
 
 bool hand_off_foreign(Worker&, Packet&) noexcept;
 bool find_sa(Worker&, Packet&) noexcept;
+// With kPlain, all SAs of the burst are plain, which is what most are, and need not be asked.
+template <bool kPlain>
 bool check_replay(Worker&, Packet&) noexcept;
+template <bool kPlain>
 bool describe(Worker&, Packet&) noexcept;
 void open(Worker&, Burst&) noexcept;
 bool check_integrity(Worker&, Packet&) noexcept;
+template <bool kPlain>
 bool commit_replay(Worker&, Packet&) noexcept;
+template <bool kPlain>
 bool strip_trailer(Worker&, Packet&) noexcept;
 bool check_inner_source(Worker&, Packet&) noexcept;
+template <bool kPlain>
 bool decapsulate(Worker&, Packet&) noexcept;
+
+template <bool kPlain>
+void decrypt_with_sas(Worker& worker, Burst& burst) noexcept {
+  carry<check_replay<kPlain>, describe<kPlain>>(worker, burst);
+  mark(worker, Stage::check_replay);
+  open(worker, burst);
+  mark(worker, Stage::open);
+  carry<check_integrity, commit_replay<kPlain>, strip_trailer<kPlain>, check_inner_source,
+        decapsulate<kPlain>>(worker, burst);
+  mark(worker, Stage::decapsulate);
+}
 
 }  // namespace
 
 void decrypt(Worker& worker, Burst& burst) noexcept {
   if (burst.empty()) return;
+  worker.scratch.all_plain = true;
   carry<hand_off_foreign, find_sa>(worker, burst);
   deliver_set_aside(worker);
   mark(worker, Stage::find_sa);
-  carry<check_replay, describe>(worker, burst);
-  mark(worker, Stage::check_replay);
-  open(worker, burst);
-  mark(worker, Stage::open);
-  carry<check_integrity, commit_replay, strip_trailer, check_inner_source, decapsulate>(worker, burst);
-  mark(worker, Stage::decapsulate);
+  worker.scratch.all_plain ? decrypt_with_sas<true>(worker, burst) : decrypt_with_sas<false>(worker, burst);
   forward(worker, burst);
 }
 
@@ -57,31 +70,15 @@ bool hand_off_foreign(Worker& worker, Packet& packet) noexcept {
   return false;
 }
 
-bool outer_matches4(const InboundSa& sa, const Packet& packet) noexcept {
-  const rte_ipv4_hdr& outer = ipv4(packet.ip);
-  if (packet.family != Family::v4 || load<std::uint32_t>(sa.local.bytes.data()) != outer.dst_addr)
-    return false;
-  if ((outer.next_proto_id == kProtocolUdp) != sa.udp) return false;
-  return sa.udp || load<std::uint32_t>(sa.remote.bytes.data()) == outer.src_addr;
-}
-
-bool outer_matches6(const InboundSa& sa, const Packet& packet) noexcept {
-  const rte_ipv6_hdr& outer = ipv6(packet.ip);
-  if (packet.family != Family::v6 || std::memcmp(sa.local.bytes.data(), outer.dst_addr, 16) != 0)
-    return false;
-  if ((upper_layer6(packet.ip, packet.length).protocol == kProtocolUdp) != sa.udp) return false;
-  return sa.udp || std::memcmp(sa.remote.bytes.data(), outer.src_addr, 16) == 0;
-}
-
-// Rare ways stay out of the loops, and of their registers.
-[[gnu::noinline]] bool outer_matches_otherwise(const InboundSa& sa, const Packet& packet) noexcept {
-  return sa.local.is_v4() ? outer_matches4(sa, packet) : outer_matches6(sa, packet);
-}
-
-bool outer_matches(const InboundSa& sa, const Packet& packet) noexcept {
-  if (sa.plain) [[likely]]
+// RFC 4303 section 3.4.2. The word of the window that check_replay will read is fetched.
+bool takes(Worker& worker, const InboundSa& sa, Packet& packet) noexcept {
+  packet.sequence = load32(packet.ip + packet.esp + 4);
+  if (sa.plain) [[likely]] {
+    rte_prefetch0(sa.window.place_of<true>(packet.sequence));
     return outer_matches4(sa, packet);
-  return outer_matches_otherwise(sa, packet);
+  }
+  worker.scratch.all_plain = false;
+  return takes_otherwise(sa, packet);
 }
 
 // No SA takes the packet. It may be somebody else's that only passes through here; if it is for us, say why
@@ -89,7 +86,7 @@ bool outer_matches(const InboundSa& sa, const Packet& packet) noexcept {
 void refuse(Worker& worker, Packet& packet) noexcept {
   const NextHop hop = worker.tables->routes.find_one(destination_of(packet.ip));
   if (hop.kind != NextHopKind::host) {
-    worker.scratch->plain.add() = packet;
+    worker.scratch.plain.add() = packet;
     return;
   }
   if (esp_length(packet) < kEsp) return worker.drop(packet.mbuf, DropReason::esp_truncated);
@@ -102,26 +99,22 @@ void refuse(Worker& worker, Packet& packet) noexcept {
   leave(worker, packet, Exception::unknown_spi, DropReason::unknown_spi);
 }
 
-// RFC 4303 section 3.4.1 and 3.4.2.
 bool find_sa(Worker& worker, Packet& packet) noexcept {
   const InboundSa* const sa = packet.inbound;
   if (sa != nullptr && sa->spi.load(std::memory_order_acquire) == spi_of(packet) &&
-      outer_matches(*sa, packet)) [[likely]] {
-    packet.sequence = load32(packet.ip + packet.esp + 4);
-    rte_prefetch0(sa->window.place_of(packet.sequence));
+      takes(worker, *sa, packet)) [[likely]]
     return true;
-  }
   refuse(worker, packet);
   return false;
 }
 
 // What the packet's length leaves for the ciphertext is whole blocks, at least one (RFC 4303 section 2.4).
 bool measure(const InboundSa& sa, Packet& packet) noexcept {
-  const unsigned overhead = static_cast<unsigned>(sa.front + sa.icv_length);
   const unsigned length = esp_length(packet);
-  if (length < overhead + sa.alignment) return false;
-  packet.payload = static_cast<std::uint16_t>(length - overhead);
-  return (packet.payload & (sa.alignment - 1U)) == 0;  // a power of two, but the compiler can't know
+  const unsigned payload = length - sa.overhead;
+  if (payload - 1 >= length) return false;  // none, or less than none
+  packet.payload = static_cast<std::uint16_t>(payload);
+  return (payload & (sa.alignment - 1U)) == 0;  // a power of two, but the compiler can't know
 }
 
 bool drop_replayed(Worker& worker, Packet& packet, crypto::ReplayWindow::Verdict verdict) noexcept {
@@ -131,15 +124,11 @@ bool drop_replayed(Worker& worker, Packet& packet, crypto::ReplayWindow::Verdict
   return false;
 }
 
-[[gnu::noinline]] void extend_sequence(Packet& packet) noexcept {
-  packet.sequence = packet.inbound->window.infer(static_cast<std::uint32_t>(packet.sequence));
-}
-
 // RFC 4303 section 3.4.3, before the ICV: a replay costs no cryptography.
+template <bool kPlain>
 bool check_replay(Worker& worker, Packet& packet) noexcept {
   const InboundSa& sa = *packet.inbound;
-  if (sa.esn) [[unlikely]]
-    extend_sequence(packet);
+  if (!kPlain && sa.scheme.esn()) extend_sequence(packet);
   if (!measure(sa, packet)) {
     worker.drop(packet.mbuf, DropReason::esp_truncated);
     return false;
@@ -149,35 +138,16 @@ bool check_replay(Worker& worker, Packet& packet) noexcept {
     worker.drop(packet.mbuf, DropReason::lifetime_hard);
     return false;
   }
-  const crypto::ReplayWindow::Verdict verdict = sa.window.check(packet.sequence);
+  const crypto::ReplayWindow::Verdict verdict = sa.window.check<kPlain>(packet.sequence);
   return verdict == crypto::ReplayWindow::Verdict::fresh || drop_replayed(worker, packet, verdict);
 }
 
-bool drop_forged(Worker& worker, const Packet& packet) noexcept {
-  channel::add(packet.inbound->failed, 1);
-  worker.drop(packet.mbuf, DropReason::integrity);
-  return false;
-}
-
-// What the card may have done. What it opened has a job like the others, of no suite: so each packet has one.
-bool describe_from_card(Worker& worker, Packet& packet) noexcept {
-  const InboundSa& sa = *packet.inbound;
-  const ByCard done = done_by_card(worker, packet);
-  if (done == ByCard::failed) return drop_forged(worker, packet);
-  const bool opened = done == ByCard::opened;
-  worker.scratch->opened_by_card = worker.scratch->opened_by_card || opened;
-  const crypto::EspSuite suite = opened ? crypto::EspSuite::none : sa.suite;
-  add_job(worker, {&sa.key, packet.ip + packet.esp, packet.sequence, packet.payload, suite, false});
-  return true;
-}
-
 // Of the same walk as check_replay, which has packet and SA at hand.
+template <bool kPlain>
 bool describe(Worker& worker, Packet& packet) noexcept {
   const InboundSa& sa = *packet.inbound;
-  if (sa.card.load(std::memory_order_relaxed) != 0) [[unlikely]]
-    return describe_from_card(worker, packet);
-  add_job(worker,
-          {&sa.key, packet.ip + packet.esp, packet.sequence, packet.payload, sa.suite, false, sa.esn});
+  if (!kPlain && sa.card.load(std::memory_order_relaxed) != 0) return describe_otherwise(worker, packet);
+  add_job(worker, {&sa.key, packet.ip + packet.esp, packet.sequence, packet.payload, sa.scheme, false});
   return true;
 }
 
@@ -187,55 +157,23 @@ void open(Worker& worker, Burst& burst) noexcept {
     worker.loan.open(worker.engine, jobs, worker.workers->size());
   else
     worker.engine.open(jobs);
-  if (std::exchange(worker.scratch->opened_by_card, false)) [[unlikely]]
-    for (crypto::EspJob& job : jobs) job.ok = job.ok || job.suite == crypto::EspSuite::none;
-  worker.scratch->next_opened = 0;
+  if (std::exchange(worker.scratch.opened_by_card, false)) [[unlikely]]
+    for (crypto::EspJob& job : jobs) job.ok = job.ok || job.scheme.suite() == crypto::EspSuite::none;
+  worker.scratch.next_opened = 0;
 }
 
 bool check_integrity(Worker& worker, Packet& packet) noexcept {
-  Worker::Scratch& scratch = *worker.scratch;
+  Scratch& scratch = worker.scratch;
   if (scratch.jobs[scratch.next_opened++].ok) [[likely]]
     return true;
   return drop_forged(worker, packet);
 }
 
-// RFC 7296 section 2.23: a NAT gave the peer another port or address. Told of no packet but the newest, so
-// that neither a replay nor one that was overtaken brings the peer back to where it was; and not more often
-// than kMovesASecond. What is not told now is told of a later packet.
-[[gnu::noinline]] void heard_from_elsewhere(Worker& worker, const Packet& packet) noexcept {
-  constexpr std::uint64_t kMovesASecond = 10;
-  InboundSa& sa = *packet.inbound;
-  if (packet.sequence <= sa.window.highest() || worker.scratch->now < sa.next_move) return;
-  rte_mbuf* const word = rte_pktmbuf_alloc(worker.pool);
-  if (word == nullptr) return;
-  sa.next_move = worker.scratch->now + rte_get_tsc_hz() / kMovesASecond;
-  Move move{};
-  move.spi = sa.spi.load(std::memory_order_relaxed);
-  move.remote.family = sa.remote.family;
-  const bool v4 = sa.remote.is_v4();
-  std::memcpy(move.remote.bytes.data(), packet.ip + (v4 ? 12 : 8), v4 ? 4 : 16);
-  move.remote_port = load16(packet.ip + packet.esp - kUdp);
-  store(reinterpret_cast<std::uint8_t*>(rte_pktmbuf_append(word, sizeof move)), move);
-  note_of(word) = Note{0, Note::kNoPort, 0, Note::kNoTunnel, NextHop{}, DropReason{}};
-  worker.raise(word, Exception::peer_moved);
-}
-
-void follow_source(Worker& worker, const Packet& packet) noexcept {
-  const InboundSa& sa = *packet.inbound;
-  const std::uint64_t known = sa.source.load(std::memory_order_relaxed);
-  if (known == 0) [[likely]]
-    return;
-  const Family family = sa.remote.family;
-  const std::uint64_t source = source_word(packet.ip + (family == Family::v4 ? 12 : 8), family,
-                                           load<std::uint16_t>(packet.ip + packet.esp - kUdp));
-  if (source != known) [[unlikely]]
-    heard_from_elsewhere(worker, packet);
-}
-
 // Two packets of one burst may carry one sequence number: the first that proved authentic takes it.
+template <bool kPlain>
 bool commit_replay(Worker& worker, Packet& packet) noexcept {
-  follow_source(worker, packet);
-  const crypto::ReplayWindow::Verdict verdict = packet.inbound->window.commit(packet.sequence);
+  if (!kPlain) follow_source(worker, packet);
+  const crypto::ReplayWindow::Verdict verdict = packet.inbound->window.commit<kPlain>(packet.sequence);
   return verdict == crypto::ReplayWindow::Verdict::fresh || drop_replayed(worker, packet, verdict);
 }
 
@@ -264,31 +202,27 @@ bool drop_next_header(Worker& worker, Packet& packet, std::uint8_t next_header) 
   return false;
 }
 
-// The inner packet's true length; what is behind it is traffic flow confidentiality padding (RFC 4303
-// section 2.7).
-std::uint16_t inner_length(const std::uint8_t* inner, std::uint8_t next_header, unsigned available) noexcept {
-  return next_header == kProtocolIpv4 ? checked_ipv4(inner, available) : checked_ipv6(inner, available);
+bool drop_malformed(Worker& worker, const Packet& packet) noexcept {
+  worker.drop(packet.mbuf, DropReason::malformed_inner);
+  return false;
 }
 
-// Transport mode: the header that came before ESP goes to the front of what ESP carried. It is the outer
-// header and the inner one, so that the distance between them is none.
-[[gnu::noinline]] bool unwrap_transport(Packet& packet, std::uint8_t next_header, unsigned length) noexcept {
-  const InboundSa& sa = *packet.inbound;
-  const auto header = static_cast<std::uint16_t>(packet.esp - (sa.udp ? kUdp : 0U));
-  next_header_before(packet.ip, packet.family, header) = next_header;
-  std::uint8_t* const inner = packet.ip + packet.esp + sa.front - header;
-  std::memmove(inner, packet.ip, header);
+// The inner packet has a length of its own; what is behind it is traffic flow confidentiality padding (RFC
+// 4303 section 2.7). 0: it is none.
+bool show_inner(Worker& worker, Packet& packet, std::uint8_t* inner, std::uint16_t length,
+                Family family) noexcept {
+  if (length == 0) return drop_malformed(worker, packet);
+  packet.esp = static_cast<std::uint16_t>(inner - packet.ip);
   packet.ip = inner;
-  packet.length = static_cast<std::uint16_t>(header + length);
-  set_length(inner, packet.family, header, packet.length);
-  packet.esp = 0;
+  packet.length = length;
+  packet.family = family;
   return true;
 }
 
 // From here on `ip` and `length` are the inner packet's; `esp` becomes the distance back to the outer header.
+template <bool kPlain>
 bool strip_trailer(Worker& worker, Packet& packet) noexcept {
-  const unsigned skipped = static_cast<unsigned>(packet.esp + packet.inbound->front);
-  std::uint8_t* const inner = packet.ip + skipped;
+  std::uint8_t* const inner = packet.ip + packet.esp + packet.inbound->front;
   const std::uint8_t* const trailer = inner + packet.payload - 2;
   const unsigned padding = trailer[0];
   const std::uint8_t next_header = trailer[1];
@@ -296,20 +230,16 @@ bool strip_trailer(Worker& worker, Packet& packet) noexcept {
     worker.drop(packet.mbuf, DropReason::bad_padding);
     return false;
   }
-  if (packet.inbound->transport && next_header != kProtocolNone) [[unlikely]]
-    return unwrap_transport(packet, next_header, packet.payload - 2U - padding);
-  if (next_header != kProtocolIpv4 && next_header != kProtocolIpv6)
-    return drop_next_header(worker, packet, next_header);
-  const std::uint16_t length = inner_length(inner, next_header, packet.payload - 2U - padding);
-  if (length == 0) {
-    worker.drop(packet.mbuf, DropReason::malformed_inner);
-    return false;
+  const unsigned available = packet.payload - 2U - padding;
+  if (!kPlain && packet.inbound->transport && next_header != kProtocolNone) {
+    unwrap_transport(packet, next_header, available);
+    return true;
   }
-  packet.ip = inner;
-  packet.length = length;
-  packet.family = next_header == kProtocolIpv4 ? Family::v4 : Family::v6;
-  packet.esp = static_cast<std::uint16_t>(skipped);
-  return true;
+  if (next_header == kProtocolIpv4)
+    return show_inner(worker, packet, inner, checked_ipv4(inner, available), Family::v4);
+  if (next_header == kProtocolIpv6)
+    return show_inner(worker, packet, inner, checked_ipv6(inner, available), Family::v6);
+  return drop_next_header(worker, packet, next_header);
 }
 
 // RFC 4301 section 5.2 step 4.
@@ -328,13 +258,14 @@ void count_received(Worker& worker, const Packet& packet) noexcept {
   InboundSa& sa = *packet.inbound;
   channel::add(sa.packets, 1);
   channel::add(sa.bytes, packet.length);
-  sa.last_used_tsc.store(worker.scratch->now, std::memory_order_relaxed);
+  sa.last_used_tsc.store(worker.scratch.now, std::memory_order_relaxed);
 }
 
 // RFC 6040 section 4.2. An outer packet without a mark changes nothing.
+template <bool kPlain>
 bool merge_ecn(Worker& worker, Packet& packet) noexcept {
   const std::uint8_t* const outer = packet.ip - packet.esp;
-  const Family family = packet.inbound->plain ? Family::v4 : packet.inbound->local.family;
+  const Family family = kPlain ? Family::v4 : packet.inbound->local.family;
   const std::uint8_t outer_ecn = traffic_class(outer, family) & 3;
   if (outer_ecn == 0) [[likely]]
     return true;
@@ -348,12 +279,13 @@ bool merge_ecn(Worker& worker, Packet& packet) noexcept {
   return true;
 }
 
+template <bool kPlain>
 bool decapsulate(Worker& worker, Packet& packet) noexcept {
   if (is_multicast(packet)) {
     worker.drop(packet.mbuf, DropReason::multicast);
     return false;
   }
-  if (!merge_ecn(worker, packet)) return false;
+  if (!merge_ecn<kPlain>(worker, packet)) return false;
   count_received(worker, packet);
   packet.tunnel = packet.inbound->tunnel;
   packet.port = Note::kNoPort;
@@ -364,5 +296,11 @@ bool decapsulate(Worker& worker, Packet& packet) noexcept {
 }
 
 }  // namespace
+
+bool drop_forged(Worker& worker, const Packet& packet) noexcept {
+  channel::add(packet.inbound->failed, 1);
+  worker.drop(packet.mbuf, DropReason::integrity);
+  return false;
+}
 
 }  // namespace espgate::dataplane

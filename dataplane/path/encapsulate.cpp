@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "dataplane/offload/inline.hpp"
 #include "dataplane/path/mtu.hpp"
 #include "dataplane/ports/checksum.hpp"
 
@@ -20,8 +21,10 @@ void write_esp(std::uint8_t* at, const OutboundSa& sa, std::size_t from, std::ui
 
 void describe(Worker& worker, Packet& packet, std::uint8_t* esp, unsigned payload) noexcept {
   const OutboundSa& sa = *packet.outbound;
-  add_job(worker, {&sa.key, esp, packet.sequence, payload, sa.suite, false, sa.esn});
-  if (sa.udp && packet.family == Family::v6) worker.scratch->checksums_due = true;
+  const crypto::EspJob job{&sa.key, esp, packet.sequence, payload, sa.scheme, false};
+  if (packet.next_hop.card != 0 && give_to_card(worker, packet, job)) return;
+  add_job(worker, job);
+  if (sa.udp && packet.family == Family::v6) worker.scratch.checksums_due = true;
 }
 
 // RFC 4303 section 2.7: zeros behind the inner packet, as many as its tunnel's MTU and its buffer have room
@@ -119,7 +122,7 @@ bool encapsulate_otherwise(Worker& worker, Packet& packet) noexcept {
 }
 
 void finish_checksums(Worker& worker, Burst& burst) noexcept {
-  worker.scratch->checksums_due = false;
+  worker.scratch.checksums_due = false;
   for (Packet& packet : burst) {
     if (packet.family != Family::v6 || !packet.outbound->udp) continue;
     const UpperLayer upper = upper_layer6(packet.ip, packet.length);

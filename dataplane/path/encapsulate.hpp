@@ -22,7 +22,7 @@ inline unsigned write_trailer(std::uint8_t* at, const OutboundSa& sa, unsigned l
 }
 
 // encapsulate for every SA that is not plain: IPv6 outside, transport mode, outer fields of the tunnel's own
-// choice, TFC padding. False: disposed of.
+// choice, TFC padding, a card that seals. False: disposed of.
 [[nodiscard]] bool encapsulate_otherwise(Worker& worker, Packet& packet) noexcept;
 
 // After seal: the UDP checksums that IPv6 wants of ESP in UDP (RFC 8200 section 8.1).

@@ -5,7 +5,6 @@
 
 #include <cstring>
 
-#include "dataplane/offload/inline.hpp"
 #include "dataplane/path/encapsulate.hpp"
 #include "dataplane/path/mtu.hpp"
 #include "dataplane/path/selectors.hpp"
@@ -33,7 +32,7 @@ void forward(Worker& worker, Burst& burst) noexcept {
   if (burst.empty()) return;
   route(worker, burst);
   mark(worker, Stage::route);
-  if (worker.scratch->some_in_clear) send_clear(worker, burst);
+  if (worker.scratch.some_in_clear) send_clear(worker, burst);
   mark(worker, Stage::transmit);
   carry<choose_tunnel, choose_sa>(worker, burst);
   mark(worker, Stage::choose_sa);
@@ -116,7 +115,7 @@ bool hand_off_foreign(Worker& worker, Packet& packet) noexcept {
 bool drop_exhausted(Worker& worker, const Packet& packet) noexcept {
   const OutboundSa& sa = *packet.outbound;
   DropReason reason = sa.reserved ? DropReason::sequence_unreserved : DropReason::lifetime_hard;
-  if (sa.last_sequence.load(std::memory_order_relaxed) == last_of_sequence(sa.esn))
+  if (sa.last_sequence.load(std::memory_order_relaxed) == last_of_sequence(sa.scheme.esn()))
     reason = DropReason::sequence_exhausted;
   if (sa.bytes.load(std::memory_order_relaxed) >= sa.hard_bytes) reason = DropReason::lifetime_hard;
   worker.drop(packet.mbuf, reason);
@@ -133,7 +132,7 @@ bool drop_exhausted(Worker& worker, const Packet& packet) noexcept {
     return drop_exhausted(worker, packet);
   sa.sequence.store(last + 1, std::memory_order_relaxed);
   sa.bytes.store(bytes + packet.length, std::memory_order_relaxed);
-  sa.last_used_tsc.store(worker.scratch->now, std::memory_order_relaxed);
+  sa.last_used_tsc.store(worker.scratch.now, std::memory_order_relaxed);
   packet.sequence = last + 1;
   return true;
 }
@@ -184,9 +183,7 @@ inline void finish_outer(std::uint8_t* outer, const OutboundSa& sa, std::uint64_
   packet.ip = outer;
   packet.length = static_cast<std::uint16_t>(length);
   packet.family = Family::v4;
-  const crypto::EspJob job{&sa.key, outer + sa.esp_offset, sequence, payload, sa.suite, false, sa.esn};
-  if (packet.next_hop.card == 0 || !give_to_card(worker, packet, job)) [[likely]]
-    add_job(worker, job);
+  add_job(worker, {&sa.key, outer + sa.esp_offset, sequence, payload, sa.scheme, false});
   return true;
 }
 
@@ -196,7 +193,7 @@ void seal(Worker& worker, Burst& burst) noexcept {
     worker.loan.seal(worker.engine, jobs, worker.workers->size());
   else
     worker.engine.seal(jobs);
-  if (worker.scratch->checksums_due) [[unlikely]]
+  if (worker.scratch.checksums_due) [[unlikely]]
     finish_checksums(worker, burst);
 }
 

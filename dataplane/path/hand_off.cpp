@@ -9,18 +9,18 @@ void set_aside(Worker& worker, std::uint32_t owner, Packet& packet, Errand why) 
   set_data(packet.mbuf, packet.ip, packet.length);
   note_of(packet.mbuf) =
       Note{static_cast<std::uint8_t>(why), packet.port, 0, packet.tunnel, packet.next_hop, DropReason{}};
-  Worker::Scratch::Parcel& parcel = worker.scratch->parcels[owner];
+  Scratch::Parcel& parcel = worker.scratch.parcels[owner];
   parcel.packets[parcel.count++] = packet.mbuf;
-  worker.scratch->set_aside = true;
+  worker.scratch.set_aside = true;
 }
 
 void deliver_set_aside(Worker& worker) noexcept {
-  if (!worker.scratch->set_aside) [[likely]]
+  if (!worker.scratch.set_aside) [[likely]]
     return;
-  worker.scratch->set_aside = false;
+  worker.scratch.set_aside = false;
   const std::size_t owners = std::min<std::size_t>(worker.workers->size(), channel::kMaxWorkers);
   for (std::size_t owner = 0; owner < owners; ++owner) {
-    Worker::Scratch::Parcel& parcel = worker.scratch->parcels[owner];
+    Scratch::Parcel& parcel = worker.scratch.parcels[owner];
     if (parcel.count == 0) continue;
     void* const* const objects = reinterpret_cast<void**>(parcel.packets.data());
     const unsigned taken =

@@ -22,7 +22,7 @@ void too_large(Worker& worker, Packet& packet, std::uint16_t mtu) noexcept {
   if (packet.family == Family::v4 && may_be_fragmented(ipv4(packet.ip))) {
     set_data(packet.mbuf, packet.ip, packet.length);
     packet.mtu = mtu;
-    worker.scratch->deferred.add() = packet;
+    worker.scratch.deferred.add() = packet;
     return;
   }
   leave(worker, packet, Exception::too_big, DropReason::too_big, mtu);
@@ -47,7 +47,7 @@ bool make_fit(Worker& worker, Packet& packet, Fit fit) noexcept {
   }
   if (fit.clamp_mss) clamp(fit, packet);
   if (!has_room(worker, packet)) return false;
-  Burst& deferred = worker.scratch->deferred;
+  Burst& deferred = worker.scratch.deferred;
   if (deferred.empty()) return true;
   packet.mtu = 0;
   deferred.add() = packet;
@@ -70,8 +70,8 @@ void add_fragments(Worker& worker, const Packet& whole, Burst& burst) noexcept {
 }  // namespace
 
 bool next_deferred(Worker& worker, Burst& burst) noexcept {
-  Burst& deferred = worker.scratch->deferred;
-  unsigned& next = worker.scratch->next_deferred;
+  Burst& deferred = worker.scratch.deferred;
+  unsigned& next = worker.scratch.next_deferred;
   while (burst.empty() && next < deferred.count) {
     if (deferred[next].mtu != 0)
       add_fragments(worker, deferred[next++], burst);

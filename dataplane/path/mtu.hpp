@@ -45,7 +45,7 @@ void clamp_received(Worker& worker, Packet& packet) noexcept;
 [[nodiscard]] inline bool fit_mtu(Worker& worker, Packet& packet) noexcept {
   const Fit fit = worker.tables->tunnels[packet.tunnel].fit.load(std::memory_order_relaxed);
   const bool fits = packet.length <= fit.mtu && !(fit.clamp_mss && may_be_tcp(packet));
-  if (!fits || !worker.scratch->deferred.empty()) [[unlikely]]
+  if (!fits || !worker.scratch.deferred.empty()) [[unlikely]]
     return make_fit(worker, packet, fit);
   return has_room(worker, packet);
 }

@@ -11,7 +11,7 @@ namespace espgate::dataplane {
 namespace {
 
 void look_up(Worker& worker, Burst& burst) noexcept {
-  Worker::Scratch& scratch = *worker.scratch;
+  Scratch& scratch = worker.scratch;
   unsigned count4 = 0;
   unsigned count6 = 0;
   for (const Packet& packet : burst) {
@@ -74,7 +74,7 @@ bool goes_on(Worker& worker, Packet& packet) noexcept {
   switch (packet.next_hop.kind) {
     case NextHopKind::connected:
     case NextHopKind::gateway:
-      worker.scratch->some_in_clear = true;
+      worker.scratch.some_in_clear = true;
       [[fallthrough]];
     case NextHopKind::tunnel:
     case NextHopKind::group:
@@ -97,7 +97,7 @@ bool goes_on(Worker& worker, Packet& packet) noexcept {
 }  // namespace
 
 void route(Worker& worker, Burst& burst) noexcept {
-  Worker::Scratch& scratch = *worker.scratch;
+  Scratch& scratch = worker.scratch;
   scratch.some_in_clear = false;
   look_up(worker, burst);
   const NextHop* answer4 = scratch.next_hops4.data();

@@ -4,12 +4,13 @@
 #include <array>
 #include <cstdint>
 
+#include "channel/counters.hpp"
+#include "crypto/bulk.hpp"
 #include "dataplane/path/burst.hpp"
-#include "dataplane/worker.hpp"
 
 namespace espgate::dataplane {
 
-struct Worker::Scratch {
+struct Scratch {
   Burst plain;     // IP packets to be routed: received in clear, decrypted, or made here
   Burst esp;       // ESP packets that may be ours, to be decrypted
   Burst chosen;    // handed over by another worker, with their tunnel chosen
@@ -22,6 +23,7 @@ struct Worker::Scratch {
   unsigned job_count{0};
   unsigned next_opened{0};     // of them, that check_integrity looks at
   bool checksums_due{false};   // some packets of the burst being sealed want a UDP checksum afterwards
+  bool all_plain{false};       // the SAs of the burst being opened
   bool opened_by_card{false};  // some of them are done already: those of no suite
 
   // Bulk route lookup: the addresses of each family, in the burst's order, and the answers.

@@ -77,13 +77,20 @@ void send_clear(Worker& worker, Burst& burst) noexcept;
 void send_frame(Worker& worker, std::uint8_t port, rte_mbuf* frame) noexcept;
 
 // The engine's jobs, one for each packet that goes through, in the burst's order. take_jobs empties the list;
-// what it returned is valid until the next add_job.
-inline void add_job(Worker& worker, const crypto::EspJob& job) noexcept {
-  Worker::Scratch& scratch = *worker.scratch;
-  scratch.jobs[scratch.job_count++] = job;
+// what it returned is valid until the next add_job. Field by field: g++ copies the whole in pieces that would
+// wait for the stores of its fields.
+[[gnu::always_inline]] inline void add_job(Worker& worker, const crypto::EspJob& job) noexcept {
+  Scratch& scratch = worker.scratch;
+  crypto::EspJob& place = scratch.jobs[scratch.job_count++];
+  place.key = job.key;
+  place.esp = job.esp;
+  place.sequence = job.sequence;
+  place.payload = job.payload;
+  place.scheme = job.scheme;
+  place.ok = false;
 }
 [[nodiscard]] inline std::span<crypto::EspJob> take_jobs(Worker& worker) noexcept {
-  Worker::Scratch& scratch = *worker.scratch;
+  Scratch& scratch = worker.scratch;
   return {scratch.jobs.data(), std::exchange(scratch.job_count, 0U)};
 }
 

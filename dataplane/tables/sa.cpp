@@ -106,11 +106,9 @@ void reset_counters(Sa& sa) noexcept {
 
 template <class Sa>
 void set_common(Sa& sa, const crypto::SuiteRow& row, const channel::InstallSa& install) noexcept {
-  sa.suite = row.suite;
-  sa.icv_length = row.icv_length;
+  sa.scheme = {row.suite, install.esn != 0};
   sa.alignment = row.alignment;
   sa.udp = install.udp_encapsulation != 0;
-  sa.esn = install.esn != 0;
   sa.transport = install.mode == channel::Mode::transport;
   sa.tunnel = install.tunnel;
 }
@@ -133,6 +131,7 @@ bool prepare(OutboundSa& sa, const channel::InstallSa& install, const SelectorSe
   sa.last_sequence.store(first_last_sequence(install), std::memory_order_relaxed);
   write_template(sa, install);
   sa.front = static_cast<std::uint8_t>(sa.esp_offset + kEsp + row->iv_length);
+  sa.icv_length = row->icv_length;
   sa.worker = install.worker & 0x7fU;
   sa.selectors = &selectors;
   sa.any = selectors.any;
@@ -154,7 +153,9 @@ bool prepare(InboundSa& sa, const channel::InstallSa& install, const SelectorSet
   sa.hard_packets = limit(install.hard_packets);
   set_common(sa, *row, install);
   sa.front = static_cast<std::uint8_t>(kEsp + row->iv_length);
-  sa.plain = install.local.is_v4() && !sa.transport && !sa.esn;
+  sa.overhead = static_cast<std::uint8_t>(sa.front + row->icv_length);
+  sa.plain = install.local.is_v4() && !sa.transport && !sa.scheme.esn() && sa.window.is_near() &&
+             install.follow == 0;
   sa.local = install.local;
   sa.remote = install.remote;
   const std::uint64_t source =
@@ -220,7 +221,7 @@ SelectorSet make_selector_set(const channel::Selectors& selectors) noexcept {
 }
 
 Around around(const OutboundSa& sa) noexcept {
-  return {sa.v6 ? Family::v6 : Family::v4, sa.transport, sa.udp, sa.suite};
+  return {sa.v6 ? Family::v6 : Family::v4, sa.transport, sa.udp, sa.scheme.suite()};
 }
 
 std::uint16_t inner_mtu(std::uint16_t outer_mtu, const Around& around) noexcept {

@@ -85,7 +85,7 @@ struct alignas(64) OutboundSa {
   // Ready to copy: IPv4 or IPv6 (not in transport mode, which keeps the packet's own) | UDP when encapsulated
   // | SPI.
   std::array<std::uint8_t, kIpv6 + kUdp + 4> header;
-  crypto::EspSuite suite;
+  crypto::EspScheme scheme;
   std::uint8_t worker : 7;
   bool reserved : 1;
   std::uint8_t esp_offset;  // of the SPI in it
@@ -93,11 +93,11 @@ struct alignas(64) OutboundSa {
   std::uint8_t icv_length;
   std::uint8_t alignment;
   SelectorSet::Any any;
-  // `plain`: IPv4 outside, tunnel mode, DSCP and ECN copied, DF clear, no padding but the alignment's.
+  // `plain`: IPv4 outside, tunnel mode, DSCP and ECN copied, DF clear, no padding but the alignment's; and no
+  // card will seal.
   bool plain : 1;
   bool v6 : 1;   // outside
   bool udp : 1;  // ESP in UDP
-  bool esn : 1;
   bool transport : 1;
   bool copy_df : 1;
   bool copy_dscp : 1;
@@ -119,14 +119,14 @@ static_assert(offsetof(OutboundSa, key) == 128);
 struct alignas(64) InboundSa {
   const SelectorSet* selectors;  // never null
   std::uint32_t tunnel;
-  crypto::EspSuite suite;
-  std::uint8_t front;  // bytes from the SPI to the payload
-  std::uint8_t icv_length;
+  crypto::EspScheme scheme;
+  std::uint8_t front;     // bytes from the SPI to the payload
+  std::uint8_t overhead;  // these and the ICV
   std::uint8_t alignment;
-  bool plain;  // IPv4 outside, tunnel mode, no ESN
-  bool udp;    // must come in UDP; else as protocol 50
-  bool esn : 1;
-  bool transport : 1;
+  // IPv4 outside, tunnel mode, no ESN, the window near, the peer not followed; and no card opens.
+  bool plain;
+  bool udp;  // must come in UDP; else as protocol 50
+  bool transport;
   SelectorSet::Any any;
   IpAddress local;                 // outer
   IpAddress remote;                // outer source; with UDP only informative, see `source`

@@ -328,11 +328,11 @@ TEST_CASE("impossible jobs are refused and leave their packet and their neighbou
   const std::uint32_t bad[] = {0, 6, 33, 65281, 0xffffffff, 15};
   for (std::size_t i = 0; i < half; ++i) burst.jobs[i].payload = bad[i % std::size(bad)];
   burst.jobs.push_back(burst.jobs.back());
-  burst.jobs.back().suite = EspSuite::none;
+  burst.jobs.back().scheme = {EspSuite::none, false};
   burst.jobs.push_back(burst.jobs.back());
-  burst.jobs.back().suite = kPastTheLast;
+  burst.jobs.back().scheme = {kPastTheLast, false};
   burst.jobs.push_back(burst.jobs.back());
-  burst.jobs.back().suite = static_cast<EspSuite>(0xffff);
+  burst.jobs.back().scheme = {static_cast<EspSuite>(0x7fff), true};
   const auto check = [&] {
     for (std::size_t i = 0; i < half; ++i) CHECK_FALSE(burst.jobs[i].ok);
     for (std::size_t i = half; i < 2 * half; ++i) CHECK(burst.jobs[i].ok);

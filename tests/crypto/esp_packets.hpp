@@ -51,7 +51,7 @@ class EspPacket {
            std::all_of(esp() + size(), block_.data() + block_.size(), guards);
   }
   [[nodiscard]] EspJob job(const SaKey& key, std::uint64_t sequence, bool esn) {
-    return {&key, esp(), sequence, static_cast<std::uint32_t>(payload_), suite_.suite, false, esn};
+    return {&key, esp(), sequence, static_cast<std::uint32_t>(payload_), {suite_.suite, esn}, false};
   }
 
  private:

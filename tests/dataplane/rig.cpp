@@ -369,9 +369,8 @@ Octets sealed(const channel::InstallSa& install, std::uint64_t sequence, const O
   put32(esp, kBefore, install.spi);
   put32(esp, kBefore + 4, static_cast<std::uint32_t>(sequence));
   esp = esp + plaintext + Octets(row.icv_length);
-  crypto::EspJob job{
-      &key,  esp.data() + kBefore, sequence, static_cast<std::uint32_t>(plaintext.size()), row.suite,
-      false, install.esn != 0};
+  const auto payload = static_cast<std::uint32_t>(plaintext.size());
+  crypto::EspJob job{&key, esp.data() + kBefore, sequence, payload, {row.suite, install.esn != 0}, false};
   engine.seal({&job, 1});
   esp = slice(esp, kBefore);
   const bool encapsulated = install.udp_encapsulation != 0;

@@ -14,7 +14,7 @@ Unit classify_burst(const char* name, Writer write) {
   return {name, [=](const Meter& meter) {
             Testbed bed({.inbound_slots = kBurst});
             Packets packets(write);
-            Worker::Scratch& scratch = *bed.worker().scratch;
+            Scratch& scratch = bed.worker().scratch;
             const Figure figure = meter.repeat(kBurst, [&] {
               scratch.plain.count = scratch.esp.count = 0;
               classify(bed.worker(), kPort, packets.frames());
@@ -28,7 +28,7 @@ Figure sort_burst(const Meter& meter) {
   Testbed bed;
   Packets packets(udp4);
   for (unsigned i = 0; i < kBurst; ++i) set_data(packets.frames()[i], packets.ip(i), packets.length(i));
-  Burst& plain = bed.worker().scratch->plain;
+  Burst& plain = bed.worker().scratch.plain;
   const Figure figure = meter.repeat(kBurst, [&] {
     plain.count = 0;
     for (rte_mbuf* const mbuf : packets.frames()) sort_ip(bed.worker(), mbuf, Note::kNoPort, false);

@@ -61,7 +61,7 @@ NeighbourId Testbed::add_neighbour(const IpAddress& address) {
 }
 
 Burst& Testbed::receive(Packets& packets) {
-  Burst& plain = worker().scratch->plain;
+  Burst& plain = worker().scratch.plain;
   plain.count = 0;
   classify(worker(), kPort, packets.frames());
   require(plain.count == kBurst, "not every packet was received");

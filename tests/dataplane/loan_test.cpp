@@ -65,9 +65,11 @@ TEST_CASE("A burst that is lent out comes out as one that is not, byte for byte,
     be_receiver(receiver.rig, row.suite, true);
     be_receiver(opened_alone, row.suite, false);
     const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    // All sizes of a burst from 16 up, in the course of two suites.
+    const auto first = static_cast<unsigned>(crypto::row_index(row.suite));
     unsigned round = 0;
     do {
-      const std::vector<Octets> frames = burst(alone, 16 + round % 49, round);
+      const std::vector<Octets> frames = burst(alone, 16 + (2 * round + first) % 49, round);
       const Output sealed = sender.rig.receive(kInside, frames);
       const Output expected = alone.receive(kInside, frames);
       REQUIRE(sealed.frames[kOutside] == expected.frames[kOutside]);
@@ -76,7 +78,7 @@ TEST_CASE("A burst that is lent out comes out as one that is not, byte for byte,
       REQUIRE(inner.frames[kInside] == Pair::carry(expected, opened_alone).frames[kInside]);
       REQUIRE(inner.frames[kInside].size() == frames.size());
       REQUIRE(std::chrono::steady_clock::now() < limit);
-    } while (++round < 100 || sender.pieces == 0 || receiver.pieces == 0);
+    } while (++round < 25 || sender.pieces == 0 || receiver.pieces == 0);
   }
 }
 

@@ -9,18 +9,15 @@ West's cards are bridged to veths, in the namespace `host`, where QEMU lives. Es
 the kernel would put fragments together, which are espgate's own business here.
 """
 import os
-import re
 import socket
 import sys
-import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "interop"))
 import kernel  # noqa: E402
-import swan  # noqa: E402
 import topologies  # noqa: E402
 from base import LabCase, east_configuration, west_connection  # noqa: E402
 from gateway import Gateway  # noqa: E402
-from lab import Lab, LabError, wait_until  # noqa: E402
+from lab import Lab, LabError, told_mtu  # noqa: E402
 from machine import Machine  # noqa: E402
 from peer import KernelSwan  # noqa: E402
 
@@ -78,15 +75,6 @@ def lost_sizes(space, destination, sizes):
     return [int(size) + headers for size in space.run("sh", "-c", script, timeout=300).stdout.split()]
 
 
-def told_mtu(space, destination="10.2.0.10"):
-    """What the gateway tells a host whose packet with DF is too large."""
-    def told():
-        space.ip("route", "flush", "cache")  # or the host's own kernel says what it was told before
-        done = space.run("ping", "-n", "-c", "1", "-W", "2", "-M", "do", "-s", "1472", destination, check=False)
-        return re.search(r"mtu ?= ?(\d+)", done.stdout)
-    return int(wait_until(told, 20, f"{space.short} is told an MTU").group(1))
-
-
 # What the hosts' kernels say to everybody, what is told to the sender, and ICMP errors to east itself.
 HARMLESS = {"multicast", "too-big", "host-protocol"}
 
@@ -136,6 +124,6 @@ class GuestCase(LabCase):
 
     def check_traffic(self, beyond=True):
         """Of the sizes up to the MTU, on which both gateways agree; and of some that need fragments."""
-        mtu = told_mtu(self.net.lan_e)
+        mtu = told_mtu(self.net.lan_e, "10.2.0.10")
         self.check_sizes([60, mtu - 1, mtu] + ([mtu + 1, 3000] if beyond else []))
         self.assertEqual(mtu, told_mtu(self.net.lan_w, "10.1.0.10"), "both gateways say the same MTU")

@@ -4,12 +4,11 @@ Every ESP suite against the ESP of a Linux kernel, raw (protocol 50), in tunnel 
 """
 import os
 import re
-import time
 import unittest
 
 from guest_case import GuestCase, east_gateway, west_kernel_connection
 from base import WEST_SECRETS, east_tunnel
-from lab import ROOT, wait_until
+from lab import ROOT, bulk_tcp, wait_until
 
 IKE = "aes128gcm16-prfsha256-x25519"
 
@@ -82,10 +81,7 @@ class Suites(GuestCase):
         east.wait_up("west", seconds=40)
         for destination in ("10.2.0.10", "fd00:2::10"):
             for direction in ([], ["--reverse"]):
-                server = self.net.lan_w.start(f"iperf3-{time.monotonic_ns()}", "iperf3", "-s", "-1")
-                wait_until(lambda: ":5201" in self.net.lan_w.run("ss", "-Htln").stdout, 10, "iperf3 listens")
-                self.net.lan_e.run("iperf3", "-c", destination, "-n", "5M", *direction, timeout=60)
-                server.stop()
+                bulk_tcp(self.net.lan_e, self.net.lan_w, destination, "5M", *direction)
         self.check_drops(east)
         self.assertNotIn("too-big", east.drops(), "Linux lowers no MSS, espgate does so for both directions")
 

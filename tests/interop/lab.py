@@ -268,6 +268,31 @@ def ping(space, destination, count=3, size=56, dont_fragment=False, seconds=10, 
     return f" {count} received" in done.stdout
 
 
+def told_mtu(space, destination, size=1500, by=r"\S+"):
+    """The MTU that the gateway `by` tells a host whose packet with DF, of `size` bytes with its IP header, is too large."""
+    headers = 48 if ":" in destination else 28
+
+    def told():
+        space.ip("route", "flush", "cache")  # or the host's own kernel says what it was told before
+        done = space.run("ping", "-n", "-c", "1", "-W", "2", "-M", "do", "-s", str(size - headers), destination, check=False)
+        return re.search(rf"From {by}:? .*([Ff]rag needed|Packet too big).*mtu ?= ?(\d+)", done.stdout)
+    return int(wait_until(told, 20, f"{space.short} is told an MTU").group(2))
+
+
+def iperf3_server(space, *more):
+    """Listens when this returns."""
+    server = space.start(f"iperf3-{time.monotonic_ns()}", "iperf3", "-s", *more)
+    wait_until(lambda: ":5201" in space.run("ss", "-Htln").stdout, 10, "iperf3 listens")
+    return server
+
+
+def bulk_tcp(client, space, destination, amount, *more):
+    """`amount` bytes ("20M") from `client` to `destination`, which is in `space`. LabError unless all arrive."""
+    server = iperf3_server(space, "-1")
+    client.run("iperf3", "-c", destination, "-n", amount, *more, timeout=60)
+    server.stop()
+
+
 class Capture:
     """tcpdump on one interface, whole packets, to a file that scapy can read. What a DPDK port sends passes the kernel
     unseen: it is seen where it is received."""

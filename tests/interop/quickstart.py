@@ -9,7 +9,7 @@ import time
 sys.dont_write_bytecode = True
 import swan  # noqa: E402
 from gateway import Gateway, program  # noqa: E402
-from lab import ROOT, Capture, Lab, LabError, ping, sweep, wait_until, why_not  # noqa: E402
+from lab import ROOT, Capture, Lab, LabError, iperf3_server, ping, sweep, why_not  # noqa: E402
 from topologies import Dual  # noqa: E402
 
 PREFIX = "espgate-qs-"
@@ -54,8 +54,7 @@ def show_flows(net, east):
         print(done.stdout.strip())
     say(f"iperf3, {FLOWS} flows: the flow hash spreads them over both tunnels")
     before = traffic(east)
-    net.lan_w.start("iperf3-server", "iperf3", "-s", "-1")
-    wait_until(lambda: "5201" in net.lan_w.run("ss", "-Htln").stdout, 10, "iperf3 listens")
+    iperf3_server(net.lan_w, "-1")
     done = net.lan_e.run("iperf3", "-c", "10.2.0.10", "-t", "4", "-P", str(FLOWS), "-f", "m", timeout=60)
     print("\n".join(line for line in done.stdout.splitlines() if "SUM" in line and ("sender" in line or "receiver" in line)))
     after = traffic(east)

@@ -7,13 +7,12 @@ A tunnel pair with the same selectors on both, as a group (ECMP), and the loss a
         fd00:1::10    espgate          (switch)  192.0.2.3 west-b (strongSwan) 10.2.0.2          fd00:2::10
 """
 import signal
-import time
 import unittest
 
 import swan
 from base import EAST, EAST_LAN, PSK, LabCase, to_lan
 from gateway import Gateway, configuration, tunnel
-from lab import ping, wait_until
+from lab import iperf3_server, ping
 from topologies import Dual
 
 PEERS = {"west-a": "192.0.2.2", "west-b": "192.0.2.3"}
@@ -50,9 +49,7 @@ class TunnelPair(LabCase):
         self.net.lan_e.run("iperf3", "-c", "10.2.0.10", "-P", str(count), "-n", "64K", timeout=60)
 
     def with_server(self):
-        server = self.net.lan_w.start(f"iperf3-{time.monotonic_ns()}", "iperf3", "-s")
-        wait_until(lambda: ":5201" in self.net.lan_w.run("ss", "-Htln").stdout, 10, "iperf3 listens")
-        self.addCleanup(server.stop)
+        self.addCleanup(iperf3_server(self.net.lan_w).stop)
 
     def still_flows(self):
         for destination in ("10.2.0.10", "fd00:2::10"):

@@ -5,13 +5,11 @@ Frames of 9000 bytes from LAN to LAN, over af_packet.
   lan-e 10.1.0.10 --- east 192.0.2.1 ---wan--- 192.0.2.2 west --- lan-w 10.2.0.10      every link: MTU 9000
         fd00:1::10    espgate                     espgate             fd00:2::10
 """
-import re
-import time
 import unittest
 
 from base import LabCase, east_configuration, west_configuration, west_tunnel
 from gateway import Gateway
-from lab import ping, wait_until
+from lab import bulk_tcp, ping, told_mtu
 from topologies import Single
 
 MTU = 9000
@@ -37,21 +35,13 @@ class Jumbo(LabCase):
                 self.assertTrue(ping(host, destination, size=size, dont_fragment=True), destination)
 
     def test_the_largest_packet_and_one_byte_more(self):
-        done = self.net.lan_e.run("ping", "-n", "-c", "1", "-W", "2", "-M", "do", "-s", str(MTU - 28), "10.2.0.10",
-                                  check=False)
-        told = re.search(r"From 10\.1\.0\.1 .*[Ff]rag needed .*mtu = (\d+)", done.stdout)
-        self.assertTrue(told, done.stdout)
-        mtu = int(told.group(1))
+        mtu = told_mtu(self.net.lan_e, "10.2.0.10", MTU, by="10.1.0.1")
         self.assertGreater(mtu, 8900)
         self.assertTrue(ping(self.net.lan_e, "10.2.0.10", size=mtu - 28, dont_fragment=True), f"{mtu} does fit")
 
     def test_bulk_tcp(self):
         for destination in ("10.2.0.10", "fd00:2::10"):
-            server = self.net.lan_w.start(f"iperf3-{time.monotonic_ns()}", "iperf3", "-s", "-1")
-            wait_until(lambda: ":5201" in self.net.lan_w.run("ss", "-Htln").stdout, 10, "iperf3 listens")
-            done = self.net.lan_e.run("iperf3", "-c", destination, "-n", "50M", check=False, timeout=60)
-            server.stop()
-            self.assertEqual(done.returncode, 0, done.stdout)
+            bulk_tcp(self.net.lan_e, self.net.lan_w, destination, "50M")
         drops = self.east.drops()
         self.assertNotIn("oversized-frame", drops)
         self.assertNotIn("malformed-ipv4", drops)

@@ -5,12 +5,10 @@ What hosts behind the gateways see: sizes, TTLs, neighbours, bulk TCP.
   lan-e 10.1.0.10 --- east 192.0.2.1 ---wan--- 192.0.2.2 west --- lan-w 10.2.0.10
         fd00:1::10    espgate                     espgate             fd00:2::10
 """
-import re
-import time
 import unittest
 
 from base import LabCase, east_gateway, west_gateway, west_tunnel
-from lab import BothEnds, ping, wait_until
+from lab import BothEnds, bulk_tcp, ping, told_mtu, wait_until
 from topologies import Single
 
 
@@ -26,19 +24,13 @@ class Packets(LabCase):
 
     # Raw ESP with AES-GCM-16 over a path of 1500: 20 outer, 8 ESP, 8 IV, 2 trailer, 16 ICV leave 1446, and alignment.
     def test_fragmentation_needed(self):
-        done = self.net.lan_e.run("ping", "-n", "-c", "1", "-W", "2", "-M", "do", "-s", "1472", "10.2.0.10", check=False)
-        told = re.search(r"From 10\.1\.0\.1 .*[Ff]rag needed .*mtu = (\d+)", done.stdout)
-        self.assertTrue(told, done.stdout)
-        mtu = int(told.group(1))
+        mtu = told_mtu(self.net.lan_e, "10.2.0.10", by="10.1.0.1")
         self.assertGreater(mtu, 1380)
         self.assertLessEqual(mtu, 1446)
         self.assertTrue(ping(self.net.lan_e, "10.2.0.10", size=mtu - 28, dont_fragment=True), f"{mtu} does fit")
 
     def test_packet_too_big(self):
-        done = self.net.lan_e.run("ping", "-n", "-c", "1", "-W", "2", "-M", "do", "-s", "1452", "fd00:2::10", check=False)
-        told = re.search(r"From fd00:1::1 .*Packet too big: mtu=(\d+)", done.stdout)
-        self.assertTrue(told, done.stdout)
-        mtu = int(told.group(1))
+        mtu = told_mtu(self.net.lan_e, "fd00:2::10", by="fd00:1::1")
         self.assertGreaterEqual(mtu, 1280)
         self.assertTrue(ping(self.net.lan_e, "fd00:2::10", size=mtu - 48, dont_fragment=True), f"{mtu} does fit")
 
@@ -49,11 +41,7 @@ class Packets(LabCase):
 
     def test_bulk_tcp(self):
         for destination in ("10.2.0.10", "fd00:2::10"):
-            server = self.net.lan_w.start(f"iperf3-{time.monotonic_ns()}", "iperf3", "-s", "-1")
-            wait_until(lambda: ":5201" in self.net.lan_w.run("ss", "-Htln").stdout, 10, "iperf3 listens")
-            done = self.net.lan_e.run("iperf3", "-c", destination, "-n", "20M", check=False, timeout=60)
-            server.stop()
-            self.assertEqual(done.returncode, 0, done.stdout)
+            bulk_tcp(self.net.lan_e, self.net.lan_w, destination, "20M")
 
     def test_ttl_exceeded(self):
         for destination, own in (("10.2.0.10", "10.1.0.1"), ("fd00:2::10", "fd00:1::1")):

@@ -42,6 +42,7 @@ def let_run(folder, wanted):
     """Until it has used `wanted` seconds or has found something. CPU seconds used."""
     argv = [os.path.join(folder, "program"), "-print_final_stats=1", f"-timeout={PATIENCE}",
             f"-report_slow_units={PATIENCE}", "-rss_limit_mb=4096", f"-max_len={LONGEST_INPUT}",
+            "-detect_leaks=0",  # a look after every input that keeps memory costs many inputs; short runs do it
             f"-artifact_prefix={folder}/", os.path.join(folder, "corpus")]
     used = 0
     with open(os.path.join(folder, "log"), "w", encoding="utf-8") as log:

@@ -45,15 +45,16 @@ enum class PortFlags : std::uint32_t { none = 0, present = 1, link_up = 2 };
 
 struct alignas(64) PortStatus {
   Name name;
-  Name driver;                      // DPDK's name of it; name, driver and spreading are written at the start
-  std::array<char, 224> spreading;  // how packets come to the receive queues, in words, closed by a zero
-  std::atomic<std::uint64_t> mac;   // big-endian bytes in the low 48 bits
-  std::atomic<std::uint32_t> flags;
+  Name driver;  // DPDK's name of it; name at the start, driver and spreading when its device comes
+  std::array<char, 224> spreading;   // how packets come to the receive queues, in words, closed by a zero
+  std::atomic<std::uint64_t> mac;    // big-endian bytes in the low 48 bits
+  std::atomic<std::uint32_t> flags;  // without `present`: its device is not there at the moment
   std::atomic<std::uint32_t> mtu;
   std::atomic<std::uint32_t> speed;  // Mb/s; 0: nobody knows
   std::atomic<std::uint16_t> receive_queues;
   std::atomic<std::uint16_t> transmit_queues;
-  // DPDK's rte_eth_stats. Of a sub-interface: zero; they are its parent's.
+  std::atomic<std::uint64_t> changed_ns;  // CLOCK_MONOTONIC, when `flags` changed last; 0: never
+  // DPDK's rte_eth_stats, of the device that is there now. Of a sub-interface: zero; they are its parent's.
   Counter missed;           // imissed: dropped by the card, because no worker came for them in time
   Counter no_buffer;        // rx_nombuf
   Counter receive_errors;   // ierrors

@@ -93,8 +93,9 @@ constexpr void fold_counters(Fold& fold) {
                 AT(WorkerCounters, ports)});
   fold.numbers({sizeof(PortStatus), AT(PortStatus, name), AT(PortStatus, driver), AT(PortStatus, spreading),
                 AT(PortStatus, mac), AT(PortStatus, flags), AT(PortStatus, mtu), AT(PortStatus, speed),
-                AT(PortStatus, receive_queues), AT(PortStatus, transmit_queues), AT(PortStatus, missed),
-                AT(PortStatus, no_buffer), AT(PortStatus, receive_errors), AT(PortStatus, transmit_errors)});
+                AT(PortStatus, receive_queues), AT(PortStatus, transmit_queues), AT(PortStatus, changed_ns),
+                AT(PortStatus, missed), AT(PortStatus, no_buffer), AT(PortStatus, receive_errors),
+                AT(PortStatus, transmit_errors)});
   fold.numbers({sizeof(SaStatus), AT(SaStatus, spi), AT(SaStatus, tunnel), AT(SaStatus, packets),
                 AT(SaStatus, bytes), AT(SaStatus, highest_sequence), AT(SaStatus, replayed),
                 AT(SaStatus, failed), AT(SaStatus, last_used_ns), AT(SaStatus, by_card)});

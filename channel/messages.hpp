@@ -218,6 +218,7 @@ enum class EventKind : std::uint16_t {
   sa_hard_lifetime,  // the SA drops now
   port_up,
   port_down,
+  port_absent,    // its device vanished; port_up tells of its return
   unknown_spi,    // ESP came for SPIs that we do not have; at most one a second for each source
   sa_limit_near,  // an outbound SA nears its sequence limit, and will drop there unless it is extended
   peer_moved,     // authentic ESP came from elsewhere; the tunnel's outbound SAs send there now

@@ -42,8 +42,20 @@ bool has_option(std::string_view options, std::string_view name) {
   return options.find(fmt::format(",{}=", name)) != options.npos;
 }
 
+// The value of this option; empty: there is none.
+std::string_view option(std::string_view options, std::string_view name) {
+  const std::string start = fmt::format(",{}=", name);
+  const std::size_t at = options.find(start);
+  if (at == options.npos) return {};
+  const std::string_view rest = options.substr(at + start.size());
+  return rest.substr(0, rest.find(','));
+}
+
 Device vdev(const std::string& name, const std::string& arguments) {
-  return {{"--vdev", name + arguments}, name};
+  const bool over_interface = name.starts_with("net_af_packet") || name.starts_with("net_af_xdp");
+  return {{"--vdev", name + arguments},
+          name,
+          std::string(over_interface ? option(arguments, "iface") : std::string_view())};
 }
 
 void check_interface(std::string_view name) {
@@ -122,7 +134,7 @@ Device device_args(const Port& port, unsigned index) {
   const std::string_view name = text.substr(0, text.size() - options.size());
   if (name.starts_with("net_") && name.size() > 4) return vdev(std::string(name), std::string(options));
   if (const std::string address = pci_address(name); !address.empty())
-    return {{"-a", address + std::string(options)}, address};
+    return {{"-a", address + std::string(options)}, address, {}};
   throw Error(fmt::format(
       "{} is no device; expected a PCI address (0000:01:00.0), af_packet:IF, af_xdp:IF, tap:NAME, "
       "memif:SOCKET,... or DPDK's own devargs (net_...)",

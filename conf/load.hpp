@@ -37,6 +37,7 @@ enum class Secrets : std::uint8_t { load, skip };  // skip: the dataplane has no
 struct Device {
   std::vector<std::string> eal_arguments;
   std::string ethdev_name;
+  std::string interface;  // of the kernel, over which it is made and which must be there first; empty: none
 };
 // `index`: the port's place in the list. Throws Error with words.
 [[nodiscard]] Device device_args(const Port& port, unsigned index);

@@ -265,11 +265,14 @@ void Gateway::event(const channel::Event& event) {
       lifetime_event(event.body.sa_lifetime, true);
       break;
     case EventKind::port_up:
-    case EventKind::port_down: {
+    case EventKind::port_down:
+    case EventKind::port_absent: {
       const std::uint32_t port = event.body.port_change.port;
       if (port < configuration_.ports.size())
         log_.warning(fmt::format("port {} is {}", configuration_.ports[port].name,
-                                 event.kind == EventKind::port_up ? "up" : "down"));
+                                 event.kind == EventKind::port_up     ? "up"
+                                 : event.kind == EventKind::port_down ? "down"
+                                                                      : "absent"));
       break;
     }
     case EventKind::unknown_spi:

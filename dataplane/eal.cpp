@@ -1,5 +1,6 @@
 #include "dataplane/eal.hpp"
 
+#include <net/if.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 
@@ -74,6 +75,9 @@ std::vector<std::string> eal_arguments(const conf::Configuration& configuration)
   for (unsigned i = 0; i < configuration.ports.size(); i++) {
     if (!configuration.ports[i].parent.empty()) continue;
     const conf::Device device = conf::device_args(configuration.ports[i], i);
+    if (!device.interface.empty() && if_nametoindex(device.interface.c_str()) == 0)
+      throw std::runtime_error(fmt::format("port {}: there is no network interface {}",
+                                           configuration.ports[i].name, device.interface));
     pci = pci || std::find(device.eal_arguments.begin(), device.eal_arguments.end(), "-a") !=
                      device.eal_arguments.end();
     arguments.insert(arguments.end(), device.eal_arguments.begin(), device.eal_arguments.end());

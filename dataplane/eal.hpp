@@ -9,7 +9,8 @@
 namespace espgate::dataplane {
 
 // The arguments of rte_eal_init. Lcore 0 is the main thread, lcore 1 + i is worker i. Throws conf::Error for
-// a device that can't be, std::runtime_error when hugepages are required and not there.
+// a device that can't be, std::runtime_error when a kernel interface is missing, or hugepages are required
+// and not there.
 [[nodiscard]] std::vector<std::string> eal_arguments(const conf::Configuration& configuration);
 
 // Free hugepages of all sizes, in MiB.

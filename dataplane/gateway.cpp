@@ -212,16 +212,23 @@ void Gateway::every_quarter_second(std::uint64_t now) {
   associations_.snapshot(attachment_, now);
   offload_.poll(now);
   commands_.age_paths(now);
-  ports_->poll([this, now](std::uint32_t port, bool up) {
-    log_line("port {} is {}", interfaces_[port].name, up ? "up" : "down");
-    channel::Event event{};
-    event.kind = up ? channel::EventKind::port_up : channel::EventKind::port_down;
-    event.body.port_change = {port};
-    attachment_.tell(event);
-    offload_.port_went(port, up);
-    commands_.port_changed(now);
-    if (up) slow_path_.announce(static_cast<std::uint8_t>(port));
-  });
+  ports_->poll(now, [this, now](std::uint32_t port, PortChange change) { port_changed(port, change, now); });
+}
+
+void Gateway::port_changed(std::uint32_t port, PortChange change, std::uint64_t now) {
+  using channel::EventKind;
+  const bool up = change == PortChange::up || change == PortChange::renewed;
+  if (change != PortChange::absent) log_line("port {} is {}", interfaces_[port].name, up ? "up" : "down");
+  channel::Event event{};
+  event.kind = up                             ? EventKind::port_up
+               : change == PortChange::absent ? EventKind::port_absent
+                                              : EventKind::port_down;
+  event.body.port_change = {port};
+  attachment_.tell(event);
+  offload_.port_went(port, up);
+  if (change == PortChange::renewed) slow_path_.resolver().start_over(static_cast<std::uint8_t>(port), now);
+  commands_.port_changed(now);
+  if (up) slow_path_.announce(static_cast<std::uint8_t>(port));
 }
 
 }  // namespace espgate::dataplane

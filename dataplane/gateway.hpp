@@ -17,6 +17,7 @@
 #include "dataplane/attachment.hpp"
 #include "dataplane/commands.hpp"
 #include "dataplane/offload/offload.hpp"
+#include "dataplane/pool.hpp"
 #include "dataplane/ports/ike.hpp"
 #include "dataplane/ports/outbox.hpp"
 #include "dataplane/ports/ports.hpp"
@@ -36,11 +37,7 @@ namespace espgate::dataplane {
 struct FreeRing {
   void operator()(rte_ring* ring) const noexcept { rte_ring_free(ring); }
 };
-struct FreePool {
-  void operator()(rte_mempool* pool) const noexcept { rte_mempool_free(pool); }
-};
 using Ring = std::unique_ptr<rte_ring, FreeRing>;
-using Pool = std::unique_ptr<rte_mempool, FreePool>;
 
 class Gateway {
  public:
@@ -60,6 +57,7 @@ class Gateway {
   [[nodiscard]] unsigned serve_workers(std::uint64_t now);
   [[nodiscard]] unsigned serve_control(std::uint64_t now);
   void every_quarter_second(std::uint64_t now);
+  void port_changed(std::uint32_t port, PortChange change, std::uint64_t now);
 
   channel::CountersPage page_;
   Forwarding tables_;

@@ -3,6 +3,9 @@
 #include <rte_eal.h>
 #include <rte_mbuf.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "dataplane/path/packet.hpp"
 
 namespace espgate::dataplane {
@@ -24,6 +27,29 @@ rte_mempool* make_packet_pool(const char* name, unsigned count, unsigned cache, 
   }
   rte_mempool_obj_iter(pool, rte_pktmbuf_init, nullptr);
   return pool;
+}
+
+// What is free is taken out, so that what is out can be told from it.
+unsigned take_back_empty(rte_mempool& pool) {
+  std::vector<void*> free;
+  for (void* buffer = nullptr; rte_mempool_get(&pool, &buffer) == 0;) free.push_back(buffer);
+  std::sort(free.begin(), free.end());
+  struct Search {
+    const std::vector<void*>& free;
+    std::vector<void*> found;
+  } search{free, {}};
+  rte_mempool_obj_iter(
+      &pool,
+      [](rte_mempool*, void* argument, void* object, unsigned) {
+        auto& mine = *static_cast<Search*>(argument);
+        if (static_cast<const rte_mbuf*>(object)->pkt_len == 0 &&
+            !std::binary_search(mine.free.begin(), mine.free.end(), object))
+          mine.found.push_back(object);
+      },
+      &search);
+  rte_mempool_put_bulk(&pool, free.data(), static_cast<unsigned>(free.size()));
+  rte_mempool_put_bulk(&pool, search.found.data(), static_cast<unsigned>(search.found.size()));
+  return static_cast<unsigned>(search.found.size());
 }
 
 }  // namespace espgate::dataplane

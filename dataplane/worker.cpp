@@ -78,7 +78,9 @@ unsigned poll_once(Worker& worker) noexcept {
   auto& received = worker.scratch.received;
   unsigned total = 0;
   for (const PortQueue& queue : worker.receive) {
-    const std::uint16_t ethdev = worker.tables->ports[queue.port].ethdev;
+    const std::uint16_t ethdev = worker.tables->ports[queue.port].ethdev.load(std::memory_order_acquire);
+    if (ethdev == PortInfo::kNoDevice) [[unlikely]]
+      continue;
     const std::uint16_t count = rte_eth_rx_burst(ethdev, queue.queue, received.data(), kBurst);
     if (count == 0) continue;
     process_received(worker, queue.port, {received.data(), count});

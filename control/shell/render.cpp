@@ -162,6 +162,7 @@ std::string render_interfaces(const json& data) {
     const std::string mtu = row.contains("mtu") ? std::to_string(count_of(row, "mtu")) : "auto";
     text += line(fmt::format("{} {} {} {} {}", left(text_of(row, "name"), 24), left(text_of(row, "kind"), 7),
                              left(text_of(row, "state"), 8), right(mtu, 5), text_of(row, "mac")));
+    if (text_of(row, "state") == "absent") text += wrapped("absent for " + time_of(row, "since_seconds"), 4);
     if (row.contains("driver")) text += wrapped(device_words(row), 4);
     if (!row.at("addresses").empty()) text += wrapped(joined(row.at("addresses")), 4);
     text += wrapped(

@@ -276,7 +276,7 @@ std::string text_from(const std::array<char, N>& text) {
   return printable(std::string(text.begin(), std::find(text.begin(), text.end(), '\0')));
 }
 
-json port_row(const conf::Port& port, const channel::CountersView& page, std::uint32_t index) {
+json port_row(const conf::Port& port, const channel::CountersView& page, std::uint32_t index, Time now) {
   json row{{"name", printable(port.name)},
            {"kind", "port"},
            {"device", port.parent.empty() ? printable(port.device)
@@ -288,8 +288,15 @@ json port_row(const conf::Port& port, const channel::CountersView& page, std::ui
   if (index < page.shape().ports && index < channel::kMaxPorts) {
     const channel::PortStatus& status = page.port(index);
     const std::uint32_t flags = status.flags.load(std::memory_order_relaxed);
-    if ((flags & static_cast<std::uint32_t>(channel::PortFlags::present)) != 0)
-      row["state"] = (flags & static_cast<std::uint32_t>(channel::PortFlags::link_up)) != 0 ? "up" : "down";
+    const auto is = [flags](channel::PortFlags flag) {
+      return (flags & static_cast<std::uint32_t>(flag)) != 0;
+    };
+    row["state"] = !is(channel::PortFlags::present)  ? "absent"
+                   : is(channel::PortFlags::link_up) ? "up"
+                                                     : "down";
+    const std::uint64_t changed = status.changed_ns.load(std::memory_order_relaxed);
+    if (changed != 0 && changed <= static_cast<std::uint64_t>(now.time_since_epoch().count()))
+      row["since_seconds"] = seconds_since(Time(std::chrono::nanoseconds(changed)), now);
     row["mac"] = mac_text(status.mac.load(std::memory_order_relaxed));
     row["mtu"] = status.mtu.load(std::memory_order_relaxed);
     row["driver"] = text_from(status.driver);
@@ -321,13 +328,13 @@ json tunnel_interface_row(const Gateway& gateway, const channel::CountersView& p
 
 }  // namespace
 
-json show_interfaces(Gateway& gateway, const Arguments& arguments, Time) {
+json show_interfaces(Gateway& gateway, const Arguments& arguments, Time now) {
   want_no_arguments(arguments);
   const channel::CountersView& page = want_counters(gateway);
   const conf::Configuration& configuration = gateway.configuration();
   json rows = json::array();
   for (std::uint32_t index = 0; index < configuration.ports.size(); ++index)
-    rows.push_back(port_row(configuration.ports[index], page, index));
+    rows.push_back(port_row(configuration.ports[index], page, index, now));
   for (TunnelId index = 0; index < configuration.tunnels.size(); ++index)
     rows.push_back(tunnel_interface_row(gateway, page, index));
   return rows;

@@ -62,7 +62,7 @@ bool is_for_cards(const InboundSa& sa) noexcept {
 void Offload::adopt(InboundSa& sa, const channel::InstallSa& install) {
   if (!any_ || !is_for_cards(sa)) return;
   const NextHop home = tables_.routes.find_one(install.local);
-  if (home.kind != NextHopKind::host || slots_[home.port].card == nullptr) return;
+  if (home.kind != NextHopKind::host || !slots_[home.port].queue_of) return;
   Entry entry{.sa = describe_for_card(install, Direction::inbound), .held = {}};
   entry.sa.queue = slots_[home.port].queue_of(channel::spi_worker(install.spi));
   sa.plain = false;
@@ -144,6 +144,16 @@ void Offload::port_went(std::uint32_t port, bool up) {
     if (!up && is_there(entry)) take_back(entry);
     if (up) entry.pause = kFirstRetry, entry.offer_ns = 0;
   }
+}
+
+void Offload::remove(std::uint32_t port) {
+  Slot& slot = slots_[port];
+  std::erase_if(draining_, [&](const Draining& gone) {
+    if (gone.held->port != port) return false;
+    slot.card->forget(*gone.held);
+    return true;
+  });
+  slot.card.reset();
 }
 
 void Offload::poll(std::uint64_t now) {

@@ -50,6 +50,9 @@ class Offload {
   void release(OutboundSa& sa);
   void release(InboundSa& sa);
 
+  // The port's card is about to be taken out; `add` tells when there is one again. port_went has said so
+  // before, and no worker can be using its sessions any more.
+  void remove(std::uint32_t port);
   // A port that went down may come back as a card that knows nothing.
   void port_went(std::uint32_t port, bool up);
   // A few times a second: offers again, takes back what cards lost, lets go of sessions whose time is over.
@@ -68,7 +71,7 @@ class Offload {
   };
   struct Slot {
     std::unique_ptr<Card> card;
-    QueueOf queue_of;
+    QueueOf queue_of;  // stays while the card is away
     bool up{true};
   };
   struct Draining {

@@ -38,7 +38,7 @@ void make_header(Way& way, Link link, const PortInfo& port, Family family) noexc
 // False: the packet can't go now, and was disposed of.
 bool find_way(Worker& worker, Packet& packet, NextHop hop, Way& way) noexcept {
   const PortInfo& port = worker.tables->ports[hop.port];
-  if (!port.up.load(std::memory_order_relaxed)) {
+  if (!port.up.load(std::memory_order_acquire)) {
     worker.drop(packet.mbuf, DropReason::port_down);
     return false;
   }
@@ -77,12 +77,19 @@ void count_sent(Worker& worker, std::uint8_t port, unsigned packets, std::uint64
   channel::add(counters.tx_bytes, bytes);
 }
 
+// The device has gone since the frames were put there.
+[[gnu::noinline]] void drop_all(Worker& worker, const TransmitBuffer& buffer) noexcept {
+  for (unsigned i = 0; i < buffer.count; ++i) worker.drop(buffer.packets[i], DropReason::port_down);
+}
+
 // Offers the frames twice, because a full queue may have room again once the port has looked at it.
 void flush_to_port(Worker& worker, std::uint8_t port, std::uint16_t queue) noexcept {
   TransmitBuffer& buffer = worker.transmit[port];
+  const std::uint16_t ethdev = worker.tables->ports[port].ethdev.load(std::memory_order_relaxed);
+  if (ethdev == PortInfo::kNoDevice) [[unlikely]]
+    return drop_all(worker, buffer);
   std::uint64_t bytes = 0;
   for (unsigned i = 0; i < buffer.count; ++i) bytes += buffer.packets[i]->pkt_len;
-  const std::uint16_t ethdev = worker.tables->ports[port].ethdev;
   unsigned sent = 0;
   for (int attempt = 0; attempt < 2 && sent < buffer.count; ++attempt)
     sent += rte_eth_tx_burst(ethdev, queue, buffer.packets.data() + sent,

@@ -1,5 +1,5 @@
-// The ports: configured, wired to workers, started, watched. No offload is taken for granted: checksums are
-// made in software. Main thread only.
+// The ports: configured, wired to workers, started, watched; and what becomes of them when their devices
+// vanish. No offload is taken for granted: checksums are made in software. Main thread only.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 #include "channel/region.hpp"
 #include "conf/schema.hpp"
 #include "dataplane/offload/offload.hpp"
+#include "dataplane/ports/device.hpp"
 #include "dataplane/ports/interfaces.hpp"
-#include "dataplane/ports/steering.hpp"
 #include "dataplane/tables/forwarding.hpp"
 #include "dataplane/worker.hpp"
 
@@ -21,10 +21,23 @@ namespace espgate::dataplane {
 // Bytes of a buffer behind the headroom that a frame of the largest port's MTU needs.
 [[nodiscard]] std::uint16_t buffer_size(const std::vector<conf::Port>& ports) noexcept;
 
+enum class PortChange : std::uint8_t {
+  up,
+  down,
+  absent,   // its device vanished, and will be looked for; until then it is down
+  renewed,  // up, for the first time with another device than before: who was at the wire may be there no
+            // more
+};
+
 class Ports {
  public:
+  // A device that did not come back is tried again after this, then after twice as long, and so on up to the
+  // latter. That a kernel interface or a PCI device exists again is seen at the next poll.
+  static constexpr std::uint64_t kFirstRetry = 1'000'000'000;  // ns
+  static constexpr std::uint64_t kLastRetry = 30'000'000'000;  // ns
+
   // Configures every port for `workers` and fills `tables.ports` and `interfaces`. Throws std::runtime_error
-  // naming the port and what failed. `pool` feeds the receive queues.
+  // naming the port and what failed. `pool` feeds the receive queues. All must outlive this.
   Ports(const std::vector<conf::Port>& wanted, Forwarding& tables, Interfaces& interfaces,
         channel::CountersPage& page, rte_mempool* pool, unsigned workers);
   ~Ports();  // stops and closes them; the workers must have stopped
@@ -36,44 +49,55 @@ class Ports {
   // Starts the ports and has their cards steer ESP; before the workers run, and before there are SAs, so that
   // no flow changes its queue.
   void start();
-  // Tells `offload` of the cards that do ESP's cryptography. Throws where the configuration requires one and
-  // there is none. After start, before there are SAs.
-  void offer_cards(Offload& offload) const;
+  // Tells `offload` of the cards that do ESP's cryptography, and of those that come and go later. Throws
+  // where the configuration requires one and there is none. After start, before there are SAs. The ports are
+  // not polled when it is gone.
+  void offer_cards(Offload& offload);
 
-  // Reads link state and missed packets, and calls `changed` for each port that went up or down.
-  void poll(const std::function<void(std::uint32_t port, bool up)>& changed);
+  // Reads link state and statistics, calls `changed` for each port that changed, takes out devices that have
+  // vanished and looks for them. `now`: CLOCK_MONOTONIC, ns.
+  using Changed = std::function<void(std::uint32_t port, PortChange change)>;
+  void poll(std::uint64_t now, const Changed& changed);
 
  private:
+  // A device that vanishes is marked first; workers may still be about to use it until they have been quiet.
+  enum class Stage : std::uint8_t { present, leaving, released, absent };
   struct State {
     std::string name;
-    unsigned parent;  // the port whose device it uses; itself where it has one of its own
-    std::uint16_t ethdev;
-    std::uint16_t receive_queues;
-    std::uint16_t transmit_queues;
-    unsigned kernel_interface;  // its index where a kernel interface is behind the port; 0: none
-    bool hashes;                // the card spreads packets over the queues (RSS)
-    bool hashes_spi;            // and takes the SPI into its hash
-    bool seals;                 // security offloads are enabled: transmit
-    bool opens;                 // receive
-    bool must_offload;          // the configuration does not want it without
-    bool started;
-    std::unique_ptr<Steering> steering;
-    channel::Fd
-        groups;  // by which a kernel interface is told to receive multicast; none: the driver tells it
+    unsigned parent;                 // the port whose device it uses; itself where it has one of its own
+    std::unique_ptr<Device> device;  // where it has one of its own
+    bool must_offload;               // the configuration does not want it without a card
+    bool renewed{false};             // it has not been up since its device came back
+    Stage stage{Stage::present};
+    std::uint64_t retry_ns{0};  // absent: not before
+    std::uint64_t pause{kFirstRetry};
+    std::string said;  // why it could not come back
   };
-  void open(State& port, const conf::Port& wanted, unsigned index, rte_mempool* pool);
-  void configure(State& port, const conf::Port& wanted, rte_mempool* pool);
-  void publish(std::uint32_t index, const conf::Port& wanted, Interfaces& interfaces);
+  [[nodiscard]] const Device& device_of(unsigned port) const noexcept {
+    return *ports_[ports_[port].parent].device;
+  }
+  void publish(unsigned index, const conf::Port& wanted);
+  void take_address(unsigned device);
+  void publish_device(unsigned device) noexcept;
   [[nodiscard]] std::uint32_t worker_of(unsigned port, unsigned queue) const noexcept;
-  void steer(unsigned port);
-  void listen_to_groups(unsigned port);
+  void bring_up(unsigned device);
   void tell_spreading(unsigned port);
-  void read_statistics(unsigned port) noexcept;
-  [[nodiscard]] bool link_up(const State& port) const noexcept;
+  void offer_card(unsigned device);
+  void read_statistics(unsigned device) noexcept;
+  void poll_link(unsigned port, std::uint64_t now, const Changed& changed);
+  void set_flags(unsigned port, bool present, bool up, std::uint64_t now) noexcept;
+
+  // ports_plug.cpp
+  void watch(unsigned device, std::uint64_t now, const Changed& changed);
+  void take_out(unsigned device, std::uint64_t now, const Changed& changed);
+  void let_go(unsigned device, std::uint64_t now);
+  void look_for(unsigned device, std::uint64_t now);
+  void put_in(unsigned device, std::uint64_t now);
 
   Forwarding& tables_;
-  const Interfaces& interfaces_;
+  Interfaces& interfaces_;
   channel::CountersPage& page_;
+  Offload* offload_{nullptr};
   unsigned workers_;
   std::vector<State> ports_;
 };

@@ -158,6 +158,19 @@ void Resolver::heard_answer(std::uint8_t port, const IpAddress& address, Answer 
   if (answer.solicited || changed) settle(id, reached, changed ? *answer.mac : mac_of(link), now);
 }
 
+void Resolver::start_over(std::uint8_t port, std::uint64_t now) {
+  for (NeighbourId id = 0; id < Neighbours::kCapacity; id++) {
+    if (state(id) == NeighbourState::free || tables_.neighbours.entry(id).port != port) continue;
+    if (lives_[id].pins > 0) {
+      start(id, now);
+      continue;
+    }
+    fail(id, now);
+    set_timer(id, 0);
+    forget(id);
+  }
+}
+
 void Resolver::advance(std::uint64_t now) {
   for (unsigned i = 0; i < kFiresPerCall && !timers_.empty() && timers_.begin()->first <= now; i++)
     fire(timers_.begin()->second, now);

@@ -55,6 +55,10 @@ class Resolver {
   // Is an answer from this address awaited? ARP replies have no flag that says so.
   [[nodiscard]] bool awaits(std::uint8_t port, const IpAddress& address) const noexcept;
 
+  // Another device is behind the port, and its neighbours may have other link addresses now: asks for those
+  // that are pinned, and forgets the others.
+  void start_over(std::uint8_t port, std::uint64_t now);
+
   // Retransmits, ages, gives up. A bounded number of neighbours a call.
   void advance(std::uint64_t now);
   [[nodiscard]] std::size_t queued() const noexcept { return queued_; }

@@ -19,11 +19,14 @@ namespace espgate::dataplane {
 
 // A port as the ways see it.
 struct PortInfo {
+  static constexpr std::uint16_t kNoDevice = 0xffff;
   std::array<std::uint8_t, 6> mac{};
   std::uint16_t mtu{1500};
-  std::uint16_t ethdev{0};  // DPDK's port id
-  std::uint16_t vlan{0};    // the tag of its frames (IEEE 802.1Q); 0: they have none
-  std::uint8_t parent{0};   // if they have: the port on whose wire they are
+  // DPDK's port id; kNoDevice while the device is absent: then workers neither receive nor send there. What
+  // else is here changes only then, and is read after this or after `up` was.
+  std::atomic<std::uint16_t> ethdev{0};
+  std::uint16_t vlan{0};   // the tag of its frames (IEEE 802.1Q); 0: they have none
+  std::uint8_t parent{0};  // if they have: the port on whose wire they are
   std::atomic<bool> up{false};
   IpAddress address4;  // first of each family, source of ICMP errors; may be unset
   IpAddress address6;

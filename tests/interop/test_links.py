@@ -92,9 +92,9 @@ class Links(LabCase):
             self.assertIn(group, self.east_space.ip("maddr", "show", "dev", "lan").stdout)
         self.assertIn("promiscuity 0", self.east_space.ip("-d", "link", "show", "dev", "lan").stdout)
 
-    def test_4_an_interface_that_is_deleted_is_down(self):
+    def test_4_an_interface_that_is_deleted_is_absent(self):
         self.west_space.ip("link", "del", "wan-b")
-        self.wait_state("wan-b", "down")
+        self.wait_state("wan-b", "absent")
         self.all_answer()
 
 

@@ -1,4 +1,6 @@
-// What a port's configuration makes of its card.
+// What a port's configuration makes of its card, and what becomes of its SAs when it is unplugged.
+#define ALLOW_EXPERIMENTAL_API  // DPDK 22.11's events about devices
+
 #include <rte_dev.h>
 
 #include "dataplane/ports/ports.hpp"
@@ -83,6 +85,52 @@ TEST_CASE("A port's card is used, left alone or insisted on") {
   CHECK_FALSE(missing.started);
   CHECK(missing.words ==
         "port wan: offload is required, and its card or driver has no inline IPsec cryptography");
+}
+
+TEST_CASE("A card that is unplugged leaves its SAs to software, and has them again when it is back") {
+  conf::Port port;
+  port.name = "wan";
+  port.device = "net_null200";
+  port.addresses = {*parse_prefix("192.0.2.1/24")};
+  const std::uint16_t device = null_device(port.device);
+  SecurityCard card(device, false);
+  Desk desk;
+  dataplane::Interfaces interfaces;
+  channel::CountersPage page(desk.tables.shape);
+  dataplane::Ports ports({port}, desk.tables, interfaces, page, desk.pool.get(), 1);
+  ports.start();
+  dataplane::Offload offload(desk.tables);
+  ports.offer_cards(offload);
+  dataplane::OutboundSa& sa = desk.tables.outbound[0][0];
+  sa.plain = true;
+  offload.adopt(sa, install_outbound(0, 1000).body.install_sa);
+  sa.outer = offload.with_card(sa, {NextHopKind::gateway, 0, 0, 0});
+  REQUIRE(sa.outer.load().card == 1);
+  std::uint64_t now = 0;
+  const auto poll = [&](std::uint64_t later) {
+    now += later;
+    ports.poll(now, [&](std::uint32_t index, dataplane::PortChange change) {
+      offload.port_went(index, change == dataplane::PortChange::renewed);
+    });
+    desk.tables.rcu.reclaim_ready();
+    offload.poll(now);
+  };
+  rte_dev_event_callback_process("net_null200", RTE_DEV_EVENT_REMOVE);
+  desk.tables.rcu.online(0);
+  poll(1);
+  CHECK(sa.outer.load().card == 0);
+  CHECK(offload.sessions() == 0);
+  CHECK(card.sessions() == 1);  // a worker may still use it
+  desk.tables.rcu.quiet(0);
+  poll(1);
+  poll(1);
+  CHECK(card.sessions() == 0);
+  desk.tables.rcu.offline(0);
+  poll(dataplane::Ports::kFirstRetry);
+  CHECK(sa.outer.load().card == 1);
+  CHECK(offload.sessions() == 1);
+  CHECK(card.sessions() == 1);
+  CHECK(card.faults.empty());
 }
 
 }  // namespace espgate::test

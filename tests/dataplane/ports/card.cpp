@@ -133,6 +133,11 @@ int Card::destroy(std::uint16_t port, const rte_flow* rule, rte_flow_error* erro
   return 0;
 }
 
+void Card::say(std::uint16_t port, rte_eth_event_type event) {
+  const Listener listener = listeners.at({port, event});
+  listener.first(port, event, listener.second, nullptr);
+}
+
 std::optional<std::uint16_t> Card::queue_of(std::uint16_t port, const Octets& frame) const {
   const std::vector<Layer> layers = parse(frame);
   std::optional<std::uint16_t> queue;
@@ -184,4 +189,19 @@ int rte_eth_promiscuous_enable(std::uint16_t port) {
   if (!the_card->promiscuous) return -ENOTSUP;
   the_card->let_all_through.insert(port);
   return 0;
+}
+
+int rte_eth_dev_callback_register(std::uint16_t port, rte_eth_event_type event, rte_eth_dev_cb_fn function,
+                                  void* argument) {
+  the_card->listeners[{port, event}] = {function, argument};
+  return 0;
+}
+
+int rte_eth_dev_callback_unregister(std::uint16_t port, rte_eth_event_type event, rte_eth_dev_cb_fn, void*) {
+  return the_card->listeners.erase({port, event}) == 1 ? 0 : -ENOENT;
+}
+
+int rte_eth_dev_reset(std::uint16_t port) {
+  if (!the_card->resets) return -ENOTSUP;
+  return rte_eth_dev_stop(port);
 }

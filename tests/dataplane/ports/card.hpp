@@ -1,8 +1,10 @@
-// A model of a card that steers, and filters multicast. It answers the calls of rte_flow, and those about MAC
-// addresses, in DPDK's place: in a program that links it, its functions of those names come first. A rule is
-// kept as the bytes of its items, and compared with the bytes of a frame.
+// A model of a card that steers, filters multicast, and speaks up when it is unplugged or wants a reset. It
+// answers the calls of rte_flow, and those about MAC addresses, events and resets, in DPDK's place: in a
+// program that links it, its functions of those names come first. A rule is kept as the bytes of its items,
+// and compared with the bytes of a frame.
 #pragma once
 
+#include <rte_ethdev.h>
 #include <rte_flow.h>
 
 #include <cstdint>
@@ -49,6 +51,7 @@ class Card {
   bool filters_groups{true};  // or takes all multicast or none
   bool all_multicast{true};   // can do that
   bool promiscuous{true};     // can be
+  bool resets{true};          // or the driver knows no reset
   std::function<void(std::uint16_t port)> on_change{[](std::uint16_t) {}};  // a rule comes or goes
 
   [[nodiscard]] std::size_t rules() const { return rules_.size(); }
@@ -60,6 +63,12 @@ class Card {
   std::map<std::uint16_t, std::set<Mac>> groups;
   std::set<std::uint16_t> let_all_multicast_through;
   std::set<std::uint16_t> let_all_through;
+
+  // Who listens, by port and event.
+  using Listener = std::pair<rte_eth_dev_cb_fn, void*>;
+  std::map<std::pair<std::uint16_t, rte_eth_event_type>, Listener> listeners;
+  // Tells of the event as its driver would. Throws if nobody listens.
+  void say(std::uint16_t port, rte_eth_event_type event);
 
   // What the functions of rte_flow do; 0 or a negative errno.
   int validate(const rte_flow_attr& attributes, const rte_flow_item* pattern, const rte_flow_action* actions,

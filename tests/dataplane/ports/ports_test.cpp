@@ -89,7 +89,7 @@ TEST_CASE("A sub-interface is on its parent's wire: device, queues and link") {
   Bench bench;
   bench.start();
   const auto& tables = bench.rig.tables();
-  CHECK(tables.ports[1].ethdev == tables.ports[0].ethdev);
+  CHECK(tables.ports[1].ethdev.load() == tables.ports[0].ethdev.load());
   CHECK(tables.ports[1].mac == tables.ports[0].mac);
   CHECK(tables.ports[1].vlan == 100);
   CHECK(tables.vlans[0][100] == 2);
@@ -97,8 +97,8 @@ TEST_CASE("A sub-interface is on its parent's wire: device, queues and link") {
   bench.ports->wire(workers);
   CHECK(workers[0]->receive.size() == 1);
   std::set<std::uint32_t> up;
-  bench.ports->poll([&up](std::uint32_t port, bool is_up) {
-    if (is_up) up.insert(port);
+  bench.ports->poll(1, [&up](std::uint32_t port, dataplane::PortChange change) {
+    if (change == dataplane::PortChange::up) up.insert(port);
   });
   CHECK(tables.ports[0].up == tables.ports[1].up);
   CHECK(std::string(bench.page->port(0).driver.data()) == "net_null");

@@ -30,6 +30,8 @@ struct alignas(64) InterfaceCounters {
   Counter tx_bytes;
   Counter rx_ipsec;  // of them, packets whose ESP the port's card did: opened (or found forged), sealed
   Counter tx_ipsec;
+  Counter cut_before;  // of a tunnel: inner packets that were sent in fragments, each encrypted by itself
+  Counter cut_after;   // of a tunnel: outer packets that were sent in fragments
 };
 
 struct alignas(64) WorkerCounters {
@@ -37,6 +39,7 @@ struct alignas(64) WorkerCounters {
   Counter busy_loops;   // of them, those that found packets
   Counter busy_cycles;  // TSC cycles of the latter
   Counter handed_off;   // packets given to another worker
+  Counter reassembled;  // main thread: outer packets that it put together of their fragments
   alignas(64) Counter drops[kDropReasons];
   InterfaceCounters ports[kMaxPorts];
 };

@@ -33,8 +33,8 @@ constexpr void fold_tables(Fold& fold) {
   fold.numbers({sizeof(IpPrefix), AT(IpPrefix, address), AT(IpPrefix, length)});
   fold.numbers({sizeof(SetTunnel), AT(SetTunnel, index), AT(SetTunnel, name), AT(SetTunnel, interface_name),
                 AT(SetTunnel, addresses), AT(SetTunnel, address_count), AT(SetTunnel, mtu),
-                AT(SetTunnel, clamp_mss), AT(SetTunnel, spread), AT(SetTunnel, mode), AT(SetTunnel, local),
-                AT(SetTunnel, remote)});
+                AT(SetTunnel, clamp_mss), AT(SetTunnel, spread), AT(SetTunnel, mode),
+                AT(SetTunnel, cut_after), AT(SetTunnel, local), AT(SetTunnel, remote)});
   fold.numbers({sizeof(SetGroup), AT(SetGroup, index), AT(SetGroup, name), AT(SetGroup, tunnels),
                 AT(SetGroup, member_count)});
   fold.numbers({sizeof(SetRoute), AT(SetRoute, destination), AT(SetRoute, kind), AT(SetRoute, gateway),
@@ -87,10 +87,11 @@ constexpr void fold_messages(Fold& fold) {
 constexpr void fold_counters(Fold& fold) {
   fold.numbers({sizeof(InterfaceCounters), AT(InterfaceCounters, rx_packets), AT(InterfaceCounters, rx_bytes),
                 AT(InterfaceCounters, tx_packets), AT(InterfaceCounters, tx_bytes),
-                AT(InterfaceCounters, rx_ipsec), AT(InterfaceCounters, tx_ipsec)});
+                AT(InterfaceCounters, rx_ipsec), AT(InterfaceCounters, tx_ipsec),
+                AT(InterfaceCounters, cut_before), AT(InterfaceCounters, cut_after)});
   fold.numbers({sizeof(WorkerCounters), AT(WorkerCounters, loops), AT(WorkerCounters, busy_loops),
-                AT(WorkerCounters, busy_cycles), AT(WorkerCounters, handed_off), AT(WorkerCounters, drops),
-                AT(WorkerCounters, ports)});
+                AT(WorkerCounters, busy_cycles), AT(WorkerCounters, handed_off),
+                AT(WorkerCounters, reassembled), AT(WorkerCounters, drops), AT(WorkerCounters, ports)});
   fold.numbers({sizeof(PortStatus), AT(PortStatus, name), AT(PortStatus, driver), AT(PortStatus, spreading),
                 AT(PortStatus, mac), AT(PortStatus, flags), AT(PortStatus, mtu), AT(PortStatus, speed),
                 AT(PortStatus, receive_queues), AT(PortStatus, transmit_queues), AT(PortStatus, changed_ns),

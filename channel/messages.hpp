@@ -59,12 +59,14 @@ struct SetTunnel {
   Name interface_name;  // its virtual interface
   std::array<IpPrefix, kMaxTunnelAddresses> addresses;
   std::uint32_t address_count;
-  std::uint16_t mtu;       // of inner packets, in bytes: 576..9000; 0: derived from the outer port's MTU
+  std::uint16_t mtu;       // of inner packets, in bytes: 576..9000; 0: derived from the outer port's MTU or,
+                           // with `cut_after`, the most
   std::uint8_t clamp_mss;  // 1: TCP MSS of SYNs is lowered to fit `mtu`
   std::uint8_t spread;     // 1: idle workers help with its cryptography
   Mode mode;  // transport: what this gateway itself sends to `remote` goes into it, or is dropped while it is
               // down
-  IpAddress local;  // outer end points, for display and for matching IKE to known peers
+  std::uint8_t cut_after;  // 1: what does not fit is cut once it is encrypted; not with Mode::transport
+  IpAddress local;         // outer end points, for display and for matching IKE to known peers
   IpAddress remote;
 };
 

@@ -134,6 +134,9 @@ struct Manual {
   std::uint16_t remote_port{4500};  // with `udp`
 };
 
+// What does not fit a tunnel is cut before it is encrypted, or after.
+enum class Fragmentation : std::uint8_t { before, after };
+
 // How the outer header of a tunnel's packets is made (RFC 4301 section 5.1.2).
 struct OuterHeader {
   std::optional<std::uint8_t> dscp;  // of every packet, 0..63; none: the inner packet's
@@ -167,10 +170,11 @@ struct Tunnel {
   // Of silence, then a NAT keepalive (RFC 3948 section 4): 0..255; 0: never.
   std::chrono::seconds keepalive{20};
   OuterHeader outer;
+  Fragmentation fragmentation{Fragmentation::before};
   std::uint16_t tfc_length{0};  // bytes to which inner packets are padded; channel::kTfcToMtu; 0: none
   std::string interface;        // default: the tunnel's name
   std::vector<IpPrefix> addresses;
-  std::uint16_t mtu{0};  // 0: derived
+  std::uint16_t mtu{0};  // 0: derived, or with Fragmentation::after the most
   bool clamp_mss{true};
   bool spread{false};  // idle workers help with its cryptography
   Mark mark;

@@ -27,6 +27,8 @@ constexpr std::array<std::pair<std::string_view, Start>, 2> kStart{
     {{"initiate", Start::initiate}, {"wait", Start::wait}}};
 constexpr std::array<std::pair<std::string_view, Encapsulation>, 2> kEncapsulation{
     {{"auto", Encapsulation::automatic}, {"udp", Encapsulation::udp}}};
+constexpr std::array<std::pair<std::string_view, Fragmentation>, 2> kFragmentation{
+    {{"before", Fragmentation::before}, {"after", Fragmentation::after}}};
 constexpr std::array<std::pair<std::string_view, Mode>, 2> kMode{
     {{"tunnel", Mode::tunnel}, {"transport", Mode::transport}}};
 constexpr std::array<std::pair<std::string_view, Esn>, 3> kEsn{
@@ -183,6 +185,8 @@ constexpr Key<Tunnel> kTunnelKeys[] = {
     {"keepalive", Need::optional,
      [](const Field& f, Tunnel& t) { read_duration(f, t.keepalive, seconds(0), kLongestKeepalive); }},
     {"outer", Need::optional, [](const Field& f, Tunnel& t) { read_block(f, kOuterKeys, t); }},
+    {"fragmentation", Need::optional,
+     [](const Field& f, Tunnel& t) { read_choice(f, t.fragmentation, kFragmentation); }},
     {"spread", Need::optional, [](const Field& f, Tunnel& t) { read_bool(f, t.spread); }},
     {"interface", Need::optional, [](const Field& f, Tunnel& t) { read_block(f, kInterfaceKeys, t); }},
 };

@@ -103,6 +103,20 @@ void check_transport(const Field& tunnel, const Tunnel& out) {
                "or mode: tunnel");
 }
 
+// RFC 4301 section 8.2.1: what is cut after it was encrypted is the outer packet.
+void check_fragmentation(const Field& tunnel, const Tunnel& out) {
+  if (out.fragmentation != Fragmentation::after) return;
+  Errors& errors = tunnel.reading.errors;
+  if (out.mode == channel::Mode::transport)
+    errors.add(tunnel.node.at("fragmentation").mark,
+               "fragmentation: in transport mode it is always the encrypted packet that is cut; expected no "
+               "such key, or mode: tunnel");
+  if (out.outer.df != channel::DontFragment::clear)
+    errors.add(tunnel.node.at("outer").at("df").mark,
+               "df: with fragmentation: after outer packets are cut, which DF forbids; expected clear, or "
+               "fragmentation: before");
+}
+
 }  // namespace
 
 void complete_tunnel(const Field& block, Tunnel& tunnel) {
@@ -115,6 +129,7 @@ void complete_tunnel(const Field& block, Tunnel& tunnel) {
   check_selector_families(block, tunnel);
   check_esn(block, tunnel);
   check_transport(block, tunnel);
+  check_fragmentation(block, tunnel);
 }
 
 }  // namespace espgate::conf

@@ -102,6 +102,7 @@ class Associations {
   };
   struct Carried {
     std::uint64_t rx_packets, rx_bytes, rx_ipsec, tx_packets, tx_bytes, tx_ipsec;  // inner
+    std::uint64_t cut_before, cut_after;
   };
   using OutboundKey =
       std::pair<std::uint32_t, std::uint32_t>;  // tunnel, SPI: peers choose SPIs without each other

@@ -64,7 +64,6 @@ class Commands {
     bool set{false};
     std::uint64_t mark{0};  // the sync during which it was set last
     channel::SetTunnel wanted{};
-    std::uint16_t mtu{0};  // in use
     Path path{};
   };
   struct GroupState {
@@ -102,7 +101,8 @@ class Commands {
   void remove_routes_to(NextHop next_hop, std::uint64_t now);
   void drop_route(std::map<IpPrefix, StaticRoute>::iterator route, std::uint64_t now);
   [[nodiscard]] Status install_outbound(const channel::InstallSa& install, std::uint64_t now);
-  [[nodiscard]] std::uint16_t derived_mtu(const TunnelState& tunnel) const noexcept;
+  [[nodiscard]] std::uint16_t outer_mtu(const TunnelState& tunnel) const noexcept;
+  [[nodiscard]] std::uint16_t derived_mtu(const TunnelState& tunnel, std::uint16_t outer) const noexcept;
   void tell_path(const TunnelState& tunnel);
   void fit_tunnel(TunnelState& tunnel) noexcept;
   void publish_tunnel(TunnelState& tunnel);

@@ -48,7 +48,7 @@ Ring make_ring(const std::string& name, unsigned size, unsigned flags) {
 }
 
 Pool make_pool(const conf::Configuration& configuration) {
-  const auto room = static_cast<std::uint16_t>(RTE_PKTMBUF_HEADROOM + buffer_size(configuration.ports));
+  const auto room = static_cast<std::uint16_t>(RTE_PKTMBUF_HEADROOM + buffer_size(configuration));
   Pool pool(make_packet_pool("packets", configuration.dataplane.packet_buffers, kPoolCache, room));
   if (!pool)
     throw std::runtime_error(
@@ -87,7 +87,8 @@ RefusedSuites test_suites(crypto::BulkEngine& engine) {
 }
 
 Gateway::Gateway(const conf::Configuration& configuration, const std::string& socket_path)
-    : page_(shape_for(configuration)),
+    : identification_secret_(random_seed()),
+      page_(shape_for(configuration)),
       tables_(shape_for(configuration), configuration.dataplane.max_routes),
       pool_(make_pool(configuration)),
       exceptions_(make_ring("exceptions", kExceptionsSize, RING_F_SC_DEQ)),
@@ -95,7 +96,8 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
       attachment_(socket_path, tables_.shape, page_),
       outbox_(workers_, pool_.get(), page_.header().main_thread),
       slow_path_(tables_, interfaces_, outbox_, peers_, attachment_, random_seed()),
-      ike_(tables_, outbox_, peers_, attachment_, random_seed()),
+      ike_(tables_, outbox_, peers_, attachment_, random_seed(),
+           {identification_secret_, Identifications::kMainThread}),
       rib_(tables_.routes),
       offload_(tables_),
       associations_(tables_, slow_path_.resolver(), outbox_, offload_, peers_, page_, engine_,
@@ -132,6 +134,7 @@ void Gateway::make_workers(const conf::Dataplane& dataplane) {
     worker->ike = ike_ring_.get();
     worker->pool = pool_.get();
     worker->adaptive = dataplane.idle == conf::Idle::adaptive;
+    worker->identifications = {identification_secret_, w};
     workers_.push_back(worker.get());
     owned_workers_.push_back(std::move(worker));
   }

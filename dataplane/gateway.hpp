@@ -59,6 +59,7 @@ class Gateway {
   void every_quarter_second(std::uint64_t now);
   void port_changed(std::uint32_t port, PortChange change, std::uint64_t now);
 
+  const std::uint64_t identification_secret_;
   channel::CountersPage page_;
   Forwarding tables_;
   Pool pool_;

@@ -116,6 +116,8 @@ void Associations::add(Carried& carried, const OutboundSa& sa, std::uint64_t las
   carried.tx_packets += load(sa.sequence) - last_before;
   carried.tx_bytes += load(sa.bytes);
   carried.tx_ipsec += load(sa.by_card);
+  carried.cut_before += load(sa.cut_before);
+  carried.cut_after += load(sa.cut_after);
 }
 
 // What a tunnel carries is what its SAs carry, so the workers need not count it. An SA that is removed counts
@@ -135,6 +137,8 @@ void Associations::snapshot_tunnels() noexcept {
     raise(counters->tx_bytes, total.tx_bytes);
     raise(counters->rx_ipsec, total.rx_ipsec);
     raise(counters->tx_ipsec, total.tx_ipsec);
+    raise(counters->cut_before, total.cut_before);
+    raise(counters->cut_after, total.cut_after);
     counters++;
   }
 }

@@ -61,7 +61,8 @@ CommandStatus Commands::check_tunnel(const channel::SetTunnel& wanted) const noe
   if (wanted.address_count > channel::kMaxTunnelAddresses) return CommandStatus::bad_count;
   for (std::uint32_t i = 0; i < wanted.address_count; i++)
     if (!is_interface_address(wanted.addresses[i])) return CommandStatus::bad_prefix;
-  if (wanted.mode > channel::Mode::transport) return CommandStatus::bad_option;
+  if (wanted.mode > channel::Mode::transport || wanted.cut_after > 1) return CommandStatus::bad_option;
+  if (wanted.cut_after == 1 && wanted.mode == channel::Mode::transport) return CommandStatus::bad_option;
   if (wanted.mtu != 0 && (wanted.mtu < kMinMtu || wanted.mtu > kMaxMtu)) return CommandStatus::bad_mtu;
   const bool ends = is_valid(wanted.local) && is_valid(wanted.remote) && wanted.local.is_set() &&
                     wanted.local.family == wanted.remote.family && is_unicast(wanted.local) &&
@@ -149,17 +150,21 @@ void Commands::remove_tunnel_routes(const channel::SetTunnel& tunnel) {
   }
 }
 
-// What is left of the outer port's MTU under the SA that the tunnel sends on; while it has none, under the
-// largest suite in UDP. While the peer has no route: of the smallest port. Less where ICMP said so.
-std::uint16_t Commands::derived_mtu(const TunnelState& tunnel) const noexcept {
-  const channel::SetTunnel& wanted = tunnel.wanted;
-  const NextHop to = tables_.routes.find_one(wanted.remote);
+// The outer port's MTU; while the peer has no route, the smallest port's. Less where ICMP said so.
+std::uint16_t Commands::outer_mtu(const TunnelState& tunnel) const noexcept {
+  const NextHop to = tables_.routes.find_one(tunnel.wanted.remote);
   std::uint16_t outer = kMaxMtu;
   if (to.kind == NextHopKind::connected || to.kind == NextHopKind::gateway)
     outer = tables_.ports[to.port].mtu;
   else
     for (std::size_t p = 0; p < interfaces_.size(); p++) outer = std::min(outer, tables_.ports[p].mtu);
-  if (tunnel.path.mtu != 0) outer = std::min(outer, tunnel.path.mtu);
+  return tunnel.path.mtu != 0 ? std::min(outer, tunnel.path.mtu) : outer;
+}
+
+// What is left of that under the SA that the tunnel sends on; while it has none, under the largest suite in
+// UDP.
+std::uint16_t Commands::derived_mtu(const TunnelState& tunnel, std::uint16_t outer) const noexcept {
+  const channel::SetTunnel& wanted = tunnel.wanted;
   std::uint16_t least = kMaxMtu;
   if (const OutboundSa* const sa = tables_.tunnels[wanted.index].outbound.load(std::memory_order_relaxed))
     least = inner_mtu(outer, around(*sa));
@@ -171,11 +176,12 @@ std::uint16_t Commands::derived_mtu(const TunnelState& tunnel) const noexcept {
 
 void Commands::fit_tunnel(TunnelState& tunnel) noexcept {
   const channel::SetTunnel& wanted = tunnel.wanted;
-  tunnel.mtu = wanted.mtu;
-  if (wanted.mtu == 0 || tunnel.path.mtu != 0)
-    tunnel.mtu = std::min(wanted.mtu != 0 ? wanted.mtu : kMaxMtu, derived_mtu(tunnel));
-  tables_.tunnels[wanted.index].fit.store({tunnel.mtu, wanted.clamp_mss != 0, wanted.spread != 0},
-                                          std::memory_order_relaxed);
+  const std::uint16_t most = wanted.mtu != 0 ? wanted.mtu : kMaxMtu;
+  const std::uint16_t outer = outer_mtu(tunnel);
+  const std::uint16_t uncut = std::min(most, derived_mtu(tunnel, outer));
+  const Fit fit{uncut, wanted.clamp_mss != 0, wanted.spread != 0, wanted.cut_after != 0 ? most : uncut,
+                outer};
+  tables_.tunnels[wanted.index].fit.store(fit, std::memory_order_relaxed);
 }
 
 void Commands::publish_tunnel(TunnelState& tunnel) {

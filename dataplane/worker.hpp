@@ -17,6 +17,7 @@
 #include "channel/counters.hpp"
 #include "channel/drop_reasons.hpp"
 #include "crypto/bulk.hpp"
+#include "dataplane/path/identifications.hpp"
 #include "dataplane/path/loan.hpp"
 #include "dataplane/path/scratch.hpp"
 #include "dataplane/tables/forwarding.hpp"
@@ -60,7 +61,8 @@ struct Worker {
   };
   std::array<TransmitQueue, channel::kMaxPorts> transmit_queues{};
   std::array<TransmitBuffer, channel::kMaxPorts> transmit{};
-  bool adaptive{true};  // sleep when idle
+  bool adaptive{true};              // sleep when idle
+  Identifications identifications;  // of the IPv6 fragments made here
 
   Worker() = default;
   Worker(const Worker&) = delete;

@@ -34,6 +34,10 @@ std::string tunnel_notes(const json& row) {
     text += wrapped(fmt::format("the path carries {} bytes, said {} {} ago", count_of(row, "path_mtu"),
                                 text_of(row, "path_mtu_from"), time_of(row, "path_mtu_seconds")),
                     4);
+  if (count_of(row, "cut_before") + count_of(row, "cut_after") != 0)
+    text += wrapped(fmt::format("cut into fragments: {} packets before encryption, {} after",
+                                number_of(row, "cut_before"), number_of(row, "cut_after")),
+                    4);
   const std::string error = text_of(row, "last_error");
   if (!error.empty())
     text += wrapped(fmt::format("last error ({} ago): {}", time_of(row, "last_error_seconds_ago"), error), 4);
@@ -247,10 +251,11 @@ std::string render_version(const json& data) {
       wrapped(fmt::format("espgate {} on {}", text_of(data, "version"), text_of(data, "name")), 0);
   if (!data.value("dataplane_attached", false))
     return text + wrapped("the dataplane is not attached: " + text_of(data, "dataplane_away"), 0);
-  text += wrapped(
-      fmt::format("dataplane attached, heard of {} ms ago, {} events lost",
-                  data.at("dataplane_heartbeat_ms").get<std::int64_t>(), number_of(data, "lost_events")),
-      0);
+  text +=
+      wrapped(fmt::format("dataplane attached, heard of {} ms ago, {} events lost, {} packets reassembled",
+                          data.at("dataplane_heartbeat_ms").get<std::int64_t>(),
+                          number_of(data, "lost_events"), number_of(data, "reassembled")),
+              0);
   std::size_t index = 0;
   for (const json& row : data.at("workers"))
     text += wrapped(

@@ -85,6 +85,12 @@ Traffic tunnel_traffic(const channel::CountersView& page, TunnelId tunnel) {
   return traffic;
 }
 
+void put_cuts(const channel::CountersView& page, TunnelId tunnel, json& row) {
+  const bool known = tunnel < page.shape().max_tunnels;
+  row["cut_before"] = known ? read(page.tunnels()[tunnel].cut_before) : 0;
+  row["cut_after"] = known ? read(page.tunnels()[tunnel].cut_after) : 0;
+}
+
 Traffic port_traffic(const channel::CountersView& page, std::uint32_t port) {
   Traffic traffic;
   if (port >= channel::kMaxPorts) return traffic;
@@ -128,6 +134,7 @@ json show_tunnels(Gateway& gateway, const Arguments& arguments, Time now) {
       row["path_mtu_seconds"] = seconds_since(path->since, now);
     }
     tunnel_traffic(page, index).put_into(row);
+    put_cuts(page, index, row);
     rows.push_back(std::move(row));
   }
   return rows;
@@ -464,6 +471,7 @@ json show_version(Gateway& gateway, const Arguments& arguments, Time now) {
   data["dataplane_heartbeat_ms"] =
       std::chrono::duration_cast<std::chrono::milliseconds>(now - heartbeat).count();
   data["lost_events"] = read(header.lost_events);
+  data["reassembled"] = read(header.main_thread.reassembled);
   data["workers"] = json::array();
   const channel::CountersView& page = gateway.link().counters();
   for (std::uint32_t worker = 0; worker < page.shape().workers; ++worker)

@@ -51,6 +51,7 @@ Command Wanted::tunnel(std::size_t index) const {
   to.mtu = from.mtu;
   to.clamp_mss = from.clamp_mss ? 1 : 0;
   to.mode = from.mode;
+  to.cut_after = from.fragmentation == conf::Fragmentation::after ? 1 : 0;
   to.spread = from.spread ? 1 : 0;
   to.local = from.local;
   to.remote = from.remote;

@@ -11,6 +11,7 @@
 #include "dataplane/path/packet.hpp"
 #include "dataplane/tables/next_hop.hpp"
 #include "dataplane/tables/sa.hpp"
+#include "dataplane/tables/tunnel.hpp"
 
 namespace espgate::dataplane {
 
@@ -28,10 +29,11 @@ struct alignas(64) Packet {
   std::uint64_t sequence;  // of the ESP packet
   std::uint32_t
       tunnel;  // it leaves by (encrypt way, from choose_tunnel on), else came in by, or Note::kNoTunnel
-  std::uint16_t length;   // of the IP packet, from `ip` on
-  std::uint16_t esp;      // offset of the SPI from `ip`
-  std::uint16_t payload;  // bytes between IV and ICV
-  std::uint16_t mtu;      // of a deferred packet: the size to which it is to be cut; 0: it fits
+  std::uint16_t length;     // of the IP packet, from `ip` on
+  std::uint16_t esp;        // offset of the SPI from `ip`
+  std::uint16_t payload;    // bytes between IV and ICV
+  std::uint16_t mtu;        // of a deferred packet: the size to which it is to be cut; 0: it fits
+  std::uint16_t outer_mtu;  // of a deferred packet: the size to which it is cut once it is sealed; or kNotCut
   Family family;
   std::uint8_t port;  // it came in on, or Note::kNoPort
   bool forwarded;     // false: made here, so its hop limit stays

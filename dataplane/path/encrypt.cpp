@@ -24,6 +24,7 @@ bool hand_off_foreign(Worker&, Packet&) noexcept;
 inline bool assign_sequence(Worker&, Packet&) noexcept;
 inline bool encapsulate(Worker&, Packet&) noexcept;
 void encrypt_with_sa(Worker&, Burst&) noexcept;
+void seal(Worker&, Burst&) noexcept;
 void seal_and_transmit(Worker&, Burst&) noexcept;
 
 }  // namespace
@@ -54,7 +55,8 @@ void encrypt_with_sa(Worker& worker, Burst& burst) noexcept {
   seal_and_transmit(worker, burst);
   while (next_deferred(worker, burst)) {
     carry<assign_sequence, encapsulate>(worker, burst);
-    seal_and_transmit(worker, burst);
+    seal(worker, burst);
+    transmit_deferred(worker, burst);
   }
 }
 

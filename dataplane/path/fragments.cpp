@@ -1,7 +1,8 @@
-// IPv4 fragmentation (RFC 791 section 3.2) into packets of their own, each in one segment because it may be
-// encrypted in place.
+// Fragmentation (RFC 791 section 3.2, RFC 8200 section 4.5) into packets of their own, each in one segment
+// because it may be encrypted in place.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "dataplane/path/ways.hpp"
 
@@ -10,7 +11,8 @@ namespace espgate::dataplane {
 namespace {
 
 constexpr std::uint16_t kOffsetMask = 0x1fff;
-constexpr unsigned kMaxHeader = 60;
+// IPv4's with all its options; IPv6's with what routers read on the way, and the fragment header.
+constexpr unsigned kMaxHeader = 128;
 
 struct Header {
   std::uint8_t bytes[kMaxHeader];
@@ -44,17 +46,58 @@ Header first_header(const std::uint8_t* ip) noexcept {
   return header;
 }
 
-void finish(std::uint8_t* ip, const Header& header, unsigned payload, unsigned offset_and_flags) noexcept {
-  std::memcpy(ip, header.bytes, header.length);
-  rte_ipv4_hdr& out = ipv4(ip);
-  out.total_length = __builtin_bswap16(static_cast<std::uint16_t>(header.length + payload));
-  out.fragment_offset = __builtin_bswap16(static_cast<std::uint16_t>(offset_and_flags));
-  out.hdr_checksum = 0;
-  out.hdr_checksum = static_cast<std::uint16_t>(~ipv4_header_sum(ip, header.length / 4));
+// RFC 8200 section 4.5: the headers that each fragment has are those of the unfragmentable part. `length`:
+// the packet's. Length 0: they are more than anybody sends.
+Header header6(const std::uint8_t* ip, std::uint16_t length, std::uint32_t identification) noexcept {
+  Header header{};
+  const std::uint16_t own = unprotected_length(ip, Family::v6, length);
+  if (unsigned{own} + kFragmentHeader > kMaxHeader) return header;
+  std::memcpy(header.bytes, ip, own);
+  std::uint8_t& next = next_header_before(header.bytes, Family::v6, own);
+  std::uint8_t* const fragment = header.bytes + own;
+  fragment[0] = std::exchange(next, kProtocolFragment);
+  store32(fragment + 4, identification);
+  header.length = own + kFragmentHeader;
+  return header;
 }
 
-rte_mbuf* make_piece(Worker& worker, const Header& header, const std::uint8_t* payload, unsigned length,
-                     unsigned offset_and_flags) noexcept {
+// What is cut, and what stands in front of each piece.
+struct Whole {
+  Header first;
+  Header later;
+  const std::uint8_t* payload;
+  unsigned length;  // of the payload
+  unsigned field;   // IPv4's flags and offset, for a fragment may be cut again
+  bool v4;
+};
+
+Whole whole4(const std::uint8_t* ip) noexcept {
+  const unsigned own = ipv4_header_length(ipv4(ip));
+  const unsigned total = __builtin_bswap16(ipv4(ip).total_length);
+  return {first_header(ip), later_header(ip), ip + own, total - own, load16(ip + 6), true};
+}
+
+Whole whole6(Worker& worker, const std::uint8_t* ip, std::uint16_t length) noexcept {
+  const Header header = header6(ip, length, worker.identifications.next());
+  const unsigned own = header.length == 0 ? 0 : header.length - kFragmentHeader;
+  return {header, header, ip + own, length - own, 0, false};
+}
+
+// Lengths and offset. `done`: bytes of the payload that are in the pieces before.
+void finish(std::uint8_t* ip, const Whole& whole, unsigned header, unsigned payload, unsigned done) noexcept {
+  const bool last = done + payload == whole.length;
+  const auto length = static_cast<std::uint16_t>(header + payload);
+  if (!whole.v4) {
+    set_length(ip, Family::v6, kIpv6, length);
+    return store16(ip + header - kFragmentHeader + 2, static_cast<std::uint16_t>(done | (last ? 0U : 1U)));
+  }
+  const unsigned more = last ? whole.field & kMoreFragments : kMoreFragments;
+  store16(ip + 6, static_cast<std::uint16_t>(((whole.field & kOffsetMask) + done / 8) | more));
+  set_length(ip, Family::v4, static_cast<std::uint16_t>(header), length);
+}
+
+rte_mbuf* make_piece(Worker& worker, const Whole& whole, const Header& header, unsigned length,
+                     unsigned done) noexcept {
   rte_mbuf* const piece = rte_pktmbuf_alloc(worker.pool);
   if (piece == nullptr) return nullptr;
   piece->data_off = kHeadroom + kEthernet;
@@ -65,34 +108,25 @@ rte_mbuf* make_piece(Worker& worker, const Header& header, const std::uint8_t* p
   piece->data_len = static_cast<std::uint16_t>(header.length + length);
   piece->pkt_len = piece->data_len;
   std::uint8_t* const ip = rte_pktmbuf_mtod(piece, std::uint8_t*);
-  finish(ip, header, length, offset_and_flags);
-  std::memcpy(ip + header.length, payload, length);
+  std::memcpy(ip, header.bytes, header.length);
+  std::memcpy(ip + header.length, whole.payload + done, length);
+  finish(ip, whole, header.length, length, done);
   return piece;
 }
 
 // Cuts until the payload is used up or `out` is full. Returns how many, or 0 when not all of it went in.
-unsigned cut_payload(Worker& worker, const std::uint8_t* ip, unsigned mtu,
-                     std::span<rte_mbuf*> out) noexcept {
-  const unsigned own = ipv4_header_length(ipv4(ip));
-  const unsigned total = __builtin_bswap16(ipv4(ip).total_length);
-  const unsigned field = __builtin_bswap16(ipv4(ip).fragment_offset);
-  Header header = first_header(ip);
+unsigned cut_payload(Worker& worker, const Whole& whole, unsigned mtu, std::span<rte_mbuf*> out) noexcept {
   unsigned count = 0;
-  for (unsigned done = 0; own + done < total;) {
-    const unsigned room = (mtu - header.length) & ~7U;
-    const unsigned length = std::min(room, total - own - done);
-    const bool last = own + done + length == total;
-    const unsigned offset =
-        ((field & kOffsetMask) + done / 8) | (last ? field & kMoreFragments : kMoreFragments);
-    rte_mbuf* const piece =
-        count < out.size() ? make_piece(worker, header, ip + own + done, length, offset) : nullptr;
+  for (unsigned done = 0; done < whole.length;) {
+    const Header& header = done == 0 ? whole.first : whole.later;
+    const unsigned length = std::min((mtu - header.length) & ~7U, whole.length - done);
+    rte_mbuf* const piece = count < out.size() ? make_piece(worker, whole, header, length, done) : nullptr;
     if (piece == nullptr) {
       rte_pktmbuf_free_bulk(out.data(), count);
       return 0;
     }
     out[count++] = piece;
     done += length;
-    if (count == 1) header = later_header(ip);
   }
   return count;
 }
@@ -100,7 +134,13 @@ unsigned cut_payload(Worker& worker, const std::uint8_t* ip, unsigned mtu,
 }  // namespace
 
 unsigned cut(Worker& worker, rte_mbuf* mbuf, std::uint16_t mtu, std::span<rte_mbuf*> out) noexcept {
-  const unsigned count = cut_payload(worker, rte_pktmbuf_mtod(mbuf, const std::uint8_t*), mtu, out);
+  const auto* const ip = rte_pktmbuf_mtod(mbuf, const std::uint8_t*);
+  const Whole whole = ip[0] >> 4 == 4 ? whole4(ip) : whole6(worker, ip, mbuf->data_len);
+  if (whole.first.length == 0 || mtu < whole.first.length + 8U) {
+    worker.drop(mbuf, DropReason::too_big);
+    return 0;
+  }
+  const unsigned count = cut_payload(worker, whole, mtu, out);
   if (count == 0)
     worker.drop(mbuf, DropReason::no_buffer);
   else

@@ -1,6 +1,7 @@
-// fit_mtu: what is too large for its tunnel is cut (IPv4 without DF) or goes back to its sender with the size
-// that fits; TCP learns a fitting segment size beforehand. What comes behind a packet that is cut waits until
-// its fragments are on their way, so that no flow is reordered.
+// fit_mtu: what is too large for its tunnel is to be cut once it is sealed, where the tunnel has it so; or is
+// cut now (IPv4 without DF), or goes back to its sender with the size that is taken. TCP learns beforehand a
+// segment size that needs none of this. What comes behind a packet that is cut waits until its fragments are
+// on their way, so that no flow is reordered.
 #pragma once
 
 #include "dataplane/path/ways.hpp"
@@ -50,8 +51,8 @@ void clamp_received(Worker& worker, Packet& packet) noexcept;
   return has_room(worker, packet);
 }
 
-// Fills the empty burst with what was deferred, in its order: the fragments of the next packet that is too
-// large, or the packets up to there. False: there is nothing more.
+// Fills the empty burst with what was deferred, in its order: the fragments of the next packet that is cut
+// before it is sealed, or the packets up to there. False: there is nothing more.
 [[nodiscard]] bool next_deferred(Worker& worker, Burst& burst) noexcept;
 
 }  // namespace espgate::dataplane

@@ -1,6 +1,8 @@
 // The end of both ways: the next hop's link address, the Ethernet header, and the port's transmit queue.
 #include <rte_ethdev.h>
 
+#include <algorithm>
+
 #include "dataplane/offload/inline.hpp"
 #include "dataplane/path/ethernet.hpp"
 #include "dataplane/path/ways.hpp"
@@ -35,8 +37,47 @@ void make_header(Way& way, Link link, const PortInfo& port, Family family) noexc
                                family == Family::v4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
 }
 
-// False: the packet can't go now, and was disposed of.
-bool find_way(Worker& worker, Packet& packet, NextHop hop, Way& way) noexcept {
+// Whose packets a burst has: the outer ones of our tunnels, or others', which are forwarded in clear.
+enum class Whose : bool { ours, others };
+
+// RFC 4301 section 8.1 and RFC 791: our own outer packets go with DF clear, so that they may be cut here.
+// IPv6 is cut by its source alone (RFC 8200 section 5), which of outer packets is us (RFC 2473 section 7.1).
+bool may_be_cut(const Packet& packet, Whose whose) noexcept {
+  return packet.family == Family::v4 ? may_be_fragmented(ipv4(packet.ip)) : whose == Whose::ours;
+}
+
+// Gives the pieces of a packet that is larger than `mtu` to `take`; or tells its sender, if there can be
+// none.
+template <class Take>
+void cut_up(Worker& worker, Packet& packet, std::uint16_t mtu, Whose whose, Take&& take) noexcept {
+  set_data(packet.mbuf, packet.ip, packet.length);
+  if (!may_be_cut(packet, whose)) return leave(worker, packet, Exception::too_big, DropReason::too_big, mtu);
+  std::array<rte_mbuf*, kBurst> pieces;
+  const unsigned count = cut(worker, packet.mbuf, mtu, pieces);
+  if (count != 0 && whose == Whose::ours) channel::add(packet.outbound->cut_after, 1);
+  for (unsigned i = 0; i < count; ++i) {
+    Packet piece = packet;
+    piece.mbuf = pieces[i];
+    piece.ip = rte_pktmbuf_mtod(pieces[i], std::uint8_t*);
+    piece.length = pieces[i]->data_len;
+    take(piece);
+  }
+}
+
+// The main thread keeps it until there is a link address, and sends it then as it is.
+[[gnu::cold]] void leave_to_be_resolved(Worker& worker, Packet& packet, std::uint16_t mtu,
+                                        Whose whose) noexcept {
+  const auto wait = [&worker](Packet& piece) noexcept {
+    leave(worker, piece, Exception::resolve, DropReason::neighbour_unresolved);
+  };
+  take_from_card(worker, packet);
+  packet.length <= mtu ? wait(packet) : cut_up(worker, packet, mtu, whose, wait);
+}
+
+// False: the packet, of whose way no more than `most` bytes are known to go through, can't go now, and was
+// disposed of.
+bool find_way(Worker& worker, Packet& packet, std::uint16_t most, Whose whose, Way& way) noexcept {
+  const NextHop hop = packet.next_hop;
   const PortInfo& port = worker.tables->ports[hop.port];
   if (!port.up.load(std::memory_order_acquire)) {
     worker.drop(packet.mbuf, DropReason::port_down);
@@ -46,8 +87,7 @@ bool find_way(Worker& worker, Packet& packet, NextHop hop, Way& way) noexcept {
   const NeighbourId id = neighbour_of(worker, packet, hop);
   const Link link = id == kNoNeighbour ? Link{} : neighbours.link(id);
   if (!link.usable()) {
-    take_from_card(worker, packet);
-    leave(worker, packet, Exception::resolve, DropReason::neighbour_unresolved);
+    leave_to_be_resolved(worker, packet, std::min(port.mtu, most), whose);
     return false;
   }
   neighbours.mark_used(id);
@@ -118,29 +158,16 @@ rte_mbuf* frame_of(const Packet& packet, const Way& way) noexcept {
   return packet.mbuf;
 }
 
-// RFC 4301 section 8.1 and RFC 791: our own outer packets go with DF clear, so that they may be cut here.
-void send_in_pieces(Worker& worker, const Packet& packet, const Way& way) noexcept {
-  std::array<rte_mbuf*, kBurst> pieces;
-  const unsigned count = cut(worker, packet.mbuf, way.mtu, pieces);
-  for (unsigned i = 0; i < count; ++i) {
-    Packet piece = packet;
-    piece.mbuf = pieces[i];
-    piece.ip = rte_pktmbuf_mtod(pieces[i], std::uint8_t*);
-    piece.length = pieces[i]->data_len;
-    send_frame(worker, way.port, frame_of(piece, way));
-  }
-}
-
-void send_too_large(Worker& worker, Packet& packet, const Way& way) noexcept {
+[[gnu::cold]] void send_too_large(Worker& worker, Packet& packet, const Way& way, std::uint16_t mtu,
+                                  Whose whose) noexcept {
   take_from_card(worker, packet);
-  set_data(packet.mbuf, packet.ip, packet.length);
-  if (packet.family == Family::v4 && may_be_fragmented(ipv4(packet.ip)))
-    return send_in_pieces(worker, packet, way);
-  leave(worker, packet, Exception::too_big, DropReason::too_big, way.mtu);
+  cut_up(worker, packet, mtu, whose,
+         [&](const Packet& piece) noexcept { send_frame(worker, way.port, frame_of(piece, way)); });
 }
 
 // Sends the packets of one burst, and remembers the way of the last. The buffer's count is kept at hand while
 // a way is open: in memory, every packet would wait for the store of the one before.
+template <Whose whose>
 class Sender {
  public:
   explicit Sender(Worker& worker) noexcept : worker_(worker) {}
@@ -148,21 +175,22 @@ class Sender {
   Sender(const Sender&) = delete;
   Sender& operator=(const Sender&) = delete;
 
-  void send(Packet& packet) noexcept {
+  // `most`: bytes that the packet's way carries, if that is less than its port does.
+  [[gnu::always_inline]] void send(Packet& packet, std::uint16_t most = kNotCut) noexcept {
     if (packet.next_hop != last_ || packet.family != family_) [[unlikely]]
-      if (!turn_to(packet)) return;
-    if (packet.length <= way_.mtu) [[likely]] {
+      if (!turn_to(packet, most)) return;
+    if (packet.length <= way_.mtu && packet.length <= most) [[likely]] {
       buffer_->packets[count_++] = frame_of(packet, way_);
       return;
     }
     close();
-    send_too_large(worker_, packet, way_);
+    send_too_large(worker_, packet, way_, std::min(way_.mtu, most), whose);
   }
 
  private:
-  bool turn_to(Packet& packet) noexcept {
+  bool turn_to(Packet& packet, std::uint16_t most) noexcept {
     close();
-    if (!find_way(worker_, packet, packet.next_hop, way_)) return false;
+    if (!find_way(worker_, packet, most, whose, way_)) return false;
     buffer_ = &worker_.transmit[way_.port];
     if (buffer_->count + kBurst > TransmitBuffer::kSize) flush_port(worker_, way_.port);
     count_ = buffer_->count;
@@ -188,13 +216,19 @@ class Sender {
 }  // namespace
 
 void transmit(Worker& worker, Burst& burst) noexcept {
-  Sender sender(worker);
+  Sender<Whose::ours> sender(worker);
   for (Packet& packet : burst) sender.send(packet);
   burst.count = 0;
 }
 
+void transmit_deferred(Worker& worker, Burst& burst) noexcept {
+  Sender<Whose::ours> sender(worker);
+  for (Packet& packet : burst) sender.send(packet, packet.outer_mtu);
+  burst.count = 0;
+}
+
 void send_clear(Worker& worker, Burst& burst) noexcept {
-  Sender sender(worker);
+  Sender<Whose::others> sender(worker);
   keep_if(burst, [&sender](Packet& packet) noexcept {
     const NextHopKind kind = packet.next_hop.kind;
     if (kind == NextHopKind::tunnel || kind == NextHopKind::group) return true;

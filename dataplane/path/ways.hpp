@@ -62,16 +62,19 @@ void encrypt(Worker& worker, Burst& burst) noexcept;
 // route.cpp
 void route(Worker& worker, Burst& burst) noexcept;
 
-// fragments.cpp: cuts an IPv4 packet that may be fragmented into pieces of at most `mtu` bytes, each a packet
-// of its own with its data at the IP header. The mbuf is used up. Returns how many are in `out`; 0: none, and
-// it is counted.
+// fragments.cpp: cuts an IPv4 packet that may be fragmented, or an IPv6 packet of which this gateway is the
+// source, into pieces of at most `mtu` bytes, each a packet of its own with its data at the IP header. The
+// mbuf is used up. Returns how many are in `out`; 0: none, and it is counted.
 [[nodiscard]] unsigned cut(Worker& worker, rte_mbuf* mbuf, std::uint16_t mtu,
                            std::span<rte_mbuf*> out) noexcept;
 
-// transmit.cpp: sends the IP packets whose next hop is a neighbour (connected or gateway): here they get
-// their Ethernet headers. The burst is empty afterwards.
+// transmit.cpp: sends the outer packets whose next hop is a neighbour (connected or gateway): here they get
+// their Ethernet headers, and are cut where they are larger than the port's MTU. The burst is empty
+// afterwards.
 void transmit(Worker& worker, Burst& burst) noexcept;
-// The same of those that routes send to a port as they are; the others, for tunnels, stay.
+// The same of packets that were deferred, whose way may carry less than their port.
+void transmit_deferred(Worker& worker, Burst& burst) noexcept;
+// The packets that routes send to a port as they are; the others, for tunnels, stay.
 void send_clear(Worker& worker, Burst& burst) noexcept;
 // A finished frame.
 void send_frame(Worker& worker, std::uint8_t port, rte_mbuf* frame) noexcept;

@@ -19,6 +19,7 @@ inline constexpr std::uint16_t kVlanTag = sizeof(rte_vlan_hdr);
 inline constexpr std::uint16_t kVlanMask = 0x0fff;  // the VLAN's number in a tag's first word
 inline constexpr std::uint16_t kIpv4 = sizeof(rte_ipv4_hdr);
 inline constexpr std::uint16_t kIpv6 = sizeof(rte_ipv6_hdr);
+inline constexpr std::uint16_t kFragmentHeader = 8;  // of IPv6 (RFC 8200 section 4.5)
 inline constexpr std::uint16_t kUdp = sizeof(rte_udp_hdr);
 inline constexpr std::uint16_t kEsp = sizeof(rte_esp_hdr);
 inline constexpr std::uint16_t kTcp = sizeof(rte_tcp_hdr);  // without options

@@ -17,7 +17,6 @@ namespace {
 constexpr std::uint16_t kMarker = 4;  // RFC 3948 section 2.2: four zero bytes tell IKE from ESP on port 4500
 constexpr std::uint32_t kIkeHeader = 28;  // RFC 7296 section 3.1
 constexpr std::uint32_t kIkeLength = 24;  // offset of its length field
-constexpr std::uint16_t kFragmentHeader = 8;
 
 using channel::IkeDatagram;
 
@@ -120,14 +119,14 @@ std::size_t write_udp(const IkeDatagram& datagram, std::uint8_t* out) noexcept {
 }  // namespace
 
 IkePort::IkePort(Forwarding& tables, Outbox& outbox, const KnownPeers& peers, ControlLink& control,
-                 std::uint64_t seed) noexcept
+                 std::uint64_t seed, const Identifications& identifications) noexcept
     : tables_(tables),
       outbox_(outbox),
       peers_(peers),
       control_(control),
       peer_limit_(kPeerLimits, seed),
       stranger_limit_(kStrangerLimits, ~seed),
-      first_identification6_(static_cast<std::uint32_t>(seed >> 32)) {}
+      identifications6_(identifications) {}
 
 void IkePort::receive(std::span<rte_mbuf* const> packets, std::uint64_t now) {
   std::array<rte_mbuf*, kBurst> strangers;
@@ -185,7 +184,7 @@ void IkePort::send(const IkeDatagram& datagram, std::uint64_t) {
 
 void IkePort::send_udp(const IkeDatagram& datagram, std::span<const std::uint8_t> udp, std::uint16_t mtu) {
   const bool v6 = datagram.remote.is_v6();
-  const std::uint32_t identification = ++identification_ + (v6 ? first_identification6_ : 0);
+  const std::uint32_t identification = v6 ? identifications6_.next() : ++identification4_;
   // A source of IPv6 that does not discover the path's MTU sends no more than the least (RFC 8200 section 5).
   const std::size_t room = v6 ? std::min(mtu, kIpv6MinimumMtu) - kIpv6 : mtu - kIpv4;
   const bool fragment_header = v6 && udp.size() > room;

@@ -9,6 +9,7 @@
 
 #include "channel/messages.hpp"
 #include "dataplane/control_link.hpp"
+#include "dataplane/path/identifications.hpp"
 #include "dataplane/ports/known_peers.hpp"
 #include "dataplane/ports/outbox.hpp"
 #include "dataplane/ports/rate_limit.hpp"
@@ -24,7 +25,7 @@ class IkePort {
       .rate = 1000, .burst = 200, .source_rate = 50, .source_burst = 30};
 
   IkePort(Forwarding& tables, Outbox& outbox, const KnownPeers& peers, ControlLink& control,
-          std::uint64_t seed) noexcept;
+          std::uint64_t seed, const Identifications& identifications) noexcept;
 
   // Packets from the ring (data at the outer IP header, in one segment or, reassembled, in several, the first
   // of which has the whole header). Takes them. Known peers go first, and strangers may fill only half of the
@@ -48,8 +49,8 @@ class IkePort {
   ControlLink& control_;
   RateLimiter peer_limit_;
   RateLimiter stranger_limit_;
-  std::uint32_t identification_{0};
-  const std::uint32_t first_identification6_;  // unpredictable (RFC 7739)
+  std::uint32_t identification4_{0};
+  Identifications identifications6_;
   // One at a time; too large for the stack.
   channel::IkeDatagram received_{};
   std::array<std::uint8_t, kMaxPacket> packet_;  // what came in several segments

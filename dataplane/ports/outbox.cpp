@@ -23,6 +23,23 @@ rte_mbuf* Outbox::make(std::size_t length) noexcept {
   return packet;
 }
 
+// In its first buffer, if there is room: what a driver filled may begin far from the buffer's start.
+rte_mbuf* Outbox::in_one_segment(rte_mbuf* packet) noexcept {
+  if (rte_pktmbuf_linearize(packet) == 0) return packet;
+  if (RTE_PKTMBUF_HEADROOM + packet->pkt_len > rte_pktmbuf_data_room_size(pool_)) {
+    drop(packet, DropReason::reassembly_too_big);
+    return nullptr;
+  }
+  rte_mbuf* const copy = rte_pktmbuf_copy(packet, pool_, 0, packet->pkt_len);
+  if (copy == nullptr) {
+    drop(packet, DropReason::no_buffer);
+    return nullptr;
+  }
+  note_of(copy) = note_of(packet);
+  rte_pktmbuf_free(packet);
+  return copy;
+}
+
 void Outbox::put(Worker& worker, rte_mbuf* packet, Errand errand, std::uint8_t port,
                  std::uint32_t tunnel) noexcept {
   Note& note = note_of(packet);

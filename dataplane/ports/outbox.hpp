@@ -24,6 +24,10 @@ class Outbox {
   // free or `length` is more than a buffer holds; counted as no_buffer.
   [[nodiscard]] rte_mbuf* make(std::size_t length) noexcept;
 
+  // A packet that was reassembled, in one segment, with its note. Null: it was dropped, as reassembly_too_big
+  // or no_buffer.
+  [[nodiscard]] rte_mbuf* in_one_segment(rte_mbuf* packet) noexcept;
+
   // `packet`'s data begin at an IP header. A worker looks its route up.
   void route(rte_mbuf* packet) noexcept;
   // `packet`'s data begin at an IP header. A worker has it encrypted for the tunnel.
@@ -45,6 +49,7 @@ class Outbox {
   // How many packet buffers there are in all.
   [[nodiscard]] unsigned buffers() const noexcept { return pool_->size; }
 
+  void count_reassembled() noexcept { channel::add(counters_.reassembled, 1); }
   void count(DropReason reason) noexcept {
     channel::add(counters_.drops[static_cast<std::size_t>(reason)], 1);
   }

@@ -24,9 +24,12 @@ unsigned parent_of(const std::vector<conf::Port>& ports, unsigned index) {
 
 }  // namespace
 
-std::uint16_t buffer_size(const std::vector<conf::Port>& ports) noexcept {
+std::uint16_t buffer_size(const conf::Configuration& configuration) noexcept {
   std::uint16_t largest = 0;
-  for (const conf::Port& port : ports) largest = std::max(largest, port.mtu);
+  for (const conf::Port& port : configuration.ports) largest = std::max(largest, port.mtu);
+  // Larger than the ports' are packets that come out of their fragments.
+  for (const conf::Tunnel& tunnel : configuration.tunnels)
+    if (tunnel.fragmentation == conf::Fragmentation::after) largest = std::max(largest, tunnel.mtu);
   // ESP's trailer and ICV go behind the packet.
   const unsigned needed = largest + kFrameExtra + 128U;
   // Cards with registers for it (ixgbe) count buffers in KiB, and would not use what is beyond.

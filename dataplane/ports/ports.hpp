@@ -18,8 +18,9 @@
 
 namespace espgate::dataplane {
 
-// Bytes of a buffer behind the headroom that a frame of the largest port's MTU needs.
-[[nodiscard]] std::uint16_t buffer_size(const std::vector<conf::Port>& ports) noexcept;
+// Bytes of a buffer behind the headroom: what a frame of the largest port's MTU needs, or a packet as large
+// as a tunnel's interface says whose peer fragments it after encryption as we do.
+[[nodiscard]] std::uint16_t buffer_size(const conf::Configuration& configuration) noexcept;
 
 enum class PortChange : std::uint8_t {
   up,

@@ -18,7 +18,6 @@ namespace {
 
 constexpr unsigned kBucket = 8;  // entries; the library looks into two buckets for each packet
 constexpr unsigned kMaxHeader = 60;
-constexpr std::uint16_t kFragmentHeader = RTE_IPV6_FRAG_HDR_SIZE;
 constexpr std::uint8_t kCongestionExperienced = 3;  // RFC 3168 section 5
 
 rte_ip_frag_tbl* make_table(unsigned most) {
@@ -122,6 +121,7 @@ rte_mbuf* Reassembly::add(rte_mbuf* fragment, std::uint64_t now) noexcept {
   if (whole == nullptr) return nullptr;
   forget(whole);
   finish(whole);
+  outbox_.count_reassembled();
   return whole;
 }
 

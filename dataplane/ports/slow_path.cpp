@@ -231,7 +231,8 @@ void SlowPath::fragment(rte_mbuf* packet, std::uint8_t protocol, std::uint64_t n
 // as of a packet that came whole.
 void SlowPath::reassembled(rte_mbuf* packet) {
   if (is_ike(packet)) return outbox_.ike(packet);
-  if (rte_pktmbuf_linearize(packet) != 0) return outbox_.drop(packet, DropReason::reassembly_too_big);
+  packet = outbox_.in_one_segment(packet);
+  if (packet == nullptr) return;
   const std::uint32_t owner = channel::spi_worker(spi_in(packet).value_or(0));
   outbox_.decrypt(owner < tables_.shape.workers ? owner : 0, packet);
 }

@@ -123,6 +123,8 @@ bool prepare(OutboundSa& sa, const channel::InstallSa& install, const SelectorSe
     return false;
   }
   reset_counters(sa);
+  sa.cut_before.store(0, std::memory_order_relaxed);
+  sa.cut_after.store(0, std::memory_order_relaxed);
   sa.hard_bytes = limit(install.hard_bytes);
   set_common(sa, *row, install);
   set_form(sa, install);

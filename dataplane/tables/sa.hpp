@@ -110,6 +110,9 @@ struct alignas(64) OutboundSa {
   // Only of interest while a card seals.
   std::atomic<CardSession*> session;  // the one that `outer.card` tells of, or one before it
   Counter by_card;                    // packets that it was given
+  // As in InterfaceCounters.
+  Counter cut_before;
+  Counter cut_after;
 };
 static_assert(offsetof(OutboundSa, header) == 64);
 static_assert(offsetof(OutboundSa, key) == 128);

@@ -394,12 +394,13 @@ TEST_CASE("errors of tunnels") {
        "gw.yaml:14:5: unknown key \"mobike\"; expected one of: name, local, remote, psk, psk-file, mode, "
        "manual, "
        "ike, esp, "
-       "selectors, dpd, start, encapsulation, keepalive, outer, spread, interface"},
+       "selectors, dpd, start, encapsulation, keepalive, outer, fragmentation, spread, interface"},
       {13, "    psk: secret\n    interfce: {name: x}",
        "gw.yaml:14:5: unknown key \"interfce\"; expected one of: name, local, remote, psk, psk-file, mode, "
        "manual, "
        "ike, "
-       "esp, selectors, dpd, start, encapsulation, keepalive, outer, spread, interface (did you mean "
+       "esp, selectors, dpd, start, encapsulation, keepalive, outer, fragmentation, spread, interface (did "
+       "you mean "
        "\"interface\"?)"},
       {7, "    remote: {adress: 192.0.2.2}",
        "gw.yaml:7:13: remote: the key \"address\" is missing\ngw.yaml:7:14: unknown key \"adress\"; expected "
@@ -407,6 +408,26 @@ TEST_CASE("errors of tunnels") {
       {13, "    psk: secret\n    psk-file: \"\"",
        "gw.yaml:10:5: tunnel: two secrets; expected either psk or psk-file\ngw.yaml:14:15: psk-file: "
        "expected text, not \"\""},
+  });
+}
+
+TEST_CASE("errors of fragmentation") {
+  check({
+      {13, "    psk: secret\n    fragmentation: after", "accepted"},
+      {13, "    psk: secret\n    fragmentation: after\n    outer: {df: clear}", "accepted"},
+      {13, "    psk: secret\n    fragmentation: never",
+       "gw.yaml:14:20: fragmentation: expected before or after, not \"never\""},
+      {13, "    psk: secret\n    fragmentation: [after]",
+       "gw.yaml:14:20: fragmentation: expected before or after, not a list of 1"},
+      {13, "    psk: secret\n    fragmentation: after\n    outer: {df: copy}",
+       "gw.yaml:15:17: df: with fragmentation: after outer packets are cut, which DF forbids; expected "
+       "clear, or "
+       "fragmentation: before"},
+      {13, "    psk: secret\n    outer: {dscp: 3, df: set}\n    fragmentation: after",
+       "gw.yaml:14:26: df: with fragmentation: after outer packets are cut, which DF forbids; expected "
+       "clear, or "
+       "fragmentation: before"},
+      {13, "    psk: secret\n    outer: {df: set}\n    fragmentation: before", "accepted"},
   });
 }
 
@@ -430,6 +451,11 @@ TEST_CASE("errors of transport mode") {
   CHECK(transport("") == "accepted");
   CHECK(transport("    selectors: {local: [192.0.2.1/32], remote: [192.0.2.3/32]}\n") == "accepted");
   CHECK(transport("    interface: {name: vti-b}\n") == "accepted");
+  CHECK(transport("    fragmentation: before\n") == "accepted");
+  CHECK(transport("    fragmentation: after\n") ==
+        "gw.yaml:15:20: fragmentation: in transport mode it is always the encrypted packet that is cut; "
+        "expected "
+        "no such key, or mode: tunnel");
   CHECK(transport("    selectors: {local: [192.0.2.0/24]}\n") ==
         "gw.yaml:15:24: local: transport mode is for the two ends alone; expected 192.0.2.1/32, or no "
         "selectors");

@@ -47,6 +47,7 @@ tunnels:
     encapsulation: udp
     keepalive: 45s
     outer: {dscp: 46, ecn: compatibility, df: copy}
+    fragmentation: before
     spread: true
     interface: {name: vti-a, addresses: [169.254.1.1/30], mtu: 1400, clamp-mss: false}
   - {name: west-b, local: {address: 192.0.2.1}, remote: {address: 192.0.2.3}, psk: other}
@@ -138,6 +139,7 @@ TEST_CASE("every key of a tunnel arrives where it belongs") {
   CHECK(t.mtu == 1400);
   CHECK_FALSE(t.clamp_mss);
   CHECK(t.spread);
+  CHECK(t.fragmentation == Fragmentation::before);
 }
 
 TEST_CASE("what a tunnel does not say has a default") {
@@ -174,6 +176,7 @@ TEST_CASE("what a tunnel does not say has a default") {
   CHECK(t.mtu == 0);
   CHECK(t.clamp_mss);
   CHECK_FALSE(t.spread);
+  CHECK(t.fragmentation == Fragmentation::before);
 }
 
 TEST_CASE("a tunnel's ends may be IPv6, and in transport mode they are the selectors") {

@@ -148,6 +148,8 @@ TEST_CASE("the longest names, numbers and errors keep to 80 columns", "[shell]")
               {"remote", v6},
               {"adopted", true},
               {"since_seconds", 100'000'000},
+              {"cut_before", huge},
+              {"cut_after", huge},
               {"attempts", 4'000'000'000U},
               {"last_error", std::string(300, 'e') + " and more words"},
               {"last_error_seconds_ago", 100'000'000},
@@ -225,6 +227,9 @@ TEST_CASE("show tunnels and show ipsec sa tell what the counters page counts", "
   channel::CountersPage& page = pair.west.dataplane.page();
   page.tunnels()[0].rx_packets = 11;
   page.tunnels()[0].tx_bytes = 700;
+  page.tunnels()[0].cut_before = 3;
+  page.tunnels()[0].cut_after = 4;
+  page.header().main_thread.reassembled = 6;
   const std::uint32_t spi = pair.west.dataplane.inbound.begin()->first;
   channel::SaStatus& inbound = page.inbound(channel::spi_worker(spi))[channel::spi_slot(spi)];
   inbound.spi = spi;
@@ -240,6 +245,9 @@ TEST_CASE("show tunnels and show ipsec sa tell what the counters page counts", "
   CHECK(tunnel.at("state") == "up");
   CHECK(tunnel.at("rx_packets") == 11);
   CHECK(tunnel.at("tx_bytes") == 700);
+  CHECK(tunnel.at("cut_before") == 3);
+  CHECK(tunnel.at("cut_after") == 4);
+  CHECK(data_of(pair, "show version").at("reassembled") == 6);
   CHECK(tunnel.at("last_error") == "");
   const json sa = data_of(pair, "show ipsec sa").at(0);
   CHECK(sa.at("tunnel") == "to-east");

@@ -21,6 +21,7 @@ namespace {
 constexpr unsigned kBuffers = 1023;
 constexpr unsigned kRingSlots = 256;
 constexpr std::uint32_t kSlots = 16;
+constexpr std::uint64_t kIdentificationSecret = 20;
 
 std::string unique(const char* kind) {
   static unsigned count = 0;
@@ -118,6 +119,7 @@ void Rig::add_worker(unsigned index) {
   worker->workers = &worker_list_;
   worker->counters = &page_->worker(index);
   worker->pool = pool_;
+  worker->identifications = {kIdentificationSecret, index};
   for (rte_ring** ring : {&worker->inbox, &worker->exceptions, &worker->ike})
     rings_.push_back(*ring = make_ring());
   worker->transmit_queues[kOutside] =

@@ -1,6 +1,6 @@
 // Seals packets by the encrypt way and prints them, one JSON object a line, for
 // tests/packets/check_sealed.py: of every suite and form, the first two packets of an SA; with ESN those on
-// the two sides of a 32-bit cycle.
+// the two sides of a 32-bit cycle; and one that is cut once it is sealed.
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -12,6 +12,7 @@ using namespace espgate::test;
 namespace {
 
 constexpr unsigned kSizes[] = {0, 1, 2, 3, 4, 13, 64, 512, 1300};  // bytes of UDP's payload
+constexpr unsigned kLargeSizes[] = {1500, 1501, 3000, 4000, 8000};
 constexpr std::uint64_t kCycle = std::uint64_t{1} << 32;
 
 std::string hex(const std::uint8_t* bytes, std::size_t length) {
@@ -40,7 +41,7 @@ Octets inner_packet(Form form, bool inner6, unsigned size) {
 }
 
 void print(const crypto::SuiteRow& row, Form form, const channel::InstallSa& install, std::uint64_t sequence,
-           const Octets& inner, const Octets& sealed) {
+           const Octets& inner, const std::vector<Octets>& frames) {
   nlohmann::json line{{"suite", row.name}, {"spi", install.spi}, {"sequence", sequence}};
   line["transport"] = form.transport;
   line["outer"] = form.outer6 ? 6 : 4;
@@ -49,20 +50,22 @@ void print(const crypto::SuiteRow& row, Form form, const channel::InstallSa& ins
   line["esn"] = form.esn;
   line["keys"] = hex(install.keys.data(), key_material_length(row));
   line["plain"] = hex(inner.data(), inner.size());
-  line["sealed"] = hex(sealed.data(), sealed.size());
+  for (const Octets& frame : frames) line["sealed"].push_back(hex(frame.data() + 14, frame.size() - 14));
   std::puts(line.dump().c_str());
 }
 
-void seal_two(Rig& rig, const crypto::SuiteRow& row, Form form, const Octets& inner, std::uint32_t spi) {
+// `packets`: each of which leaves whole, or in more than one piece.
+void seal(Rig& rig, const crypto::SuiteRow& row, Form form, const Octets& inner, std::uint32_t spi,
+          unsigned packets, bool whole) {
   channel::InstallSa install = rig.command(row.suite, 2, form.udp, spi, spi);
   set_form(install, form, 1, 2);
   dataplane::OutboundSa& sa = rig.install_outbound(install);
   if (form.esn) sa.sequence = spi * kCycle - 2;
-  for (unsigned i = 0; i < 2; ++i) {
+  for (unsigned i = 0; i < packets; ++i) {
     const Output out = form.transport ? rig.errand(Errand::protect, inner, 0, dataplane::Note::kNoPort)
                                       : rig.receive_ip(kInside, inner);
-    if (out.frames[kOutside].size() != 1) std::abort();
-    print(row, form, install, sa.sequence, inner, slice(out.frames[kOutside][0], 14));
+    if (out.frames[kOutside].empty() || (out.frames[kOutside].size() == 1) != whole) std::abort();
+    print(row, form, install, sa.sequence, inner, out.frames[kOutside]);
   }
 }
 
@@ -88,10 +91,16 @@ int main() {
   rig.route("2001:db8:2::/48", {NextHopKind::tunnel, 0, 0, 0});
   std::uint32_t spi = 0x100;
   unsigned turn = 0;
+  unsigned cuts = 0;
   for (const crypto::SuiteRow& row : crypto::kSuites)
-    for (const auto& [form, inner6] : forms())
+    for (const auto& [form, inner6] : forms()) {
       for (unsigned i = 0; i < 3; ++i) {
         const unsigned size = kSizes[(turn += 2) % std::size(kSizes)];
-        seal_two(rig, row, form, inner_packet(form, inner6, size), ++spi);
+        seal(rig, row, form, inner_packet(form, inner6, size), ++spi, 2, true);
       }
+      const unsigned large = kLargeSizes[cuts % std::size(kLargeSizes)];
+      const std::uint16_t path = cuts++ / std::size(kLargeSizes) % 2 != 0 ? 1280 : 1500;
+      rig.tables().tunnels[0].fit = dataplane::Fit{1400, false, false, 9000, path};
+      seal(rig, row, form, inner_packet(form, inner6, large), ++spi, 1, false);
+    }
 }

@@ -5,7 +5,7 @@ packets (TFC). The network is in guest_case.py.
 """
 import unittest
 
-from guest_case import EAST6, WEST6, GuestCase, east_gateway, west_kernel_connection
+from guest_case import EAST6, WEST6, GuestCase, east_gateway, lost_sizes, west_kernel_connection
 from base import EAST, WEST, WEST_SECRETS, east_tunnel
 from lab import Capture, ping, wait_until
 
@@ -31,9 +31,8 @@ class Modes(GuestCase):
     def kernel_states(self):
         return self.west.run("ip xfrm state").stdout
 
-    # With IPv6 outside, what is larger than the MTU comes in IPv6 fragments, which espgate does not put together.
-    def check_everything(self, east, beyond=True):
-        self.check_traffic(beyond)
+    def check_everything(self, east):
+        self.check_traffic()
         self.check_drops(east)
 
     def test_esn_by_linux(self):
@@ -54,10 +53,10 @@ class Modes(GuestCase):
         self.check_everything(east)
 
     def test_ipv6_outside_by_linux(self):
-        self.check_everything(self.over_ipv6("wait"), beyond=False)
+        self.check_everything(self.over_ipv6("wait"))
 
     def test_ipv6_outside_by_espgate(self):
-        self.check_everything(self.over_ipv6("initiate"), beyond=False)
+        self.check_everything(self.over_ipv6("initiate"))
 
     def over_ipv6(self, start):
         east = self.bring_up(OVER_IPV6, start=start)
@@ -67,10 +66,34 @@ class Modes(GuestCase):
     def test_ipv6_outside_in_udp(self):
         capture = Capture(self.net.host, "tap-wan")
         east = self.bring_up(OVER_IPV6, connection={"encap": "yes"}, encapsulation="udp")
-        self.check_everything(east, beyond=False)
+        self.check_everything(east)
         capture.stop()
         self.assertGreaterEqual(capture.count("ip6 and udp port 4500"), 24)
         self.assertEqual(capture.count("ip6 proto 50"), 0)
+
+    # What does not fit is cut behind ESP by both, and Linux's kernel puts together what espgate cut. A LAN's packet of
+    # 1500 bytes makes two fragments; one of 8000 comes from its host in six such packets.
+    def cut_after(self, ends, kind):
+        capture = Capture(self.net.host, "tap-wan", f"src host {ends[0]}")
+        east = self.bring_up(ends, fragmentation="after")
+        for host, other in ((self.net.lan_e, 2), (self.net.lan_w, 1)):
+            self.assertEqual(lost_sizes(host, f"10.{other}.0.10", [1447, 1500, 3000, 8000]), [])
+            self.assertEqual(lost_sizes(host, f"fd00:{other}::10", [1447, 1500, 3000, 8000]), [])
+        self.assertTrue(ping(self.net.lan_e, "10.2.0.10", size=1472, dont_fragment=True), "1500 bytes go in whole")
+        capture.stop()
+        self.assertGreater(capture.count(kind), 24)
+        self.assertLessEqual(max(capture.lengths()), 1514)
+        row = east.settled_tunnels()["west"]
+        self.assertGreater(row["cut_after"], 12)
+        self.assertEqual(row["cut_before"], 0)
+        self.assertGreater(east.json("show", "version")["reassembled"], 6)
+        self.check_drops(east)
+
+    def test_fragments_behind_esp(self):
+        self.cut_after(OVER_IPV4, "ip proto 50 and ip[6:2] & 0x3fff != 0")
+
+    def test_fragments_behind_esp_over_ipv6(self):
+        self.cut_after(OVER_IPV6, "ip6 proto 44 and ip6[40] == 50")
 
     def transport(self, ends, start, **more):
         east = self.bring_up(ends, start=start, routes=[], mode="transport",

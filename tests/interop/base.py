@@ -1,4 +1,5 @@
 """What the interop tests have in common: one lab for each class of tests, and everybody's logs when a test fails."""
+import socket
 import unittest
 
 import swan
@@ -6,6 +7,7 @@ from gateway import Gateway, configuration, tunnel
 from lab import Lab, LabError, why_not
 
 PREFIX = "espgate-it-"
+AF_XDP = 44  # of linux/socket.h
 PSK = "correct horse battery staple"
 EAST, WEST = "192.0.2.1", "192.0.2.2"
 EAST6, WEST6 = "2001:db8::1", "2001:db8::2"
@@ -69,6 +71,21 @@ def east_tunnel(**more):
 def west_tunnel(**more):
     values = {"local": WEST, "remote": EAST, "local_id": "west.example", "remote_id": "east.example", "psk": PSK}
     return tunnel("east", **{**values, **more})
+
+
+def why_no_xdp():
+    try:
+        socket.socket(AF_XDP, socket.SOCK_RAW).close()
+    except OSError as error:
+        return f"no AF_XDP sockets here: {error}"
+    return None
+
+
+def on_af_xdp(config, *names):
+    """The ports with these names, or all. For af_packet the kernel puts IPv4 fragments together: who wants to see how
+    espgate does that itself needs this."""
+    return {**config, "ports": [{**port, "device": f"af_xdp:{port['name']}"} if not names or port["name"] in names
+                                else port for port in config["ports"]]}
 
 
 def to_lan(number, **where):

@@ -10,7 +10,9 @@ import signal
 import time
 import unittest
 
-from base import EAST, EAST6, WEST, WEST6, LabCase, east_gateway, east_tunnel, west_gateway, west_tunnel
+from base import (EAST, EAST6, WEST, WEST6, LabCase, east_configuration, east_gateway, east_tunnel, on_af_xdp,
+                  west_gateway, west_tunnel, why_no_xdp)
+from gateway import Gateway
 from lab import BothEnds, Capture, Ping, ping, wait_until
 from topologies import Natted, Single
 
@@ -165,12 +167,12 @@ class ThroughNat(LabCase):
     def build(cls):
         cls.net = Natted(cls.lab, dpdk_west=True)
 
-    def bring_up(self):
+    def bring_up(self, east_device=None):
         west = self.stop_after(west_gateway(self.net.west, west_tunnel(start="wait"))).start()
         routes = [{"to": "0.0.0.0/0", "via": "10.9.0.254"}, {"to": "10.2.0.0/24", "tunnel": "west"},
                   {"to": "fd00:2::/64", "tunnel": "west"}]
-        east = self.stop_after(east_gateway(self.net.east, east_tunnel(local="10.9.0.1"), routes=routes,
-                                            wan="10.9.0.1/24")).start()
+        config = east_configuration(east_tunnel(local="10.9.0.1"), routes=routes, wan="10.9.0.1/24")
+        east = self.stop_after(Gateway(self.net.east, east_device(config, "wan") if east_device else config)).start()
         east.wait_up("west")
         west.wait_up("east")
         return east, west
@@ -205,14 +207,16 @@ class ThroughNat(LabCase):
         self.assertEqual({row["inbound_spi"] for row in west.json("show", "ipsec", "sa")}, spis, "and nothing was rekeyed")
 
     # The path to east has a smaller MTU than west knows: the router cuts ESP in UDP, whose outer header has no DF.
+    @unittest.skipIf(why_no_xdp(), why_no_xdp())
     def test_a_router_cuts_outer_packets(self):
         self.net.nat.ip("route", "add", "10.9.0.1/32", "dev", "inside", "mtu", "lock", "600")
         self.addCleanup(self.net.nat.ip, "route", "delete", "10.9.0.1/32", "dev", "inside")
-        east, _ = self.bring_up()
-        capture = Capture(self.net.east, "wan", "dst host 10.9.0.1 and ip[6:2] & 0x3fff != 0")
+        east, _ = self.bring_up(on_af_xdp)
+        capture = Capture(self.net.nat, "inside", "dst host 10.9.0.1 and ip[6:2] & 0x3fff != 0")
         self.assertTrue(ping(self.net.lan_w, "10.1.0.10", size=1300, count=10))
         capture.stop()
-        self.assertGreaterEqual(capture.count("udp"), 30)
+        self.assertGreaterEqual(capture.count(), 30)
+        self.assertGreaterEqual(east.json("show", "version")["reassembled"], 10)
         self.assertEqual([name for name in east.drops() if "fragment" in name or "reassembly" in name], [])
 
 

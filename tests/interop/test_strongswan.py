@@ -9,7 +9,9 @@ import os
 import signal
 import unittest
 
-from base import EAST, EAST6, WEST, WEST6, WEST_SECRETS, LabCase, east_gateway, east_tunnel, west_connection, west_swan
+from base import (EAST, EAST6, WEST, WEST6, WEST_SECRETS, LabCase, east_configuration, east_gateway, east_tunnel,
+                  on_af_xdp, west_connection, west_swan, why_no_xdp)
+from gateway import Gateway
 from lab import Capture, Ping, ping, wait_until
 from topologies import Single
 
@@ -36,17 +38,19 @@ class Tunnels(LabCase):
             cls.net.west.address("wan", f"{cls.WEST}/{cls.LENGTH}")
 
     @classmethod
-    def east_gateway(cls, **tunnel):
-        return east_gateway(cls.net.east, east_tunnel(local=cls.EAST, remote=cls.WEST, **tunnel),
-                            wan=f"{cls.EAST}/{cls.LENGTH}")
+    def east_gateway(cls, device=None, **tunnel):
+        """`device`: changes the device of the port `wan` of a configuration."""
+        config = east_configuration(east_tunnel(local=cls.EAST, remote=cls.WEST, **tunnel),
+                                    wan=f"{cls.EAST}/{cls.LENGTH}")
+        return Gateway(cls.net.east, device(config, "wan") if device else config)
 
     @classmethod
     def west_swan(cls, settings=None, **connection):
         return west_swan(cls.net.west, settings, local=cls.WEST, remote=cls.EAST, **connection)
 
-    def gateways(self, ike, esp, start, settings=None, swan_ike=None):
+    def gateways(self, ike, esp, start, settings=None, swan_ike=None, device=None):
         ike = [ike] if isinstance(ike, str) else ike
-        east = self.stop_after(self.east_gateway(ike=ike, esp=[esp], start=start))
+        east = self.stop_after(self.east_gateway(device, ike=ike, esp=[esp], start=start))
         west = self.stop_after(self.west_swan(settings, ike=swan_ike or ike[0], esp=esp))
         return east, west
 
@@ -94,13 +98,16 @@ class Negotiation(Tunnels):
         self.assertIn("splitting IKE", west.log())
 
     # West's route to east has a small MTU: its kernel cuts UDP, whatever is in it.
+    @unittest.skipIf(why_no_xdp(), why_no_xdp())
     def test_ike_in_ip_fragments(self):
         self.net.west.ip("route", "add", EAST + "/32", "dev", "wan", "mtu", "lock", "300")
         self.addCleanup(self.net.west.ip, "route", "delete", EAST + "/32", "dev", "wan")
         capture = Capture(self.net.west, "wan", "src host " + WEST + " and ip[6:2] & 0x3fff != 0")
-        east, _ = self.respond("aes256-sha384-ecp384", "aes256gcm16", settings={"fragment_size": "1200"})
+        east, _ = self.respond("aes256-sha384-ecp384", "aes256gcm16", settings={"fragment_size": "1200"},
+                               device=on_af_xdp)
         capture.stop()
         self.assertGreater(capture.count("udp"), 1)
+        self.assertGreater(east.json("show", "version")["reassembled"], 1)
         self.assertEqual([name for name in east.drops() if "fragment" in name or "reassembly" in name], [])
 
     # A half-open SA makes strongSwan ask for cookies: IKE_AUTH of a first attempt is kept from it.

@@ -1,20 +1,21 @@
 #!/usr/bin/python3
 """Runs seal-packets (argument 1) and opens with scapy and with the cryptography package what its encrypt way sealed: the
 inner packet must be the one that went in with one hop less (in transport mode the very one), and the outer header what
-RFC 4301, 4303, 3948 and 6040 say."""
+RFC 4301, 4303, 3948 and 6040 say. What comes in fragments scapy puts together first."""
 import json
 import struct
 import subprocess
 import sys
 
-from scapy.layers.inet import IP, UDP
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet import IP, UDP, defragment
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment, defragment6
 
 from make_golden import FORMS, Form, in_front_of, parse, suites, traffic_class
 
 SUITES = {suite.name: suite for suite in suites()}
 OURS = {4: ("192.0.2.1", "192.0.2.2"), 6: ("2001:db8:ff::1", "2001:db8:ff::2")}
-PACKETS_OF_A_CLASS = 6
+PACKETS_OF_A_CLASS = 7
+PATH_MTU = 1500
 
 
 def one_hop_later(inner):
@@ -90,7 +91,28 @@ def opened_by_scapy(suite, line, outer, esp, high):
     return bytes(association.decrypt(in_front_of(outer, 50, esp)))
 
 
+def whole(pieces):
+    """The packet that these are, which is one alone or fragments. Of these, RFC 791 and RFC 8200 section 4.5 want what
+    scapy does not look at."""
+    packets = [parse(bytes.fromhex(piece)) for piece in pieces]
+    if len(packets) == 1:
+        return bytes(packets[0])
+    assert all(len(piece) // 2 <= PATH_MTU for piece in pieces)
+    for packet, piece in zip(packets, pieces):
+        check_lengths(packet, len(piece) // 2)
+    if isinstance(packets[0], IPv6):
+        headers = [packet[IPv6ExtHdrFragment] for packet in packets]
+        assert len({header.id for header in headers}) == 1 and len({header.nh for header in headers}) == 1
+        assert all(len(header.payload) % 8 == 0 for header in headers[:-1])
+        return bytes(defragment6(packets))
+    assert all(len(packet.payload) % 8 == 0 for packet in packets[:-1])
+    done = defragment(packets)
+    assert len(done) == 1
+    return bytes(done[0])
+
+
 def check(line):
+    line["sealed"] = whole(line["sealed"]).hex()
     suite, form = SUITES[line["suite"]], Form(*(line[name] for name in Form._fields))
     outer, inner = parse(bytes.fromhex(line["sealed"])), parse(bytes.fromhex(line["plain"]))
     check_lengths(outer, len(line["sealed"]) // 2)
@@ -103,13 +125,13 @@ def check(line):
     assert struct.unpack_from(">LL", esp) == (line["spi"], line["sequence"] & 0xffffffff)
     high = struct.pack(">L", line["sequence"] >> 32) if form.esn else b""
     plain, next_header = opened_by_cryptography(suite, line, esp, high)
-    whole = bytes(inner)
+    text = bytes(inner)
     if form.transport:
         assert plain == bytes(inner.payload) and next_header == 17
     else:
-        assert plain == whole and next_header == (41 if form.inner == 6 else 4)
+        assert plain == text and next_header == (41 if form.inner == 6 else 4)
     if suite.mode != "gmac":  # scapy does not have it
-        assert opened_by_scapy(suite, line, outer, esp, high) == whole
+        assert opened_by_scapy(suite, line, outer, esp, high) == text
     return (suite.name, form), (line["spi"], esp[8:8 + suite.iv])
 
 

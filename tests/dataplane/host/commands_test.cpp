@@ -510,6 +510,11 @@ TEST_CASE("every status, by a command with one thing wrong") {
   tunnel(S::bad_prefix, [](auto& b) { b.set_tunnel.address_count = 2; });
   tunnel(S::bad_mtu, [](auto& b) { b.set_tunnel.mtu = 575; });
   tunnel(S::bad_mtu, [](auto& b) { b.set_tunnel.mtu = 9001; });
+  tunnel(S::bad_option, [](auto& b) { b.set_tunnel.cut_after = 2; });
+  tunnel(S::bad_option, [](auto& b) {
+    b.set_tunnel.cut_after = 1;
+    b.set_tunnel.mode = channel::Mode::transport;
+  });
   tunnel(S::bad_address, [](auto& b) { b.set_tunnel.remote = {}; });
   tunnel(S::bad_address, [](auto& b) { b.set_tunnel.local.bytes[9] = 1; });
   tunnel(S::bad_address, [](auto& b) { b.set_tunnel.remote = *parse_address("2001:db8::1"); });

@@ -43,7 +43,7 @@ Desk::Desk(unsigned count, unsigned buffers, std::uint32_t max_routes)
       tables(shape(count), max_routes),
       outbox(workers, pool.get(), page.header().main_thread),
       slow_path(tables, interfaces, outbox, peers, control, kSeed),
-      ike(tables, outbox, peers, control, kSeed),
+      ike(tables, outbox, peers, control, kSeed, {kSeed, dataplane::Identifications::kMainThread}),
       rib(tables.routes),
       offload(tables),
       associations(tables, slow_path.resolver(), outbox, offload, peers, page, engine, RefusedSuites{}),
@@ -70,6 +70,7 @@ void Desk::add_worker(std::uint32_t index) {
   worker->workers = &workers;
   worker->counters = &page.worker(index);
   worker->pool = pool.get();
+  worker->identifications = {kSeed, index};
   for (rte_ring** ring : {&worker->inbox, &worker->exceptions, &worker->ike}) {
     rings.push_back(make_ring(1024));
     *ring = rings.back().get();

@@ -270,7 +270,7 @@ TEST_CASE("a control process that scribbles over the region: forwarding goes on,
                                        desk.peers, desk.page, desk.engine, {});
   dataplane::Commands commands({desk.tables, desk.rib, desk.slow_path.resolver(), associations,
                                 desk.interfaces, desk.peers, attachment});
-  dataplane::IkePort ike(desk.tables, desk.outbox, desk.peers, attachment, 7);
+  dataplane::IkePort ike(desk.tables, desk.outbox, desk.peers, attachment, 7, {});
   std::atomic<bool> stop{false};
   std::thread worker([&] { forwarder.run(stop); });
   Random random(11);

@@ -174,8 +174,11 @@ TEST_CASE("IKE to send becomes a UDP datagram") {
     desk.ike.send(*outgoing6(500, 500, packet("ike_4000")), desk.now);
     const auto sent = desk.sent();
     REQUIRE(sent.size() == 4);
-    for (std::size_t i = 0; i < 4; i++)
-      CHECK(hex(sent[i].data) == hex(packet("ike6_out_piece_" + std::to_string(i))));
+    for (std::size_t i = 0; i < 4; i++) {
+      Octets expected = packet("ike6_out_piece_" + std::to_string(i));
+      put32(expected, 44, get32(sent[0].data, 44));  // of our choice (RFC 7739)
+      CHECK(hex(sent[i].data) == hex(expected));
+    }
   }
   SECTION("larger than the MTU: in fragments") {
     desk.ike.send(*outgoing(500, 500, packet("ike_4000")), desk.now);

@@ -136,6 +136,34 @@ TEST_CASE("an interface's own MTU stays the upper bound") {
   CHECK(large.fit() == kRaw1300);
 }
 
+TEST_CASE("with fragments behind encryption the path's MTU bounds the pieces, and the MSS") {
+  Gateway gateway(false, 4000);
+  Command tunnel = set_tunnel(3);
+  tunnel.body.set_tunnel.mtu = 4000;
+  tunnel.body.set_tunnel.cut_after = 1;
+  REQUIRE(gateway.desk.run(tunnel) == CommandStatus::ok);
+  const auto fit = [&gateway] { return gateway.desk.tables.tunnels[3].fit.load(); };
+  CHECK(fit().mtu == kRaw1500);
+  CHECK(fit().most == 4000);
+  CHECK(fit().outer == 1500);
+  gateway.hear("too_big_raw");
+  CHECK(fit().mtu == kRaw1300);
+  CHECK(fit().most == 4000);
+  CHECK(fit().outer == 1300);
+  tunnel.body.set_tunnel.mtu = 0;
+  REQUIRE(gateway.desk.run(tunnel) == CommandStatus::ok);
+  CHECK(fit().most == 9000);
+  tunnel.body.set_tunnel.mtu = 1000;
+  REQUIRE(gateway.desk.run(tunnel) == CommandStatus::ok);
+  CHECK(fit().mtu == 1000);
+  CHECK(fit().most == 1000);
+  tunnel.body.set_tunnel.cut_after = 0;
+  tunnel.body.set_tunnel.mtu = 4000;
+  REQUIRE(gateway.desk.run(tunnel) == CommandStatus::ok);
+  CHECK(fit().mtu == kRaw1300);
+  CHECK(fit().most == kRaw1300);
+}
+
 TEST_CASE("not believed: about no packet of a live SA") {
   Gateway gateway;
   SECTION("another packet") {

@@ -290,6 +290,30 @@ TEST_CASE("A message that scapy cut is the one that it left whole") {
   CHECK(Octets(got.bytes.begin(), got.bytes.begin() + got.length) == packet("ike_4000"));
 }
 
+TEST_CASE("ESP that fits a buffer is taken, however far from its buffer's start the first fragment begins") {
+  Desk desk;
+  const std::vector<Octets> fragments = fragments_of(esp_of(2000), 1024);
+  for (const Octets& fragment : fragments) {
+    rte_mbuf* const mbuf = desk.make(fragment);
+    std::memmove(rte_pktmbuf_mtod_offset(mbuf, std::uint8_t*, 256), rte_pktmbuf_mtod(mbuf, void*),
+                 fragment.size());
+    mbuf->data_off = static_cast<std::uint16_t>(mbuf->data_off + 256);
+    dataplane::note_of(mbuf) = {static_cast<std::uint8_t>(Exception::to_host),
+                                kWan,
+                                0,
+                                dataplane::Note::kNoTunnel,
+                                dataplane::NextHop{},
+                                DropReason::no_route};
+    desk.slow_path.handle(mbuf, desk.now);
+  }
+  const auto sent = desk.sent();
+  REQUIRE(sent.size() == 1);
+  CHECK(sent[0].errand == Errand::decrypt);
+  CHECK(sent[0].data == esp_of(2000));
+  CHECK(desk.all_drops() == 0);
+  CHECK(desk.buffers_out() == 0);
+}
+
 TEST_CASE("ESP that is larger than a buffer when it is whole is dropped by name") {
   Desk desk;
   raise(desk, fragments_of(esp_of(2048 + 1), 1024));

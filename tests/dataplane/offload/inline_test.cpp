@@ -229,6 +229,35 @@ TEST_CASE("What is given to a card and then does not leave at once is sealed by 
     CHECK(line.tx_ipsec() == 0);
     require_nothing_wrong(line);
   }
+  SECTION("its tunnel has it cut once it is sealed, and those before and behind it are the card's") {
+    Line line;
+    line.offer_card();
+    line.install();
+    line.desk.tables.tunnels[0].fit = dataplane::Fit{1400, false, false, 9000, 1500};
+    std::vector<Octets> inner;
+    for (const std::size_t size : {100U, 1472U, 200U, 1450U}) {
+      inner.push_back(ipv4_packet({}, udp(1, 2, filling(size - 8))));
+      line.put(line.lan, line.frame_to(kLan, inner.back()));
+    }
+    line.pump();
+    const std::vector<Octets> frames = line.wan.take();
+    REQUIRE(frames.size() == 6);
+    const auto joined = [&frames](std::size_t at) {
+      Octets whole = frames[at] + slice(frames[at + 1], 34);
+      put16(whole, 16, static_cast<unsigned>(whole.size() - 14));
+      put16(whole, 20, 0);
+      Octets ip = slice(whole, 14);
+      fix_ipv4_checksum(ip);
+      return slice(whole, 0, 14) + ip;
+    };
+    line.check_sent(frames[0], inner[0]);
+    line.check_sent(joined(1), inner[1]);
+    line.check_sent(frames[3], inner[2]);
+    line.check_sent(joined(4), inner[3]);
+    CHECK(line.card.sealed == 2);
+    CHECK(line.tx_ipsec() == 2);
+    require_nothing_wrong(line);
+  }
   SECTION("another worker has the port's queue") {
     Line line;
     line.offer_card();

@@ -22,6 +22,7 @@ inline void add(Counter& counter, std::uint64_t by) noexcept {
 
 inline constexpr std::uint32_t kMaxPorts = 16;
 inline constexpr std::uint32_t kMaxWorkers = 16;
+inline constexpr std::uint32_t kMaxCryptoDevices = 8;
 
 struct alignas(64) InterfaceCounters {
   Counter rx_packets;
@@ -30,8 +31,17 @@ struct alignas(64) InterfaceCounters {
   Counter tx_bytes;
   Counter rx_ipsec;  // of them, packets whose ESP the port's card did: opened (or found forged), sealed
   Counter tx_ipsec;
+  Counter rx_crypto;  // of a tunnel: packets that a crypto device (lookaside) opened, sealed
+  Counter tx_crypto;
   Counter cut_before;  // of a tunnel: inner packets that were sent in fragments, each encrypted by itself
   Counter cut_after;   // of a tunnel: outer packets that were sent in fragments
+};
+
+struct CryptoDeviceCounters {
+  Counter opened;  // packets that were authentic, or not
+  Counter sealed;
+  Counter failed;  // came back with an error
+  Counter lost;    // did not come back
 };
 
 struct alignas(64) WorkerCounters {
@@ -42,6 +52,7 @@ struct alignas(64) WorkerCounters {
   Counter reassembled;  // main thread: outer packets that it put together of their fragments
   alignas(64) Counter drops[kDropReasons];
   InterfaceCounters ports[kMaxPorts];
+  CryptoDeviceCounters crypto_devices[kMaxCryptoDevices];
 };
 
 enum class PortFlags : std::uint32_t { none = 0, present = 1, link_up = 2 };
@@ -64,8 +75,21 @@ struct alignas(64) PortStatus {
   Counter transmit_errors;  // oerrors
 };
 
+enum class CryptoDeviceState : std::uint32_t { absent, works, given_up };
+
+// A device for lookaside cryptography; written at the start, but for state and sessions.
+struct alignas(64) CryptoDeviceStatus {
+  Name name;                     // as configured
+  Name driver;                   // DPDK's name of it
+  std::array<char, 960> suites;  // that it takes, in words, closed by a zero
+  std::atomic<CryptoDeviceState> state;
+  std::atomic<std::uint32_t> sessions;  // SAs that it has
+  std::atomic<std::uint32_t> most_sessions;
+  std::atomic<std::uint32_t> queue_pairs;
+};
+
 // Refreshed by the dataplane's main thread, four times a second.
-struct alignas(64) SaStatus {
+struct alignas(8) SaStatus {
   std::atomic<std::uint32_t> spi;  // 0: the slot is free
   std::atomic<std::uint32_t> tunnel;
   Counter packets;
@@ -75,9 +99,10 @@ struct alignas(64) SaStatus {
   Counter failed;        // inbound: dropped for integrity
   Counter last_used_ns;  // CLOCK_MONOTONIC; 0: never
   Counter by_card;       // of `packets`, those whose ESP a port's card did
+  Counter by_device;     // or a crypto device
 };
 
-// The page: this header, then arrays at the offsets it names (from the page's start, multiples of 64).
+// The page: this header, then arrays at the offsets it names (from the page's start, multiples of 8).
 // [worker] WorkerCounters; [tunnel] InterfaceCounters, which the main thread refreshes as it does SaStatus;
 // [port] PortStatus; [worker][slot] SaStatus, twice.
 struct CountersHeader {
@@ -91,7 +116,8 @@ struct CountersHeader {
   std::uint64_t outbound_offset;
   WorkerCounters main_thread;               // the slow path's own drops and packets
   std::atomic<std::uint64_t> heartbeat_ns;  // CLOCK_MONOTONIC of the main thread's last round
-  Counter lost_events;                      // events that found the ring full or nobody attached
+  CryptoDeviceStatus crypto_devices[kMaxCryptoDevices];
+  Counter lost_events;  // events that found the ring full or nobody attached
 };
 inline constexpr std::uint64_t kCountersMagic = 0x31544e4345505345;  // "ESPECNT1"
 

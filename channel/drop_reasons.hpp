@@ -50,6 +50,10 @@ namespace espgate::channel {
   X(replay_duplicate, "replay-duplicate", "a sequence number that was received before")                      \
   X(replay_old, "replay-old", "a sequence number left of the replay window")                                 \
   X(integrity, "integrity", "the ICV does not match: altered on the way, or wrong keys")                     \
+  X(crypto_device_full, "crypto-device-full", "more waits for the crypto device than there is room for")     \
+  X(crypto_device_failed, "crypto-device-failed",                                                            \
+    "to be sealed, and the crypto device answered with an error")                                            \
+  X(crypto_device_lost, "crypto-device-lost", "given to a crypto device that stopped answering")             \
   X(bad_padding, "bad-padding", "authentic, but the padding is not 1, 2, 3, ... or longer than the packet")  \
   X(bad_next_header, "bad-next-header", "authentic, but neither IPv4 nor IPv6 inside")                       \
   X(dummy, "dummy", "an ESP dummy packet (next header 59): traffic flow confidentiality, not an error")      \

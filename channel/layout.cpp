@@ -88,10 +88,19 @@ constexpr void fold_counters(Fold& fold) {
   fold.numbers({sizeof(InterfaceCounters), AT(InterfaceCounters, rx_packets), AT(InterfaceCounters, rx_bytes),
                 AT(InterfaceCounters, tx_packets), AT(InterfaceCounters, tx_bytes),
                 AT(InterfaceCounters, rx_ipsec), AT(InterfaceCounters, tx_ipsec),
+                AT(InterfaceCounters, rx_crypto), AT(InterfaceCounters, tx_crypto),
                 AT(InterfaceCounters, cut_before), AT(InterfaceCounters, cut_after)});
+  fold.numbers({sizeof(CryptoDeviceCounters), AT(CryptoDeviceCounters, opened),
+                AT(CryptoDeviceCounters, sealed), AT(CryptoDeviceCounters, failed),
+                AT(CryptoDeviceCounters, lost)});
+  fold.numbers({sizeof(CryptoDeviceStatus), AT(CryptoDeviceStatus, name), AT(CryptoDeviceStatus, driver),
+                AT(CryptoDeviceStatus, suites), AT(CryptoDeviceStatus, state),
+                AT(CryptoDeviceStatus, sessions), AT(CryptoDeviceStatus, most_sessions),
+                AT(CryptoDeviceStatus, queue_pairs)});
   fold.numbers({sizeof(WorkerCounters), AT(WorkerCounters, loops), AT(WorkerCounters, busy_loops),
                 AT(WorkerCounters, busy_cycles), AT(WorkerCounters, handed_off),
-                AT(WorkerCounters, reassembled), AT(WorkerCounters, drops), AT(WorkerCounters, ports)});
+                AT(WorkerCounters, reassembled), AT(WorkerCounters, drops), AT(WorkerCounters, ports),
+                AT(WorkerCounters, crypto_devices)});
   fold.numbers({sizeof(PortStatus), AT(PortStatus, name), AT(PortStatus, driver), AT(PortStatus, spreading),
                 AT(PortStatus, mac), AT(PortStatus, flags), AT(PortStatus, mtu), AT(PortStatus, speed),
                 AT(PortStatus, receive_queues), AT(PortStatus, transmit_queues), AT(PortStatus, changed_ns),
@@ -99,9 +108,11 @@ constexpr void fold_counters(Fold& fold) {
                 AT(PortStatus, transmit_errors)});
   fold.numbers({sizeof(SaStatus), AT(SaStatus, spi), AT(SaStatus, tunnel), AT(SaStatus, packets),
                 AT(SaStatus, bytes), AT(SaStatus, highest_sequence), AT(SaStatus, replayed),
-                AT(SaStatus, failed), AT(SaStatus, last_used_ns), AT(SaStatus, by_card)});
+                AT(SaStatus, failed), AT(SaStatus, last_used_ns), AT(SaStatus, by_card),
+                AT(SaStatus, by_device)});
   fold.numbers({sizeof(CountersHeader), AT(CountersHeader, shape), AT(CountersHeader, main_thread),
-                AT(CountersHeader, heartbeat_ns), AT(CountersHeader, lost_events)});
+                AT(CountersHeader, heartbeat_ns), AT(CountersHeader, crypto_devices),
+                AT(CountersHeader, lost_events)});
 }
 
 constexpr void fold_rings(Fold& fold) {

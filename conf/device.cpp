@@ -122,12 +122,28 @@ bool is_plain(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
 }
 
+void check_plain(std::string_view text) {
+  if (!is_plain(text))
+    throw Error(fmt::format("{}: blanks and control characters don't belong here", in_quotes(text)));
+}
+
 }  // namespace
+
+Device crypto_device_args(const std::string& text) {
+  check_plain(text);
+  const std::string_view options = options_of(text);
+  const std::string name = text.substr(0, text.size() - options.size());
+  if (name.starts_with("crypto_") && name.size() > 7) return vdev(name, std::string(options));
+  if (const std::string address = pci_address(name); !address.empty())
+    return {{"-a", address + std::string(options)}, address, {}};
+  throw Error(fmt::format(
+      "{} is no crypto device; expected a PCI address (0000:01:00.0) or DPDK's own devargs (crypto_...)",
+      in_quotes(text)));
+}
 
 Device device_args(const Port& port, unsigned index) {
   const std::string_view text = port.device;
-  if (!is_plain(text))
-    throw Error(fmt::format("{}: blanks and control characters don't belong here", in_quotes(text)));
+  check_plain(text);
   for (const ShortForm& form : kShortForms)
     if (text.starts_with(form.prefix)) return form.make(port, index, text.substr(form.prefix.size()));
   const std::string_view options = options_of(text);

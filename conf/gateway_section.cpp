@@ -21,6 +21,47 @@ void read_workers(const Field& field, std::vector<unsigned>& out) {
   if (out.empty()) field.expected("the CPU of at least one worker, such as [1]");
 }
 
+void read_suite(const Field& field, crypto::EspSuite& out) {
+  const crypto::SuiteRow* const row = field.is_scalar() ? crypto::find_suite(field.node.text) : nullptr;
+  if (row == nullptr) return field.expected("an ESP suite, such as aes256gcm16 or aes256-sha256");
+  out = row->suite;
+}
+
+void read_device(const Field& field, CryptoDevice& out) {
+  read_text(field, out.device);
+  if (out.device.empty()) return;
+  try {
+    (void)crypto_device_args(out.device);
+  } catch (const Error& error) {
+    field.error(std::string("device: ") + error.what());
+  }
+}
+
+constexpr Key<CryptoDevice> kCryptoDeviceKeys[] = {
+    {"device", Need::required, [](const Field& f, CryptoDevice& d) { read_device(f, d); }},
+    {"suites", Need::optional,
+     [](const Field& f, CryptoDevice& d) { read_list(f, d.suites, crypto::kSuites.size(), read_suite); }},
+};
+
+void read_crypto_device(const Field& item, CryptoDevice& out) {
+  out.mark = item.node.mark;
+  if (item.node.kind == NodeKind::scalar) return read_device(item, out);
+  read_block({item.reading, item.node, "crypto-devices"}, kCryptoDeviceKeys, out);
+}
+
+// Options may differ, and yet it is one device.
+void read_crypto_devices(const Field& field, std::vector<CryptoDevice>& out) {
+  read_list(field, out, channel::kMaxCryptoDevices, read_crypto_device);
+  const auto name_of = [](const CryptoDevice& device) {
+    return device.device.substr(0, device.device.find(','));
+  };
+  for (std::size_t i = 0; i < out.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j)
+      if (!out[i].device.empty() && name_of(out[i]) == name_of(out[j]))
+        field.reading.errors.add(
+            out[i].mark, "crypto-devices: the device of line " + std::to_string(out[j].mark.line) + " again");
+}
+
 constexpr Key<Dataplane> kDataplaneKeys[] = {
     {"workers", Need::optional, [](const Field& f, Dataplane& d) { read_workers(f, d.workers); }},
     {"main-cpu", Need::optional, [](const Field& f, Dataplane& d) { read_cpu(f, d.main_cpu); }},
@@ -35,6 +76,8 @@ constexpr Key<Dataplane> kDataplaneKeys[] = {
      [](const Field& f, Dataplane& d) { read_unsigned(f, d.max_tunnels, 1, 1U << 17); }},
     {"max-routes", Need::optional,
      [](const Field& f, Dataplane& d) { read_unsigned(f, d.max_routes, 16, 1U << 24); }},
+    {"crypto-devices", Need::optional,
+     [](const Field& f, Dataplane& d) { read_crypto_devices(f, d.crypto_devices); }},
 };
 
 constexpr Key<Port> kPortKeys[] = {
@@ -146,6 +189,7 @@ void read_gateway(const Field& file, Configuration& out) { read_block(file, kFil
 void append_gateway_keys(std::vector<KnownKey>& to) {
   append_keys(to, "", kFileKeys);
   append_keys(to, "dataplane", kDataplaneKeys);
+  append_keys(to, "dataplane.crypto-devices", kCryptoDeviceKeys);
   append_keys(to, "ports", kPortKeys);
   append_keys(to, "routes", kRouteKeys);
   append_keys(to, "groups", kGroupKeys);

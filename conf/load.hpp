@@ -41,5 +41,7 @@ struct Device {
 };
 // `index`: the port's place in the list. Throws Error with words.
 [[nodiscard]] Device device_args(const Port& port, unsigned index);
+// The same of a crypto device, a PCI address or crypto_...; `ethdev_name` is what DPDK calls the device.
+[[nodiscard]] Device crypto_device_args(const std::string& text);
 
 }  // namespace espgate::conf

@@ -26,6 +26,13 @@ enum class Idle : std::uint8_t { adaptive, busy };
 enum class Hugepages : std::uint8_t { automatic, never, require };
 enum class Offload : std::uint8_t { automatic, never, require };
 
+// A device for lookaside cryptography (rte_cryptodev).
+struct CryptoDevice {
+  std::string device;                    // as written: a PCI address or DPDK's devargs (crypto_...)
+  std::vector<crypto::EspSuite> suites;  // that it is used for; empty: all that it can do
+  Mark mark;
+};
+
 struct Dataplane {
   std::vector<unsigned> workers{1};  // CPU of each worker, in order; a CPU may carry several
   unsigned main_cpu{0};              // of the main thread (slow path and commands)
@@ -35,6 +42,7 @@ struct Dataplane {
   unsigned packet_buffers{16384};
   unsigned max_tunnels{1024};
   unsigned max_routes{65536};
+  std::vector<CryptoDevice> crypto_devices;
 };
 
 // Groups that there is room for.

@@ -101,7 +101,8 @@ class Associations {
     std::uint64_t packets, bytes, sequence;
   };
   struct Carried {
-    std::uint64_t rx_packets, rx_bytes, rx_ipsec, tx_packets, tx_bytes, tx_ipsec;  // inner
+    std::uint64_t rx_packets, rx_bytes, rx_ipsec, rx_crypto;  // inner
+    std::uint64_t tx_packets, tx_bytes, tx_ipsec, tx_crypto;
     std::uint64_t cut_before, cut_after;
   };
   using OutboundKey =

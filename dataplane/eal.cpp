@@ -72,15 +72,20 @@ std::vector<std::string> eal_arguments(const conf::Configuration& configuration)
       fmt::format("--lcores={}", lcore_map(configuration.dataplane)), "--main-lcore=0"};
   add_memory(configuration.dataplane, arguments);
   bool pci = false;
+  const auto add = [&](const conf::Device& device) {
+    const auto& more = device.eal_arguments;
+    pci = pci || std::find(more.begin(), more.end(), "-a") != more.end();
+    arguments.insert(arguments.end(), more.begin(), more.end());
+  };
+  for (const conf::CryptoDevice& device : configuration.dataplane.crypto_devices)
+    add(conf::crypto_device_args(device.device));
   for (unsigned i = 0; i < configuration.ports.size(); i++) {
     if (!configuration.ports[i].parent.empty()) continue;
     const conf::Device device = conf::device_args(configuration.ports[i], i);
     if (!device.interface.empty() && if_nametoindex(device.interface.c_str()) == 0)
       throw std::runtime_error(fmt::format("port {}: there is no network interface {}",
                                            configuration.ports[i].name, device.interface));
-    pci = pci || std::find(device.eal_arguments.begin(), device.eal_arguments.end(), "-a") !=
-                     device.eal_arguments.end();
-    arguments.insert(arguments.end(), device.eal_arguments.begin(), device.eal_arguments.end());
+    add(device);
   }
   if (!pci) arguments.emplace_back("--no-pci");
   return arguments;

@@ -113,6 +113,7 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
   rib_.commit();
   ports_->start();
   ports_->offer_cards(offload_);
+  start_crypto_devices(configuration.dataplane);
   launch();
 }
 
@@ -138,6 +139,18 @@ void Gateway::make_workers(const conf::Dataplane& dataplane) {
     workers_.push_back(worker.get());
     owned_workers_.push_back(std::move(worker));
   }
+}
+
+void Gateway::start_crypto_devices(const conf::Dataplane& dataplane) {
+  std::vector<std::unique_ptr<CryptoDevice>> devices;
+  for (const conf::CryptoDevice& wanted : dataplane.crypto_devices) {
+    const auto index = static_cast<std::uint8_t>(devices.size());
+    devices.push_back(std::make_unique<CryptoDevice>(wanted, index, static_cast<unsigned>(workers_.size())));
+    const CryptoDevice& device = *devices.back();
+    log_line("crypto device {} ({}): {}", device.name(), device.driver(), device.describe());
+  }
+  offload_.lookaside().use(std::move(devices), workers_);
+  offload_.lookaside().tell(page_.header());
 }
 
 void Gateway::launch() {
@@ -214,6 +227,7 @@ void Gateway::every_quarter_second(std::uint64_t now) {
   next_snapshot_ns_ = now + kSnapshotEvery;
   associations_.snapshot(attachment_, now);
   offload_.poll(now);
+  offload_.lookaside().tell(page_.header());
   commands_.age_paths(now);
   ports_->poll(now, [this, now](std::uint32_t port, PortChange change) { port_changed(port, change, now); });
 }

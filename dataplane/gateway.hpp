@@ -52,6 +52,7 @@ class Gateway {
 
  private:
   void make_workers(const conf::Dataplane& dataplane);
+  void start_crypto_devices(const conf::Dataplane& dataplane);
   void launch();
   void round(std::uint64_t now);
   [[nodiscard]] unsigned serve_workers(std::uint64_t now);

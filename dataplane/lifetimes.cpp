@@ -84,6 +84,7 @@ void Associations::snapshot_inbound(Held& held, ControlLink& control, std::uint6
   store(status.failed, load(sa.failed));
   store(status.last_used_ns, to_ns(load(sa.last_used_tsc), tsc, tsc_hz_, now));
   store(status.by_card, load(sa.by_card));
+  store(status.by_device, load(sa.by_device));
   status.spi.store(held.spi, std::memory_order_release);
   check_lifetimes(held, usage, control);
 }
@@ -100,6 +101,7 @@ void Associations::snapshot_outbound(Held& held, ControlLink& control, std::uint
   const std::uint64_t last_used_ns = to_ns(load(sa.last_used_tsc), tsc, tsc_hz_, now);
   store(status.last_used_ns, last_used_ns);
   store(status.by_card, load(sa.by_card));
+  store(status.by_device, load(sa.by_device));
   status.spi.store(held.spi, std::memory_order_release);
   check_lifetimes(held, usage, control);
   keep_alive(held, last_used_ns, now);
@@ -110,12 +112,14 @@ void Associations::add(Carried& carried, const InboundSa& sa) noexcept {
   carried.rx_packets += load(sa.packets);
   carried.rx_bytes += load(sa.bytes);
   carried.rx_ipsec += load(sa.by_card);
+  carried.rx_crypto += load(sa.by_device);
 }
 
 void Associations::add(Carried& carried, const OutboundSa& sa, std::uint64_t last_before) noexcept {
   carried.tx_packets += load(sa.sequence) - last_before;
   carried.tx_bytes += load(sa.bytes);
   carried.tx_ipsec += load(sa.by_card);
+  carried.tx_crypto += load(sa.by_device);
   carried.cut_before += load(sa.cut_before);
   carried.cut_after += load(sa.cut_after);
 }
@@ -137,6 +141,8 @@ void Associations::snapshot_tunnels() noexcept {
     raise(counters->tx_bytes, total.tx_bytes);
     raise(counters->rx_ipsec, total.rx_ipsec);
     raise(counters->tx_ipsec, total.tx_ipsec);
+    raise(counters->rx_crypto, total.rx_crypto);
+    raise(counters->tx_crypto, total.tx_crypto);
     raise(counters->cut_before, total.cut_before);
     raise(counters->cut_after, total.cut_after);
     counters++;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "dataplane/offload/flights.hpp"
 #include "dataplane/path/ways.hpp"
 
 namespace espgate::dataplane {
@@ -76,7 +77,7 @@ void process_inbox(Worker& worker, std::span<rte_mbuf*> packets) noexcept {
 
 unsigned poll_once(Worker& worker) noexcept {
   auto& received = worker.scratch.received;
-  unsigned total = 0;
+  unsigned total = worker.flights != nullptr ? worker.flights->land(worker) : 0;
   for (const PortQueue& queue : worker.receive) {
     const std::uint16_t ethdev = worker.tables->ports[queue.port].ethdev.load(std::memory_order_acquire);
     if (ethdev == PortInfo::kNoDevice) [[unlikely]]
@@ -89,6 +90,7 @@ unsigned poll_once(Worker& worker) noexcept {
   const unsigned count =
       rte_ring_sc_dequeue_burst(worker.inbox, reinterpret_cast<void**>(received.data()), kBurst, nullptr);
   if (count != 0) process_inbox(worker, {received.data(), count});
+  if (worker.flights != nullptr) worker.flights->take_off();
   flush_transmit(worker);
   total += count;
   return total != 0 ? total : help_others(worker);
@@ -161,12 +163,17 @@ void run(Worker& worker, const std::atomic<bool>& stop) noexcept {
     const std::uint64_t began = rte_rdtsc();
     const unsigned packets = poll_once(worker);
     count_round(worker, packets, began);
-    rcu.quiet(worker.index);
-    if (packets != 0 || !worker.adaptive)
+    const bool waiting = worker.flights != nullptr && !worker.flights->empty();
+    if (worker.flights == nullptr)
+      rcu.quiet(worker.index);
+    else
+      worker.flights->be_quiet(rcu, worker.index);
+    if (packets != 0 || waiting || !worker.adaptive)
       idle.found_work();
     else
       idle.found_nothing();
   }
+  if (worker.flights != nullptr) worker.flights->finish(worker);
   rcu.offline(worker.index);
 }
 

@@ -40,6 +40,7 @@ struct PortQueue {
 };
 
 struct StageClock;
+class Flights;
 
 struct Worker {
   std::uint32_t index{0};
@@ -61,6 +62,7 @@ struct Worker {
   };
   std::array<TransmitQueue, channel::kMaxPorts> transmit_queues{};
   std::array<TransmitBuffer, channel::kMaxPorts> transmit{};
+  Flights* flights{nullptr};        // packets that are with crypto devices; nullptr: there are none
   bool adaptive{true};              // sleep when idle
   Identifications identifications;  // of the IPv6 fragments made here
 

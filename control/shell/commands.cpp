@@ -35,6 +35,8 @@ const std::vector<ShellCommand>& shell_commands() {
        render_ipsec_sa},
       {"show interfaces", "", "ports and tunnel interfaces: addresses, MTU, packets", show_interfaces,
        render_interfaces},
+      {"show crypto-devices", "", "devices for lookaside cryptography: suites, sessions, packets",
+       show_crypto_devices, render_crypto_devices},
       {"show routes", "", "connected and static routes", show_routes, render_routes},
       {"show groups", "", "tunnel groups and which members are up", show_groups, render_groups},
       {"show drops", "[--nonzero]", "every reason for which packets were dropped, with its meaning",

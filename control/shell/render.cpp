@@ -91,12 +91,16 @@ std::string render_ike_sa(const json& data) {
 
 namespace {
 
-// What the ports' cards did of the ESP; nothing where they did none.
-std::string by_card(const json& row) {
-  if (count_of(row, "rx_ipsec") == 0 && count_of(row, "tx_ipsec") == 0) return {};
-  return wrapped(fmt::format("by the card: rx {}, tx {} packets", number_of(row, "rx_ipsec"),
-                             number_of(row, "tx_ipsec")),
+std::string done_by(const json& row, const char* whom, const char* rx, const char* tx) {
+  if (count_of(row, rx) == 0 && count_of(row, tx) == 0) return {};
+  return wrapped(fmt::format("by the {}: rx {}, tx {} packets", whom, number_of(row, rx), number_of(row, tx)),
                  4);
+}
+
+// What cards and crypto devices did of the ESP; nothing where they did none.
+std::string not_by_software(const json& row) {
+  return done_by(row, "card", "rx_ipsec", "tx_ipsec") +
+         done_by(row, "crypto device", "rx_crypto", "tx_crypto");
 }
 
 std::string child_notes(const json& row) {
@@ -108,7 +112,7 @@ std::string child_notes(const json& row) {
   text += wrapped(fmt::format("out  {} packets, {} bytes, sequence {}", number_of(row, "outbound_packets"),
                               number_of(row, "outbound_bytes"), count_of(row, "outbound_sequence")),
                   4);
-  text += by_card(row);
+  text += not_by_software(row);
   text += wrapped(fmt::format("{} > {}, {}{}{}", text_of(row, "local"), text_of(row, "remote"),
                               row.value("udp_encapsulation", false) ? "in UDP" : "raw ESP",
                               text_of(row, "mode") == "transport" ? ", transport mode" : "",
@@ -180,7 +184,23 @@ std::string render_interfaces(const json& data) {
         fmt::format("tx {} packets, {} bytes{}", number_of(row, "tx_packets"), number_of(row, "tx_bytes"),
                     row.contains("tx_errors") ? ", errors " + number_of(row, "tx_errors") : ""),
         4);
-    text += by_card(row);
+    text += not_by_software(row);
+  }
+  return text;
+}
+
+std::string render_crypto_devices(const json& data) {
+  if (data.empty()) return "no crypto devices are configured\n";
+  std::string text = line(fmt::format("{} {} {} {}", left("CRYPTO DEVICE", 24), left("DRIVER", 20),
+                                      left("STATE", 8), "SESSIONS"));
+  for (const json& row : data) {
+    text += line(fmt::format("{} {} {} {} of {}", left(text_of(row, "name"), 24),
+                             left(text_of(row, "driver"), 20), left(text_of(row, "state"), 8),
+                             count_of(row, "sessions"), count_of(row, "most_sessions")));
+    text += wrapped(text_of(row, "suites"), 4);
+    text += wrapped(fmt::format("opened {}, sealed {} packets; failed {}, lost {}", number_of(row, "opened"),
+                                number_of(row, "sealed"), number_of(row, "failed"), number_of(row, "lost")),
+                    4);
   }
   return text;
 }

@@ -12,6 +12,7 @@ std::string render_tunnels(const json& data);
 std::string render_ike_sa(const json& data);
 std::string render_ipsec_sa(const json& data);
 std::string render_interfaces(const json& data);
+std::string render_crypto_devices(const json& data);
 std::string render_routes(const json& data);
 std::string render_groups(const json& data);
 std::string render_drops(const json& data);

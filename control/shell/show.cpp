@@ -59,7 +59,8 @@ std::vector<TunnelId> chosen_tunnels(const Gateway& gateway, const Arguments& ar
 }
 
 struct Traffic {
-  std::uint64_t rx_packets{0}, rx_bytes{0}, tx_packets{0}, tx_bytes{0}, rx_ipsec{0}, tx_ipsec{0};
+  std::uint64_t rx_packets{0}, rx_bytes{0}, tx_packets{0}, tx_bytes{0}, rx_ipsec{0}, tx_ipsec{0},
+      rx_crypto{0}, tx_crypto{0};
   void add(const channel::InterfaceCounters& counters) noexcept {
     rx_packets += read(counters.rx_packets);
     rx_bytes += read(counters.rx_bytes);
@@ -67,6 +68,8 @@ struct Traffic {
     tx_bytes += read(counters.tx_bytes);
     rx_ipsec += read(counters.rx_ipsec);
     tx_ipsec += read(counters.tx_ipsec);
+    rx_crypto += read(counters.rx_crypto);
+    tx_crypto += read(counters.tx_crypto);
   }
   void put_into(json& row) const {
     row["rx_packets"] = rx_packets;
@@ -75,6 +78,8 @@ struct Traffic {
     row["tx_bytes"] = tx_bytes;
     row["rx_ipsec"] = rx_ipsec;
     row["tx_ipsec"] = tx_ipsec;
+    row["rx_crypto"] = rx_crypto;
+    row["tx_crypto"] = tx_crypto;
   }
 };
 
@@ -219,10 +224,12 @@ void put_status(json& row, const channel::SaStatus* inbound, const channel::SaSt
   row["replayed"] = inbound != nullptr ? read(inbound->replayed) : 0;
   row["integrity_failed"] = inbound != nullptr ? read(inbound->failed) : 0;
   row["rx_ipsec"] = inbound != nullptr ? read(inbound->by_card) : 0;
+  row["rx_crypto"] = inbound != nullptr ? read(inbound->by_device) : 0;
   row["outbound_packets"] = outbound != nullptr ? read(outbound->packets) : 0;
   row["outbound_bytes"] = outbound != nullptr ? read(outbound->bytes) : 0;
   row["outbound_sequence"] = outbound != nullptr ? read(outbound->highest_sequence) : 0;
   row["tx_ipsec"] = outbound != nullptr ? read(outbound->by_card) : 0;
+  row["tx_crypto"] = outbound != nullptr ? read(outbound->by_device) : 0;
 }
 
 json child_row(const Gateway& gateway, const ChildRecord& record, const ChildTimes& times, Time now) {
@@ -344,6 +351,45 @@ json show_interfaces(Gateway& gateway, const Arguments& arguments, Time now) {
     rows.push_back(port_row(configuration.ports[index], page, index, now));
   for (TunnelId index = 0; index < configuration.tunnels.size(); ++index)
     rows.push_back(tunnel_interface_row(gateway, page, index));
+  return rows;
+}
+
+namespace {
+
+json crypto_device_row(const channel::CountersView& page, std::uint32_t index) {
+  const channel::CryptoDeviceStatus& status = page.header().crypto_devices[index];
+  const bool works = status.state.load(std::memory_order_relaxed) == channel::CryptoDeviceState::works;
+  std::uint64_t opened = 0, sealed = 0, failed = 0, lost = 0;
+  for (std::uint32_t worker = 0; worker < page.shape().workers; ++worker) {
+    const channel::CryptoDeviceCounters& counters = page.worker(worker).crypto_devices[index];
+    opened += read(counters.opened);
+    sealed += read(counters.sealed);
+    failed += read(counters.failed);
+    lost += read(counters.lost);
+  }
+  return {{"name", text_from(status.name)},
+          {"driver", text_from(status.driver)},
+          {"state", works ? "works" : "given up"},
+          {"suites", text_from(status.suites)},
+          {"sessions", status.sessions.load(std::memory_order_relaxed)},
+          {"most_sessions", status.most_sessions.load(std::memory_order_relaxed)},
+          {"queue_pairs", status.queue_pairs.load(std::memory_order_relaxed)},
+          {"opened", opened},
+          {"sealed", sealed},
+          {"failed", failed},
+          {"lost", lost}};
+}
+
+}  // namespace
+
+json show_crypto_devices(Gateway& gateway, const Arguments& arguments, Time) {
+  want_no_arguments(arguments);
+  const channel::CountersView& page = want_counters(gateway);
+  json rows = json::array();
+  for (std::uint32_t index = 0; index < channel::kMaxCryptoDevices; ++index)
+    if (page.header().crypto_devices[index].state.load(std::memory_order_relaxed) !=
+        channel::CryptoDeviceState::absent)
+      rows.push_back(crypto_device_row(page, index));
   return rows;
 }
 

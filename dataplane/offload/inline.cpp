@@ -2,7 +2,9 @@
 
 #include <rte_security.h>
 
+#include "dataplane/offload/flights.hpp"
 #include "dataplane/offload/session.hpp"
+#include "dataplane/path/ways.hpp"
 #include "dataplane/path/wire.hpp"
 
 namespace espgate::dataplane {
@@ -41,11 +43,9 @@ void count_sent(Worker& worker, const Packet& packet, std::uint64_t by) noexcept
   channel::add(worker.counters->ports[packet.next_hop.port].tx_ipsec, by);
 }
 
-}  // namespace
-
-// The IV is the sequence number, as the engine's is: whoever seals, no key sees a nonce twice.
+// True: the card does it. The IV is the sequence number, as the engine's is: whoever seals, no key sees a
+// nonce twice.
 bool give_to_card(Worker& worker, Packet& packet, const crypto::EspJob& job) noexcept {
-  packet.next_hop.card = 0;
   CardSession* const session = session_of(worker, *packet.outbound, packet.next_hop.port);
   if (session == nullptr) return false;
   store(job.esp + kEsp, __builtin_bswap64(job.sequence));
@@ -57,6 +57,19 @@ bool give_to_card(Worker& worker, Packet& packet, const crypto::EspJob& job) noe
     return false;
   }
   count_sent(worker, packet, 1);
+  return true;
+}
+
+}  // namespace
+
+bool give_away(Worker& worker, Packet& packet, const crypto::EspJob& job) noexcept {
+  const bool to_device = std::exchange(packet.next_hop.card, std::uint16_t{0}) == kSealedByDevice;
+  if (to_device) {
+    if (worker.flights->give(worker, packet, job, packet.outbound->device, Flights::Way::seal)) return false;
+  } else if (give_to_card(worker, packet, job)) {
+    return true;
+  }
+  add_job(worker, job);
   return true;
 }
 

@@ -8,10 +8,11 @@
 
 namespace espgate::dataplane {
 
-// The packet is complete but for what `job` tells of, and packet.next_hop.card says that a card would do it.
-// True: it will, and the engine must not. False: the card can't, and the engine must. Either way the next hop
-// is one like any other from here on.
-[[nodiscard]] bool give_to_card(Worker& worker, Packet& packet, const crypto::EspJob& job) noexcept;
+// The packet is complete but for what `job` tells of, and packet.next_hop.card says who would do it: a card,
+// which seals it as it leaves, or a crypto device. Where they can't, the job becomes the engine's. True: the
+// packet goes on in its burst, and its next hop is one like any other from here on. False: it left with the
+// device, and goes on when it is back (flights.hpp).
+[[nodiscard]] bool give_away(Worker& worker, Packet& packet, const crypto::EspJob& job) noexcept;
 
 // The packet was given to a card, perhaps, but does not leave by it after all: seals it now. Else nothing.
 void take_from_card(Worker& worker, Packet& packet) noexcept;

@@ -45,9 +45,18 @@ bool Offload::offer(Entry& entry, std::uint32_t port) {
 
 // What is not plain goes by the engine: of that, no card was tried.
 void Offload::adopt(OutboundSa& sa, const channel::InstallSa& install) {
-  if (!any_ || !sa.plain || sa.scheme.esn()) return;
-  sa.plain = false;
-  outbound_.insert_or_assign(&sa, Entry{.sa = describe_for_card(install, Direction::outbound), .held = {}});
+  if (any_ && sa.plain && !sa.scheme.esn()) {
+    sa.plain = false;
+    outbound_.insert_or_assign(&sa, Entry{.sa = describe_for_card(install, Direction::outbound), .held = {}});
+  }
+  lookaside_.adopt(sa, install);
+}
+
+void Offload::adopt(InboundSa& sa, const channel::InstallSa& install) {
+  adopt_for_card(sa, install);
+  const auto found = inbound_.find(&sa);
+  if (found != inbound_.end() && found->second.held) return;
+  lookaside_.adopt(sa, install);
 }
 
 namespace {
@@ -59,11 +68,12 @@ bool is_for_cards(const InboundSa& sa) noexcept {
 }  // namespace
 
 // Its packets come in by the port that has its local address.
-void Offload::adopt(InboundSa& sa, const channel::InstallSa& install) {
+void Offload::adopt_for_card(InboundSa& sa, const channel::InstallSa& install) {
   if (!any_ || !is_for_cards(sa)) return;
   const NextHop home = tables_.routes.find_one(install.local);
   if (home.kind != NextHopKind::host || !slots_[home.port].queue_of) return;
   Entry entry{.sa = describe_for_card(install, Direction::inbound), .held = {}};
+  if (!slots_[home.port].card->can(entry.sa)) return;
   entry.sa.queue = slots_[home.port].queue_of(channel::spi_worker(install.spi));
   sa.plain = false;
   sa.card.store(static_cast<std::uint8_t>(home.port + 1), kRelaxed);
@@ -80,17 +90,25 @@ void Offload::moved(OutboundSa& sa, const IpAddress& remote, std::uint16_t remot
   if (entry.held) drain(std::move(entry.held));
 }
 
+// An SA stays with its device: what that has of it would come out behind what a card is given now.
 NextHop Offload::with_card(OutboundSa& sa, NextHop hop) {
-  const auto found = outbound_.find(&sa);
   hop.card = 0;
-  if (found == outbound_.end()) return hop;
+  const bool with_device = lookaside_.has(sa);
+  if (!with_device) offer_to_card(sa, hop);
+  if (hop.kind != NextHopKind::gateway || hop.card != 0) return hop;
+  if (with_device || lookaside_.take(sa)) hop.card = kSealedByDevice;
+  return hop;
+}
+
+void Offload::offer_to_card(OutboundSa& sa, NextHop& hop) {
+  const auto found = outbound_.find(&sa);
+  if (found == outbound_.end()) return;
   Entry& entry = found->second;
   if (entry.held && (hop.kind != NextHopKind::gateway || entry.held->port != hop.port))
     drain(std::move(entry.held));
-  if (hop.kind != NextHopKind::gateway) return hop;
+  if (hop.kind != NextHopKind::gateway) return;
   if (!entry.held && offer(entry, hop.port)) sa.session.store(entry.held.get(), std::memory_order_release);
-  hop.card = entry.held ? 1 : 0;
-  return hop;
+  if (entry.held) hop.card = kSealedByCard;
 }
 
 // A worker may be about to use it until its next quiet point, and the card until its queue is empty.
@@ -99,6 +117,7 @@ void Offload::drain(std::shared_ptr<HeldByCard> held) {
 }
 
 void Offload::release(OutboundSa& sa) {
+  lookaside_.release(sa);
   const auto found = outbound_.find(&sa);
   if (found == outbound_.end()) return;
   if (found->second.held) drain(std::move(found->second.held));
@@ -106,6 +125,7 @@ void Offload::release(OutboundSa& sa) {
 }
 
 void Offload::release(InboundSa& sa) {
+  lookaside_.release(sa);
   const auto found = inbound_.find(&sa);
   if (found == inbound_.end()) return;
   take_back(found->second);
@@ -127,22 +147,17 @@ void Offload::take_back(Entry& entry) {
   entry.held.reset();
 }
 
-void Offload::postpone(Entry& entry, std::uint64_t now) noexcept {
-  entry.offer_ns = now + entry.pause;
-  entry.pause = std::min(2 * entry.pause, kLastRetry);
-}
-
 void Offload::port_went(std::uint32_t port, bool up) {
   if (port >= slots_.size() || !slots_[port].card) return;
   slots_[port].up = up;
   const auto is_there = [port](const Entry& entry) { return entry.held && entry.held->port == port; };
   for (auto& [sa, entry] : outbound_) {
     if (!up && is_there(entry)) take_back(*sa, entry);
-    if (up) entry.pause = kFirstRetry, entry.offer_ns = 0;
+    if (up) entry.again.forget();
   }
   for (auto& [sa, entry] : inbound_) {
     if (!up && is_there(entry)) take_back(entry);
-    if (up) entry.pause = kFirstRetry, entry.offer_ns = 0;
+    if (up) entry.again.forget();
   }
 }
 
@@ -157,6 +172,7 @@ void Offload::remove(std::uint32_t port) {
 }
 
 void Offload::poll(std::uint64_t now) {
+  lookaside_.poll(now);
   if (!any_) return;
   for (Draining& gone : draining_)
     if (gone.until_ns == 0) gone.until_ns = now + kDrain;
@@ -171,15 +187,15 @@ void Offload::poll_outbound(std::uint64_t now, unsigned& offers) {
   for (auto& [sa, entry] : outbound_) {
     if (entry.held && entry.held->lost.load(kRelaxed)) {
       take_back(*sa, entry);
-      postpone(entry, now);
+      entry.again.postpone(now);
     }
     const NextHop hop = sa->outer.load(kRelaxed);
-    if (entry.held || now < entry.offer_ns || offers == 0 || hop.kind != NextHopKind::gateway ||
+    if (entry.held || !entry.again.is_due(now) || offers == 0 || hop.kind != NextHopKind::gateway ||
         card_of(hop.port) == nullptr)
       continue;
     --offers;
     sa->outer.store(with_card(*sa, hop), std::memory_order_release);
-    if (!entry.held) postpone(entry, now);
+    if (!entry.held) entry.again.postpone(now);
   }
 }
 
@@ -189,7 +205,7 @@ bool Offload::was_lost(const InboundSa& sa, Entry& entry) noexcept {
   if (by_card != entry.by_card) {
     entry.by_card = by_card;
     entry.packets = packets;
-    entry.pause = kFirstRetry;
+    entry.again.shorten();
     return false;
   }
   if (packets - entry.packets < kLostAfter) return false;
@@ -201,12 +217,12 @@ void Offload::poll_inbound(std::uint64_t now, unsigned& offers) {
   for (auto& [sa, entry] : inbound_) {
     if (was_lost(*sa, entry) && entry.held) {
       take_back(entry);
-      postpone(entry, now);
+      entry.again.postpone(now);
     }
     const std::uint32_t port = sa->card.load(kRelaxed) - 1U;
-    if (entry.held || now < entry.offer_ns || offers == 0 || card_of(port) == nullptr) continue;
+    if (entry.held || !entry.again.is_due(now) || offers == 0 || card_of(port) == nullptr) continue;
     --offers;
-    if (!offer(entry, port)) postpone(entry, now);
+    if (!offer(entry, port)) entry.again.postpone(now);
   }
 }
 

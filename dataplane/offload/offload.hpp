@@ -1,8 +1,8 @@
 // Which SAs are in a card (inline crypto), and when. Every SA can always be done in software; that a card
 // does it is one bit of the outer next hop (outbound) or one byte (inbound) that its worker reads with every
-// packet. Here it is decided: an SA goes into the card of the port it leaves by or comes in on if that card
-// takes it, comes out when the route or the port changes or the card lost it, and is offered again later.
-// Main thread only.
+// packet. What no card has a crypto device may (lookaside.hpp). Here it is decided: an SA goes into the card
+// of the port it leaves by or comes in on if that card takes it, comes out when the route or the port changes
+// or the card lost it, and is offered again later. Main thread only.
 #pragma once
 
 #include <array>
@@ -13,7 +13,9 @@
 #include <memory>
 
 #include "channel/messages.hpp"
+#include "dataplane/offload/backoff.hpp"
 #include "dataplane/offload/card.hpp"
+#include "dataplane/offload/lookaside.hpp"
 #include "dataplane/tables/forwarding.hpp"
 
 namespace espgate::dataplane {
@@ -23,13 +25,9 @@ class Offload {
   // How long a session stays behind its last use: what a port's transmit queue still holds is sealed
   // meanwhile.
   static constexpr std::uint64_t kDrain = 250'000'000;  // ns
-  // An SA that a card refused is offered again after this, then after twice as long, and so on up to the
-  // latter.
-  static constexpr std::uint64_t kFirstRetry = 1'000'000'000;  // ns
-  static constexpr std::uint64_t kLastRetry = 60'000'000'000;  // ns
   static constexpr unsigned kOffersAtOnce = 16;
 
-  explicit Offload(Forwarding& tables) : tables_(tables) {}
+  explicit Offload(Forwarding& tables) : tables_(tables), lookaside_(tables) {}
   ~Offload();  // before the ports are closed; the workers must have stopped
   Offload(const Offload&) = delete;
   Offload& operator=(const Offload&) = delete;
@@ -37,8 +35,11 @@ class Offload {
   // Before there are SAs. `queue_of`: the receive queue of a worker on that port, if it has one.
   using QueueOf = std::function<std::optional<std::uint16_t>(std::uint32_t worker)>;
   void add(std::unique_ptr<Card> card, QueueOf queue_of);
+  // Crypto devices, for what no card takes.
+  [[nodiscard]] Lookaside& lookaside() noexcept { return lookaside_; }
 
-  // An SA was prepared from a command. Inbound: it is in the card on return, if the card takes it.
+  // An SA was prepared from a command. Inbound: it is in the card, or with a device, on return, if one takes
+  // it.
   void adopt(OutboundSa& sa, const channel::InstallSa& install);
   void adopt(InboundSa& sa, const channel::InstallSa& install);
   // The SA's far end is elsewhere now: its session, which was told of the former one, goes; with_card offers
@@ -64,8 +65,7 @@ class Offload {
   struct Entry {
     CardSa sa;
     std::shared_ptr<HeldByCard> held;
-    std::uint64_t offer_ns{0};  // not before
-    std::uint64_t pause{kFirstRetry};
+    BackOff again{};
     std::uint64_t packets{0};  // inbound, at the last poll
     std::uint64_t by_card{0};
   };
@@ -81,8 +81,9 @@ class Offload {
 
   [[nodiscard]] Card* card_of(std::uint32_t port) noexcept;
   [[nodiscard]] bool offer(Entry& entry, std::uint32_t port);
+  void adopt_for_card(InboundSa& sa, const channel::InstallSa& install);
+  void offer_to_card(OutboundSa& sa, NextHop& hop);
   void drain(std::shared_ptr<HeldByCard> held);
-  void postpone(Entry& entry, std::uint64_t now) noexcept;
   void take_back(OutboundSa& sa, Entry& entry);
   void take_back(Entry& entry);
   [[nodiscard]] bool was_lost(const InboundSa& sa, Entry& entry) noexcept;
@@ -90,6 +91,7 @@ class Offload {
   void poll_inbound(std::uint64_t now, unsigned& offers);
 
   Forwarding& tables_;
+  Lookaside lookaside_;
   std::array<Slot, channel::kMaxPorts> slots_;
   bool any_{false};
   std::map<OutboundSa*, Entry> outbound_;

@@ -7,8 +7,9 @@ namespace {
 using crypto::CipherMode;
 using crypto::Integrity;
 
-constexpr std::uint16_t kAad = 8;     // SPI and sequence number, without ESN
-constexpr std::uint16_t kNonce = 12;  // of the AEADs but CCM, and of GMAC: salt and IV
+constexpr std::uint16_t kAad = 8;      // SPI and sequence number,
+constexpr std::uint16_t kEsnAad = 12;  // an extended one
+constexpr std::uint16_t kNonce = 12;   // of the AEADs but CCM, and of GMAC: salt and IV
 
 rte_crypto_auth_algorithm hash_of(Integrity integrity) noexcept {
   switch (integrity) {
@@ -53,14 +54,32 @@ bool has(const rte_cryptodev_symmetric_capability& have, const rte_crypto_sym_xf
   }
 }
 
+bool has(std::uint8_t device, const rte_crypto_sym_xform& want) noexcept {
+  rte_cryptodev_sym_capability_idx index{};
+  index.type = want.type;
+  if (want.type == RTE_CRYPTO_SYM_XFORM_AEAD) index.algo.aead = want.aead.algo;
+  if (want.type == RTE_CRYPTO_SYM_XFORM_AUTH) index.algo.auth = want.auth.algo;
+  if (want.type == RTE_CRYPTO_SYM_XFORM_CIPHER) index.algo.cipher = want.cipher.algo;
+  const rte_cryptodev_symmetric_capability* const have = rte_cryptodev_sym_capability_get(device, &index);
+  if (have == nullptr) return false;
+  if (want.type == RTE_CRYPTO_SYM_XFORM_AEAD)
+    return rte_cryptodev_sym_capability_check_aead(have, want.aead.key.length, want.aead.digest_length,
+                                                   want.aead.aad_length, want.aead.iv.length) == 0;
+  if (want.type == RTE_CRYPTO_SYM_XFORM_AUTH)
+    return rte_cryptodev_sym_capability_check_auth(have, want.auth.key.length, want.auth.digest_length,
+                                                   want.auth.iv.length) == 0;
+  return rte_cryptodev_sym_capability_check_cipher(have, want.cipher.key.length, want.cipher.iv.length) == 0;
+}
+
 }  // namespace
 
 Transforms::Transforms(const crypto::SuiteRow& row, crypto::Bytes keys, channel::Direction direction,
-                       std::uint16_t iv_offset) noexcept
+                       std::uint16_t iv_offset, bool esn) noexcept
     : row_(row),
       keys_(keys),
       sealing_(direction == channel::Direction::outbound),
       iv_offset_(iv_offset),
+      aad_(esn ? kEsnAad : kAad),
       first_(&integrity_) {
   switch (row.mode) {
     case CipherMode::gcm:
@@ -93,7 +112,7 @@ void Transforms::set_aead(rte_crypto_aead_algorithm algorithm) noexcept {
   const auto nonce = static_cast<std::uint16_t>(row_.salt_length + row_.iv_length);
   aead.iv = {iv_offset_, nonce};
   aead.digest_length = row_.icv_length;
-  aead.aad_length = kAad;
+  aead.aad_length = aad_;
 }
 
 void Transforms::set_gmac() noexcept {
@@ -131,6 +150,12 @@ bool Transforms::all_in(const rte_cryptodev_capabilities* list) const noexcept {
       ++have;
     if (have->op == RTE_CRYPTO_OP_TYPE_UNDEFINED) return false;
   }
+  return true;
+}
+
+bool Transforms::all_in(std::uint8_t device) const noexcept {
+  for (const rte_crypto_sym_xform* want = first_; want != nullptr; want = want->next)
+    if (!has(device, *want)) return false;
   return true;
 }
 

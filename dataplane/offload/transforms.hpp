@@ -15,9 +15,9 @@ namespace espgate::dataplane {
 class Transforms {
  public:
   // `keys`: cipher key | salt | integrity key, as in InstallSa. `iv_offset`: from the start of a crypto
-  // operation to its IV (a card has none: 0).
+  // operation to its IV (a card has none: 0). `esn`: an AEAD's AAD has the high half of the sequence number.
   Transforms(const crypto::SuiteRow& row, crypto::Bytes keys, channel::Direction direction,
-             std::uint16_t iv_offset) noexcept;
+             std::uint16_t iv_offset, bool esn = false) noexcept;
   Transforms(const Transforms&) = delete;
   Transforms& operator=(const Transforms&) = delete;
 
@@ -25,6 +25,8 @@ class Transforms {
   // Does the list, which ends with RTE_CRYPTO_OP_TYPE_UNDEFINED, have every one of them, with these key and
   // ICV lengths?
   [[nodiscard]] bool all_in(const rte_cryptodev_capabilities* list) const noexcept;
+  // Does the crypto device, with its IV and AAD lengths, too?
+  [[nodiscard]] bool all_in(std::uint8_t device) const noexcept;
 
  private:
   void set_aead(rte_crypto_aead_algorithm algorithm) noexcept;
@@ -35,6 +37,7 @@ class Transforms {
   crypto::Bytes keys_;
   bool sealing_;
   std::uint16_t iv_offset_;
+  std::uint16_t aad_;  // bytes
   rte_crypto_sym_xform cipher_{};
   rte_crypto_sym_xform integrity_{};  // or the AEAD
   rte_crypto_sym_xform* first_;

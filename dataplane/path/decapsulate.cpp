@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "dataplane/offload/flights.hpp"
 #include "dataplane/offload/inline.hpp"
 #include "dataplane/path/esp.hpp"
 
@@ -41,6 +42,16 @@ void heard_from_elsewhere(Worker& worker, const Packet& packet) noexcept {
   worker.raise(word, Exception::peer_moved);
 }
 
+// What a device takes comes back by accept_opened.
+bool describe_for_device(Worker& worker, const Packet& packet) noexcept {
+  const InboundSa& sa = *packet.inbound;
+  const crypto::EspJob job{&sa.key, packet.ip + packet.esp, packet.sequence, packet.payload, sa.scheme,
+                           false};
+  if (worker.flights->give(worker, packet, job, sa.device, Flights::Way::open)) return false;
+  add_job(worker, job);
+  return true;
+}
+
 }  // namespace
 
 bool takes_otherwise(const InboundSa& sa, const Packet& packet) noexcept {
@@ -55,6 +66,7 @@ void extend_sequence(Packet& packet) noexcept {
 // What the card opened has a job like the others, of no suite: so each packet has one.
 bool describe_otherwise(Worker& worker, Packet& packet) noexcept {
   const InboundSa& sa = *packet.inbound;
+  if (sa.card.load(std::memory_order_relaxed) == kOpenedByDevice) return describe_for_device(worker, packet);
   const ByCard done = done_by_card(worker, packet);
   if (done == ByCard::failed) return drop_forged(worker, packet);
   const bool opened = done == ByCard::opened;

@@ -1,5 +1,5 @@
 // What the decrypt way (decrypt.cpp) does for SAs that are not plain: IPv6 outside, transport mode, ESN, a
-// card that opens, a peer that is followed.
+// card or crypto device that opens, a peer that is followed.
 #pragma once
 
 #include <cstring>
@@ -26,7 +26,7 @@ void extend_sequence(Packet& packet) noexcept;
 bool drop_forged(Worker& worker, const Packet& packet) noexcept;
 
 // The engine's job, which is none where the card has opened the packet. False: it was not authentic, said the
-// card, and is counted as that.
+// card, and is counted as that; or it left with a crypto device.
 [[nodiscard]] bool describe_otherwise(Worker& worker, Packet& packet) noexcept;
 
 // The packet is authentic, and not yet in the replay window: if it is the newest, and comes from where its

@@ -57,6 +57,11 @@ void decrypt(Worker& worker, Burst& burst) noexcept {
   forward(worker, burst);
 }
 
+void accept_opened(Worker& worker, Burst& burst) noexcept {
+  carry<commit_replay<false>, strip_trailer<false>, check_inner_source, decapsulate<false>>(worker, burst);
+  forward(worker, burst);
+}
+
 namespace {
 
 // The SPI says whose SA it is, so no other worker's memory is looked at.

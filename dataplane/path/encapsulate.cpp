@@ -19,12 +19,13 @@ void write_esp(std::uint8_t* at, const OutboundSa& sa, std::size_t from, std::ui
   store32(at + udp + 4, static_cast<std::uint32_t>(sequence));
 }
 
-void describe(Worker& worker, Packet& packet, std::uint8_t* esp, unsigned payload) noexcept {
+bool describe(Worker& worker, Packet& packet, std::uint8_t* esp, unsigned payload) noexcept {
   const OutboundSa& sa = *packet.outbound;
   const crypto::EspJob job{&sa.key, esp, packet.sequence, payload, sa.scheme, false};
-  if (packet.next_hop.card != 0 && give_to_card(worker, packet, job)) return;
-  add_job(worker, job);
   if (sa.udp && packet.family == Family::v6) worker.scratch.checksums_due = true;
+  if (packet.next_hop.card != 0) return give_away(worker, packet, job);
+  add_job(worker, job);
+  return true;
 }
 
 // RFC 4303 section 2.7: zeros behind the inner packet, as many as its tunnel's MTU and its buffer have room
@@ -67,7 +68,7 @@ std::uint8_t outer_class(const OutboundSa& sa, std::uint8_t inner) noexcept {
   return static_cast<std::uint8_t>((inner & copied) | sa.traffic_class);
 }
 
-void wrap(Worker& worker, Packet& packet) noexcept {
+bool wrap(Worker& worker, Packet& packet) noexcept {
   const OutboundSa& sa = *packet.outbound;
   std::uint8_t* const inner = packet.ip;
   const std::uint8_t service = outer_class(sa, traffic_class(inner, packet.family));
@@ -86,7 +87,7 @@ void wrap(Worker& worker, Packet& packet) noexcept {
   packet.ip = outer;
   packet.length = length;
   packet.family = sa.v6 ? Family::v6 : Family::v4;
-  describe(worker, packet, outer + sa.esp_offset, payload);
+  return describe(worker, packet, outer + sa.esp_offset, payload);
 }
 
 // The packet's own IP header moves to the front and ESP takes its place. Fragments are not for transport mode
@@ -109,16 +110,13 @@ bool protect(Worker& worker, Packet& packet) noexcept {
   write_esp(outer + header, sa, 0, packet.sequence, length - header);
   packet.ip = outer;
   packet.length = length;
-  describe(worker, packet, outer + header + sa.esp_offset, payload);
-  return true;
+  return describe(worker, packet, outer + header + sa.esp_offset, payload);
 }
 
 }  // namespace
 
 bool encapsulate_otherwise(Worker& worker, Packet& packet) noexcept {
-  if (packet.outbound->transport) return protect(worker, packet);
-  wrap(worker, packet);
-  return true;
+  return packet.outbound->transport ? protect(worker, packet) : wrap(worker, packet);
 }
 
 void finish_checksums(Worker& worker, Burst& burst) noexcept {

@@ -40,7 +40,8 @@ bool take_excess(Worker& worker, Packet& packet, Fit fit) noexcept {
     too_large(worker, packet, fit.mtu, most);
     return false;
   }
-  packet.next_hop.card = 0;  // a card seals only what leaves as it is
+  // A card seals only what leaves as it is.
+  if (packet.next_hop.card == kSealedByCard) packet.next_hop.card = 0;
   return true;
 }
 

@@ -53,6 +53,8 @@ void sort_ip(Worker& worker, rte_mbuf* mbuf, std::uint8_t port, bool forwarded) 
 
 // decrypt.cpp: what comes out of the SAs is forwarded.
 void decrypt(Worker& worker, Burst& burst) noexcept;
+// From where their ICVs are known to be right.
+void accept_opened(Worker& worker, Burst& burst) noexcept;
 // encrypt.cpp: routes IP packets, sends those in clear that a route sends to a port, and encrypts those for
 // tunnels.
 void forward(Worker& worker, Burst& burst) noexcept;

@@ -19,11 +19,15 @@ enum class NextHopKind : std::uint8_t {
   blackhole,
 };
 
+// Of NextHop::card; 0: the engine.
+inline constexpr std::uint16_t kSealedByCard = 1;    // of `port`
+inline constexpr std::uint16_t kSealedByDevice = 2;  // a crypto device
+
 // Aligned so that every compiler loads and stores an atomic one as a word.
 struct alignas(8) NextHop {
   NextHopKind kind{NextHopKind::none};
   std::uint8_t port{0};
-  std::uint16_t card{0};  // of an outbound SA: 1: the card of `port` seals (offload/offload.hpp)
+  std::uint16_t card{0};  // of an outbound SA: who seals (offload/offload.hpp)
   std::uint32_t index{0};
   // As a word: every packet sent is asked whether it goes where the one before it went.
   bool operator==(const NextHop& other) const noexcept {

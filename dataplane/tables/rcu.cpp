@@ -32,6 +32,13 @@ void Rcu::online(std::uint32_t worker) noexcept { rte_rcu_qsbr_thread_online(qsb
 void Rcu::offline(std::uint32_t worker) noexcept { rte_rcu_qsbr_thread_offline(qsbr_, worker); }
 void Rcu::quiet(std::uint32_t worker) noexcept { rte_rcu_qsbr_quiescent(qsbr_, worker); }
 
+std::uint64_t Rcu::token() const noexcept { return __atomic_load_n(&qsbr_->token, __ATOMIC_ACQUIRE); }
+
+// What rte_rcu_qsbr_quiescent does, which takes the newest token.
+void Rcu::quiet_by(std::uint32_t worker, std::uint64_t token) noexcept {
+  __atomic_store_n(&qsbr_->qsbr_cnt[worker].cnt, token, __ATOMIC_RELEASE);
+}
+
 void Rcu::retire(std::function<void()> reclaim) {
   retired_.push_back({rte_rcu_qsbr_start(qsbr_), std::move(reclaim)});
 }

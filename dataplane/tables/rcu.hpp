@@ -23,6 +23,10 @@ class Rcu {
   void online(std::uint32_t worker) noexcept;
   void offline(std::uint32_t worker) noexcept;
   void quiet(std::uint32_t worker) noexcept;
+  // A worker whose packets are with a crypto device goes on holding what they need: it takes the token of now
+  // and is quiet by it once those packets are back, though others are not.
+  [[nodiscard]] std::uint64_t token() const noexcept;
+  void quiet_by(std::uint32_t worker, std::uint64_t token) noexcept;
 
   // Main thread. `reclaim` runs in a later `reclaim_ready` or in `wait`, once no worker can hold what it
   // frees.

@@ -101,6 +101,7 @@ template <class Sa>
 void reset_counters(Sa& sa) noexcept {
   sa.bytes.store(0, std::memory_order_relaxed);
   sa.by_card.store(0, std::memory_order_relaxed);
+  sa.by_device.store(0, std::memory_order_relaxed);
   sa.last_used_tsc.store(0, std::memory_order_relaxed);
 }
 
@@ -175,12 +176,14 @@ void erase(OutboundSa& sa) noexcept {
   sa.selectors = nullptr;
   sa.outer.store(NextHop{}, std::memory_order_relaxed);
   sa.session.store(nullptr, std::memory_order_relaxed);
+  sa.device.store(nullptr, std::memory_order_relaxed);
 }
 
 void erase(InboundSa& sa) noexcept {
   explicit_bzero(&sa.key, sizeof sa.key);
   static_cast<void>(sa.window.reset(0));  // its memory, if it had some
   sa.card.store(0, std::memory_order_relaxed);
+  sa.device.store(nullptr, std::memory_order_relaxed);
   sa.selectors = nullptr;
 }
 

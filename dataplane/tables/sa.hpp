@@ -19,9 +19,13 @@
 namespace espgate::dataplane {
 
 struct CardSession;
+struct DeviceSession;
 
 using channel::Counter;
 using channel::last_of_sequence;
+
+// Of InboundSa::card.
+inline constexpr std::uint8_t kOpenedByDevice = 0xff;
 
 inline constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
 
@@ -110,6 +114,9 @@ struct alignas(64) OutboundSa {
   // Only of interest while a card seals.
   std::atomic<CardSession*> session;  // the one that `outer.card` tells of, or one before it
   Counter by_card;                    // packets that it was given
+  // And while a crypto device does.
+  std::atomic<DeviceSession*> device;
+  Counter by_device;
   // As in InterfaceCounters.
   Counter cut_before;
   Counter cut_after;
@@ -131,9 +138,10 @@ struct alignas(64) InboundSa {
   bool udp;  // must come in UDP; else as protocol 50
   bool transport;
   SelectorSet::Any any;
-  IpAddress local;                 // outer
-  IpAddress remote;                // outer source; with UDP only informative, see `source`
-  std::atomic<std::uint8_t> card;  // 1 + the port whose card may have opened its packets; 0: none
+  IpAddress local;   // outer
+  IpAddress remote;  // outer source; with UDP only informative, see `source`
+  // 1 + the port whose card may have opened its packets; 0: none; kOpenedByDevice: a crypto device does it.
+  std::atomic<std::uint8_t> card;
   // With UDP, where the peer is to be followed: source_word of where it sends from. 0: it is not.
   std::atomic<std::uint64_t> source;
 
@@ -151,7 +159,9 @@ struct alignas(64) InboundSa {
   // And when something is wrong:
   Counter replayed;
   Counter failed;
-  Counter by_card;          // packets that a card opened
+  Counter by_card;    // packets that a card opened
+  Counter by_device;  // or a crypto device
+  std::atomic<DeviceSession*> device;
   std::uint64_t next_move;  // TSC before which the main thread is not told again that the peer is elsewhere
 };
 static_assert(offsetof(InboundSa, key) == 64);

@@ -102,7 +102,27 @@ TEST_CASE("errors of the dataplane block") {
        "gw.yaml:5:3: tunnels: expected at most 1 (dataplane's max-tunnels), not 2"},
       {20, "dataplane: {work-ers: [1]}",
        "gw.yaml:20:13: unknown key \"work-ers\"; expected one of: workers, main-cpu, idle, hugepages, "
-       "memory, packet-buffers, max-tunnels, max-routes (did you mean \"workers\"?)"},
+       "memory, packet-buffers, max-tunnels, max-routes, crypto-devices (did you mean \"workers\"?)"},
+  });
+}
+
+TEST_CASE("errors of crypto devices") {
+  check({
+      {20, "dataplane: {crypto-devices: crypto_openssl0}",
+       "gw.yaml:20:29: crypto-devices: expected a list, not \"crypto_openssl0\""},
+      {20, "dataplane: {crypto-devices: [net_ring0]}",
+       "gw.yaml:20:30: device: \"net_ring0\" is no crypto device; expected a PCI address (0000:01:00.0) or "
+       "DPDK's own devargs (crypto_...)"},
+      {20, "dataplane: {crypto-devices: [{device: crypto_}]}",
+       "gw.yaml:20:39: device: \"crypto_\" is no crypto device; expected a PCI address (0000:01:00.0) or "
+       "DPDK's own devargs (crypto_...)"},
+      {20, "dataplane: {crypto-devices: [{suites: [aes128gcm16]}]}",
+       "gw.yaml:20:30: crypto-devices: the key \"device\" is missing"},
+      {20, "dataplane: {crypto-devices: [{device: crypto_openssl0, suites: [aes128gcm16, des]}]}",
+       "gw.yaml:20:78: suites: expected an ESP suite, such as aes256gcm16 or aes256-sha256, not \"des\""},
+      {20,
+       "dataplane: {crypto-devices: [\"0000:3d:01.0\", crypto_openssl0, \"crypto_openssl0,socket_id=0\"]}",
+       "gw.yaml:20:63: crypto-devices: the device of line 20 again"},
   });
 }
 

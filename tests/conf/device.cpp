@@ -50,6 +50,17 @@ TEST_CASE("devices are the EAL arguments and the port name that DPDK gives them"
   }
 }
 
+TEST_CASE("crypto devices are their EAL arguments and the name that DPDK gives them") {
+  const Device virtual_one = crypto_device_args("crypto_aesni_mb0,max_nb_queue_pairs=16");
+  CHECK(virtual_one.eal_arguments == Arguments{"--vdev", "crypto_aesni_mb0,max_nb_queue_pairs=16"});
+  CHECK(virtual_one.ethdev_name == "crypto_aesni_mb0");
+  const Device card = crypto_device_args("3D:01.0,x=1");
+  CHECK(card.eal_arguments == Arguments{"-a", "0000:3d:01.0,x=1"});
+  CHECK(card.ethdev_name == "0000:3d:01.0");
+  for (const char* const bad : {"", "crypto_", "net_ring0", "af_packet:lan", "3d:01", "crypto_a b"})
+    CHECK_THROWS_AS(crypto_device_args(bad), Error);
+}
+
 TEST_CASE("af_packet's ring slots are as large as the MTU asks for") {
   const auto argument = [](std::uint16_t mtu) { return device("af_packet:lan", mtu).eal_arguments.at(1); };
   CHECK(argument(1500) == "net_af_packet0,iface=lan");

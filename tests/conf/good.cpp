@@ -22,7 +22,8 @@ constexpr std::string_view kWhole = R"(
 name: east
 runtime-directory: /run/espgate-east
 dataplane: {workers: [2, 3, 3], main-cpu: 1, idle: busy, hugepages: require, memory: 1024, packet-buffers: 32768,
-            max-tunnels: 100, max-routes: 1000}
+            max-tunnels: 100, max-routes: 1000,
+            crypto-devices: [crypto_openssl0, {device: "3d:01.0,qat_sym_cipher_crc_enable=1", suites: [aes256gcm16, aes256-sha256]}]}
 ports:
   - {name: lan, device: "af_packet:lan", addresses: [10.1.0.1/24, "fd00:1::1/64"], mtu: 9000, offload: require}
   - {name: guests, parent: lan, vlan: 100, addresses: [10.9.0.1/24]}
@@ -69,6 +70,12 @@ TEST_CASE("every key arrives where it belongs") {
   CHECK(c.dataplane.packet_buffers == 32768);
   CHECK(c.dataplane.max_tunnels == 100);
   CHECK(c.dataplane.max_routes == 1000);
+  REQUIRE(c.dataplane.crypto_devices.size() == 2);
+  CHECK(c.dataplane.crypto_devices[0].device == "crypto_openssl0");
+  CHECK(c.dataplane.crypto_devices[0].suites.empty());
+  CHECK(c.dataplane.crypto_devices[1].device == "3d:01.0,qat_sym_cipher_crc_enable=1");
+  using enum espgate::crypto::EspSuite;
+  CHECK(c.dataplane.crypto_devices[1].suites == std::vector{aes256_gcm16, aes256_cbc_sha256});
 
   REQUIRE(c.ports.size() == 4);
   CHECK(c.ports[0].name == "lan");
@@ -78,7 +85,7 @@ TEST_CASE("every key arrives where it belongs") {
   CHECK(to_string(c.ports[0].addresses[1]) == "fd00:1::1/64");
   CHECK(c.ports[0].mtu == 9000);
   CHECK(c.ports[0].offload == Offload::require);
-  CHECK(c.ports[0].mark.line == 7);
+  CHECK(c.ports[0].mark.line == 8);
   CHECK(c.ports[0].mark.column == 5);
   CHECK(c.ports[1].parent == "lan");
   CHECK(c.ports[1].vlan == 100);

@@ -139,8 +139,8 @@ TEST_CASE("the longest names, numbers and errors keep to 80 columns", "[shell]")
   const std::string name(31, 'n');
   const std::string v6 = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff";
   const std::uint64_t huge = ~std::uint64_t{0};
-  const json traffic{{"rx_packets", huge}, {"rx_bytes", huge}, {"rx_ipsec", huge},
-                     {"tx_packets", huge}, {"tx_bytes", huge}, {"tx_ipsec", huge}};
+  const json traffic{{"rx_packets", huge}, {"rx_bytes", huge}, {"rx_ipsec", huge},  {"tx_packets", huge},
+                     {"tx_bytes", huge},   {"tx_ipsec", huge}, {"rx_crypto", huge}, {"tx_crypto", huge}};
   json tunnel{{"name", name},
               {"state", "connecting"},
               {"interface", name},
@@ -192,6 +192,8 @@ TEST_CASE("the longest names, numbers and errors keep to 80 columns", "[shell]")
                                                        {"replayed", huge},
                                                        {"rx_ipsec", huge},
                                                        {"tx_ipsec", huge},
+                                                       {"rx_crypto", huge},
+                                                       {"tx_crypto", huge},
                                                        {"integrity_failed", huge},
                                                        {"outbound_packets", huge},
                                                        {"outbound_bytes", huge},
@@ -210,6 +212,16 @@ TEST_CASE("the longest names, numbers and errors keep to 80 columns", "[shell]")
   };
   interface.update(traffic);
   check_columns(control::render_interfaces(json::array({interface})));
+  check_columns(control::render_crypto_devices(json::array({{{"name", name},
+                                                             {"driver", name},
+                                                             {"state", "given up"},
+                                                             {"suites", std::string(60, 's') + ", " + name},
+                                                             {"sessions", 4095},
+                                                             {"most_sessions", 4095},
+                                                             {"opened", huge},
+                                                             {"sealed", huge},
+                                                             {"failed", huge},
+                                                             {"lost", huge}}})));
   check_columns(control::render_routes(json::array({{{"destination", v6 + "/128"},
                                                      {"kind", "blackhole"},
                                                      {"target", v6},
@@ -236,6 +248,7 @@ TEST_CASE("show tunnels and show ipsec sa tell what the counters page counts", "
   inbound.packets = 11;
   inbound.replayed = 2;
   inbound.by_card = 5;
+  inbound.by_device = 3;
   channel::SaStatus& outbound = page.outbound(1)[3];
   outbound.spi = pair.west.dataplane.sending.at(0);
   outbound.bytes = 4000;
@@ -256,6 +269,8 @@ TEST_CASE("show tunnels and show ipsec sa tell what the counters page counts", "
   CHECK(sa.at("inbound_packets") == 11);
   CHECK(sa.at("replayed") == 2);
   CHECK(sa.at("rx_ipsec") == 5);
+  CHECK(sa.at("rx_crypto") == 3);
+  CHECK(sa.at("tx_crypto") == 0);
   CHECK(sa.at("tx_ipsec") == 0);
   CHECK(sa.at("outbound_bytes") == 4000);
   CHECK(sa.at("adopted") == false);
@@ -302,6 +317,24 @@ TEST_CASE("show log: the newest lines, of one tunnel if wanted", "[shell]") {
   const json lines = data_of(pair, "show log tunnel to-east").at("lines");
   REQUIRE_FALSE(lines.empty());
   for (const json& line : lines) CHECK(line.get<std::string>().find("to-east: ") != std::string::npos);
+}
+
+TEST_CASE("show crypto-devices tells of those that the dataplane has", "[shell]") {
+  Up pair;
+  CHECK(data_of(pair, "show crypto-devices").empty());
+  channel::CryptoDeviceStatus& status = pair.west.dataplane.page().header().crypto_devices[0];
+  std::string("crypto_openssl0").copy(status.name.data(), status.name.size() - 1);
+  std::string("aes128gcm16, aes256gcm16").copy(status.suites.data(), status.suites.size() - 1);
+  status.state = channel::CryptoDeviceState::given_up;
+  status.sessions = 2;
+  pair.west.dataplane.page().worker(0).crypto_devices[0].lost = 7;
+  const json row = data_of(pair, "show crypto-devices").at(0);
+  CHECK(row.at("name") == "crypto_openssl0");
+  CHECK(row.at("suites") == "aes128gcm16, aes256gcm16");
+  CHECK(row.at("state") == "given up");
+  CHECK(row.at("sessions") == 2);
+  CHECK(row.at("lost") == 7);
+  CHECK_THAT(control::render_crypto_devices(data_of(pair, "show crypto-devices")), Catch::Contains("lost 7"));
 }
 
 TEST_CASE("without a dataplane the commands say so; log, version and help still answer", "[shell]") {

@@ -47,6 +47,8 @@ void check(const conf::Configuration& configuration) {
       demand(!conf::device_args(port, index++).ethdev_name.empty(), "a port has a device");
     else
       demand(port.vlan >= 1 && port.vlan <= 4094, "a sub-interface has a VLAN");
+  for (const conf::CryptoDevice& device : configuration.dataplane.crypto_devices)
+    demand(!conf::crypto_device_args(device.device).ethdev_name.empty(), "a crypto device has a name");
   for (const conf::Tunnel& tunnel : configuration.tunnels) {
     demand(!tunnel.name.empty() && tunnels.insert(tunnel.name).second, "tunnels have names of their own");
     check_tunnel(tunnel);

@@ -7,7 +7,7 @@ import unittest
 
 from guest_case import EAST6, WEST6, GuestCase, east_gateway, lost_sizes, west_kernel_connection
 from base import EAST, WEST, WEST_SECRETS, east_tunnel
-from lab import Capture, ping, wait_until
+from lab import Capture, forget_mtus, ping, wait_until
 
 IKE, ESP = "aes128gcm16-prfsha256-x25519", "aes256gcm16"
 OVER_IPV4, OVER_IPV6 = (EAST, WEST), (EAST6, WEST6)
@@ -74,6 +74,8 @@ class Modes(GuestCase):
     # What does not fit is cut behind ESP by both, and Linux's kernel puts together what espgate cut. A LAN's packet of
     # 1500 bytes makes two fragments; one of 8000 comes from its host in six such packets.
     def cut_after(self, ends, kind):
+        for host in (self.net.lan_e, self.net.lan_w):
+            forget_mtus(host)
         capture = Capture(self.net.host, "tap-wan", f"src host {ends[0]}")
         east = self.bring_up(ends, fragmentation="after")
         for host, other in ((self.net.lan_e, 2), (self.net.lan_w, 1)):

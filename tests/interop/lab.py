@@ -268,12 +268,18 @@ def ping(space, destination, count=3, size=56, dont_fragment=False, seconds=10, 
     return f" {count} received" in done.stdout
 
 
+def forget_mtus(space):
+    """A host's kernel remembers for minutes which sizes it was told, and then says so itself."""
+    space.ip("route", "flush", "cache")
+    space.ip("-6", "route", "flush", "cache")
+
+
 def told_mtu(space, destination, size=1500, by=r"\S+"):
     """The MTU that the gateway `by` tells a host whose packet with DF, of `size` bytes with its IP header, is too large."""
     headers = 48 if ":" in destination else 28
 
     def told():
-        space.ip("route", "flush", "cache")  # or the host's own kernel says what it was told before
+        forget_mtus(space)
         done = space.run("ping", "-n", "-c", "1", "-W", "2", "-M", "do", "-s", str(size - headers), destination, check=False)
         return re.search(rf"From {by}:? .*([Ff]rag needed|Packet too big).*mtu ?= ?(\d+)", done.stdout)
     return int(wait_until(told, 20, f"{space.short} is told an MTU").group(2))

@@ -1,5 +1,6 @@
-// The data behind each shell command, as JSON. Text that came from a peer is made printable here, once.
-// All throw CommandError with words: arguments that make no sense, or a dataplane that is not attached.
+// The data behind each shell command, as JSON: show.cpp and its sisters show_*.cpp. Text that came from a
+// peer is made printable here, once. All throw CommandError with words: arguments that make no sense, or a
+// dataplane that is not attached.
 #pragma once
 
 #include "control/shell/commands.hpp"

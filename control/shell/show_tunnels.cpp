@@ -1,0 +1,133 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "control/shell/show.hpp"
+#include "control/shell/show_common.hpp"
+#include "control/tunnels/printable.hpp"
+
+namespace espgate::control {
+
+namespace {
+
+void put_cuts(const channel::CountersView& page, TunnelId tunnel, json& row) {
+  const bool known = tunnel < page.shape().max_tunnels;
+  row["cut_before"] = known ? read(page.tunnels()[tunnel].cut_before) : 0;
+  row["cut_after"] = known ? read(page.tunnels()[tunnel].cut_after) : 0;
+}
+
+}  // namespace
+
+json show_tunnels(Gateway& gateway, const Arguments& arguments, Time now) {
+  const channel::CountersView& page = want_counters(gateway);
+  json rows = json::array();
+  for (const TunnelId index : chosen_tunnels(gateway, arguments)) {
+    const conf::Tunnel& tunnel = gateway.configuration().tunnels[index];
+    const TunnelStatus& status = gateway.manager().status(index);
+    json row{{"name", printable(tunnel.name)},
+             {"state", name_of(status.state)},
+             {"interface", printable(tunnel.interface)},
+             {"local", to_string(tunnel.local)},
+             {"remote", to_string(tunnel.remote)},
+             {"adopted", status.adopted},
+             {"keys", tunnel.manual ? "manual" : "ike"},
+             {"since_seconds", seconds_since(status.since, now)},
+             {"attempts", status.attempts},
+             {"last_error", printable(status.last_error.summary)}};
+    if (!status.last_error.summary.empty())
+      row["last_error_seconds_ago"] = seconds_since(status.last_error_at, now);
+    if (status.retry_at)
+      row["retry_in_seconds"] = std::max<std::int64_t>(0, seconds_since(now, *status.retry_at));
+    if (const Gateway::Path* const path = gateway.path(index)) {
+      row["path_mtu"] = path->mtu;
+      row["path_mtu_from"] = to_string(path->said_by);
+      row["path_mtu_seconds"] = seconds_since(path->since, now);
+    }
+    tunnel_traffic(page, index).put_into(row);
+    put_cuts(page, index, row);
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+json show_groups(Gateway& gateway, const Arguments& arguments, Time) {
+  want_no_arguments(arguments);
+  want_ready(gateway);
+  json rows = json::array();
+  for (const conf::Group& group : gateway.configuration().groups) {
+    json members = json::array();
+    unsigned up = 0;
+    for (const std::string& name : group.tunnels) {
+      const TunnelState state = gateway.manager().status(tunnel_named(gateway, name)).state;
+      up += state == TunnelState::up ? 1 : 0;
+      members.push_back({{"name", printable(name)}, {"state", name_of(state)}});
+    }
+    rows.push_back({{"name", printable(group.name)}, {"members", std::move(members)}, {"members_up", up}});
+  }
+  return rows;
+}
+
+namespace {
+
+void add_connected(json& rows, const std::string& interface, const std::vector<IpPrefix>& addresses) {
+  for (const IpPrefix& address : addresses)
+    rows.push_back({{"destination", to_string(network_of(address))},
+                    {"kind", "connected"},
+                    {"target", printable(interface)},
+                    {"refused", ""}});
+}
+
+json static_route(const Gateway& gateway, const conf::Route& route) {
+  json row{{"destination", to_string(route.to)}, {"kind", "blackhole"}, {"target", ""}, {"refused", ""}};
+  if (route.via) row.update({{"kind", "gateway"}, {"target", to_string(*route.via)}});
+  if (!route.tunnel.empty()) row.update({{"kind", "tunnel"}, {"target", printable(route.tunnel)}});
+  if (!route.group.empty()) row.update({{"kind", "group"}, {"target", printable(route.group)}});
+  if (const std::string* refusal = gateway.route_refusal(route.to)) row["refused"] = *refusal;
+  return row;
+}
+
+}  // namespace
+
+json show_routes(Gateway& gateway, const Arguments& arguments, Time) {
+  want_no_arguments(arguments);
+  want_ready(gateway);
+  json rows = json::array();
+  for (const conf::Port& port : gateway.configuration().ports) add_connected(rows, port.name, port.addresses);
+  for (const conf::Tunnel& tunnel : gateway.configuration().tunnels)
+    add_connected(rows, tunnel.interface, tunnel.addresses);
+  for (const conf::Route& route : gateway.configuration().routes)
+    rows.push_back(static_route(gateway, route));
+  return rows;
+}
+
+namespace {
+
+TunnelId negotiated_tunnel(const Gateway& gateway, const Arguments& arguments) {
+  const TunnelId tunnel = one_tunnel(gateway, arguments);
+  if (gateway.configuration().tunnels[tunnel].manual)
+    throw CommandError(
+        fmt::format("{} has manual keys, so there is nothing to negotiate: new ones are taken "
+                    "from its key files when the gateway begins anew",
+                    arguments.front()));
+  return tunnel;
+}
+
+}  // namespace
+
+json reset_tunnel(Gateway& gateway, const Arguments& arguments, Time now) {
+  const TunnelId tunnel = negotiated_tunnel(gateway, arguments);
+  want_ready(gateway);
+  gateway.reset(tunnel, now);
+  return {{"done", fmt::format("{} is being negotiated anew", arguments.front())}};
+}
+
+json rekey_tunnel(Gateway& gateway, const Arguments& arguments, Time now) {
+  const TunnelId tunnel = negotiated_tunnel(gateway, arguments);
+  want_ready(gateway);
+  const unsigned count = gateway.rekey(tunnel, now);
+  if (count == 0) throw CommandError(fmt::format("{} has no child SA to rekey", arguments.front()));
+  return {{"done", fmt::format("{} child SA{} of {} being rekeyed", count, count == 1 ? "" : "s",
+                               arguments.front())}};
+}
+
+}  // namespace espgate::control

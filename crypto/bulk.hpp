@@ -16,9 +16,9 @@ struct IMB_MGR;
 namespace espgate::crypto {
 
 // The expanded key of one SA. Plain aligned storage so that it can lie inside an SA in memory of the
-// dataplane's choosing; what is in it is bulk.cpp's business. Erase with explicit_bzero.
+// dataplane's choosing; what is in it is the engine's business (plan.hpp). Erase with explicit_bzero.
 struct alignas(64) SaKey {
-  static constexpr std::size_t kStorage = 1024;  // bulk.cpp asserts that ipsec-mb's structures fit
+  static constexpr std::size_t kStorage = 1024;  // plan.hpp asserts that ipsec-mb's structures fit
   std::byte storage[kStorage];
 };
 
@@ -66,7 +66,7 @@ struct EspJob {
 };
 static_assert(sizeof(EspJob) == 32);
 
-struct BulkScratch;  // bulk.cpp's
+struct BulkScratch;  // bulk_scratch.hpp's
 
 class BulkEngine {
  public:

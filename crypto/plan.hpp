@@ -1,5 +1,5 @@
 // How the packets of each suite are done, and where the parts of its key lie: a row for each of kSuites. The
-// engine's own (bulk.cpp, expand.cpp).
+// engine's own (bulk.cpp, groups.cpp, expand.cpp).
 #pragma once
 
 #include <intel-ipsec-mb.h>

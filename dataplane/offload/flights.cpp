@@ -88,7 +88,7 @@ void write_aad(std::uint8_t* to, const crypto::EspJob& job) noexcept {
 }
 
 // The sequence number as the engine writes it: the IV itself, or the block before the payload whose
-// encryption becomes CBC's IV (crypto/bulk.cpp).
+// encryption becomes CBC's IV (crypto/groups.cpp).
 void write_iv(const crypto::EspJob& job, const crypto::SuiteRow& suite) noexcept {
   if (suite.iv_length == 0) return;
   constexpr unsigned kNumber = sizeof(std::uint64_t);

@@ -81,18 +81,22 @@ json selector_list(const std::vector<ike::TrafficSelector>& selectors) {
 }
 
 void put_status(json& row, const channel::SaStatus* inbound, const channel::SaStatus* outbound) {
-  row["inbound_packets"] = inbound != nullptr ? read(inbound->packets) : 0;
-  row["inbound_bytes"] = inbound != nullptr ? read(inbound->bytes) : 0;
-  row["inbound_sequence"] = inbound != nullptr ? read(inbound->highest_sequence) : 0;
-  row["replayed"] = inbound != nullptr ? read(inbound->replayed) : 0;
-  row["integrity_failed"] = inbound != nullptr ? read(inbound->failed) : 0;
-  row["rx_ipsec"] = inbound != nullptr ? read(inbound->by_card) : 0;
-  row["rx_crypto"] = inbound != nullptr ? read(inbound->by_device) : 0;
-  row["outbound_packets"] = outbound != nullptr ? read(outbound->packets) : 0;
-  row["outbound_bytes"] = outbound != nullptr ? read(outbound->bytes) : 0;
-  row["outbound_sequence"] = outbound != nullptr ? read(outbound->highest_sequence) : 0;
-  row["tx_ipsec"] = outbound != nullptr ? read(outbound->by_card) : 0;
-  row["tx_crypto"] = outbound != nullptr ? read(outbound->by_device) : 0;
+  using channel::SaStatus;
+  const auto put = [&row](const char* name, const SaStatus* status, channel::Counter SaStatus::*counter) {
+    row[name] = status != nullptr ? read(status->*counter) : 0;
+  };
+  put("inbound_packets", inbound, &SaStatus::packets);
+  put("inbound_bytes", inbound, &SaStatus::bytes);
+  put("inbound_sequence", inbound, &SaStatus::highest_sequence);
+  put("replayed", inbound, &SaStatus::replayed);
+  put("integrity_failed", inbound, &SaStatus::failed);
+  put("rx_ipsec", inbound, &SaStatus::by_card);
+  put("rx_crypto", inbound, &SaStatus::by_device);
+  put("outbound_packets", outbound, &SaStatus::packets);
+  put("outbound_bytes", outbound, &SaStatus::bytes);
+  put("outbound_sequence", outbound, &SaStatus::highest_sequence);
+  put("tx_ipsec", outbound, &SaStatus::by_card);
+  put("tx_crypto", outbound, &SaStatus::by_device);
 }
 
 json child_row(const Gateway& gateway, const ChildRecord& record, const ChildTimes& times, Time now) {

@@ -8,6 +8,7 @@
 
 #include "dataplane/path/decapsulate.hpp"
 #include "dataplane/path/encapsulate.hpp"
+#include "dataplane/path/mtu.hpp"
 #include "dataplane/path/ways.hpp"
 
 namespace espgate::dataplane {
@@ -155,8 +156,7 @@ bool Flights::give(Worker& worker, const Packet& packet, const crypto::EspJob& j
   set_data(packet.mbuf, packet.ip, packet.length);
   Flight& flight = flight_of(operation);
   flight.packet = packet;
-  // Of packets that were not deferred it says nothing.
-  if (worker.scratch.next_deferred == 0) flight.packet.outer_mtu = kNotCut;
+  flight.packet.outer_mtu = outer_limit(worker, packet);
   flight.job = job;
   flight.session = session;
   flight.way = way;

@@ -51,6 +51,12 @@ void clamp_received(Worker& worker, Packet& packet) noexcept;
   return has_room(worker, packet);
 }
 
+// The size to which a packet of the burst that is being sealed is to be cut then, or kNotCut. Only of a
+// deferred one does its own record say so.
+[[nodiscard]] inline std::uint16_t outer_limit(const Worker& worker, const Packet& packet) noexcept {
+  return worker.scratch.next_deferred == 0 ? kNotCut : packet.outer_mtu;
+}
+
 // Fills the empty burst with what was deferred, in its order: the fragments of the next packet that is cut
 // before it is sealed, or the packets up to there. False: there is nothing more.
 [[nodiscard]] bool next_deferred(Worker& worker, Burst& burst) noexcept;

@@ -66,6 +66,8 @@ class LookasideLine : public Line {
   std::vector<Octets> put_inner(unsigned packets);
   // What came out on the wan, against what was put in.
   void check_out(const std::vector<Octets>& inner);
+  // The same, but for the packet at `lost`, which is not there.
+  void check_out_but(std::size_t lost, const std::vector<Octets>& inner);
 };
 
 }  // namespace espgate::test

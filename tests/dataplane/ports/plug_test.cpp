@@ -14,6 +14,7 @@
 
 #include "dataplane/ports/ports.hpp"
 #include "tests/dataplane/ports/card.hpp"
+#include "tests/dataplane/ports/wanted.hpp"
 #include "tests/dataplane/rig.hpp"
 
 namespace espgate::test {
@@ -33,14 +34,7 @@ struct Bench {
   explicit Bench(const char* device = kName) {
     start_eal();
     if (rte_eal_hotplug_add("vdev", kName, "") != 0) throw std::runtime_error("no device");
-    wanted.resize(2);
-    wanted[0].name = "wan";
-    wanted[0].device = device;
-    wanted[0].addresses = {*parse_prefix("192.0.2.1/24"), *parse_prefix("2001:db8::12:3456/64")};
-    wanted[1].name = "guests";
-    wanted[1].parent = "wan";
-    wanted[1].vlan = 100;
-    wanted[1].addresses = {*parse_prefix("2001:db8:1::ab:cdef/64")};
+    wanted = port_with_vlan(device);
     page = std::make_unique<channel::CountersPage>(rig.tables().shape);
     ports = std::make_unique<Ports>(wanted, rig.tables(), interfaces, *page, rig.worker().pool, 1);
     std::vector<dataplane::Worker*> workers{&rig.worker()};

@@ -7,6 +7,7 @@
 
 #include "dataplane/ports/ports.hpp"
 #include "tests/dataplane/ports/card.hpp"
+#include "tests/dataplane/ports/wanted.hpp"
 #include "tests/dataplane/rig.hpp"
 
 namespace espgate::test {
@@ -20,14 +21,7 @@ struct Bench {
     start_eal();
     const int made = rte_eal_hotplug_add("vdev", "net_null7", "no-rx=1");
     if (made != 0 && made != -EEXIST) throw std::runtime_error("no device");
-    wanted.resize(2);
-    wanted[0].name = "wan";
-    wanted[0].device = "net_null7";
-    wanted[0].addresses = {*parse_prefix("192.0.2.1/24"), *parse_prefix("2001:db8::12:3456/64")};
-    wanted[1].name = "guests";
-    wanted[1].parent = "wan";
-    wanted[1].vlan = 100;
-    wanted[1].addresses = {*parse_prefix("2001:db8:1::ab:cdef/64")};
+    wanted = port_with_vlan("net_null7");
     page = std::make_unique<channel::CountersPage>(rig.tables().shape);
   }
   ~Bench() {

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 
-from lab import BUILD, LabError, run, wait_until
+from lab import BUILD, ROOT, LabError, run, wait_until
 
 
 def program(name):
@@ -111,3 +111,30 @@ class Gateway:
 
     def stop(self, number=signal.SIGINT, seconds=15):
         return self.process.stop(number, seconds)
+
+
+class Example(Gateway):
+    """The gateway of a file of conf/examples, on a lab's interfaces. `instead`: what else the file says that the lab
+    has otherwise, and what it is to say. `secrets`: what is in the files that it names."""
+
+    CARDS = {'"0000:01:00.0"': '"af_packet:lan"', '"0000:01:00.1"': '"af_packet:wan"'}
+
+    def __init__(self, space, name, instead=None, secrets=None):
+        with open(os.path.join(ROOT, "conf", "examples", f"{name}.yaml")) as example:
+            self.text = example.read()
+        for theirs, ours in {**self.CARDS, **(instead or {})}.items():
+            if theirs not in self.text:
+                raise LabError(f"{name}.yaml does not say {theirs}")
+            self.text = self.text.replace(theirs, ours)
+        super().__init__(space, None)
+        for file, secret in (secrets or {}).items():
+            self._write(file, secret)
+
+    def configure(self, _):
+        self._write(self.file, self.text)
+
+    def _write(self, name, text):
+        path = os.path.join(self.directory, name)
+        with open(path, "w") as out:
+            out.write(text)
+        os.chmod(path, 0o600)

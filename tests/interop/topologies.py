@@ -103,3 +103,43 @@ class Dual:
         west.ip("route", "add", "default", "via", f"10.2.0.{other}")
         west.ip("-6", "route", "add", "default", "via", f"fd00:2::{other}")
         return west
+
+
+class Cloud:
+    """
+                                                                203.0.113.11  end-1 10.0.0.1
+      lan 192.168.1.10 --- cpe 198.51.100.10 --- internet ---<                             >--- vcn 10.0.0.10
+          fd00:1::10       (espgate)             (router)       203.0.113.140 end-2 10.0.0.2        fd00:2::10
+    The network of the examples for clouds. What `vcn` sends goes back through end-2 alone, by whichever
+    tunnel it was asked; an end whose tunnel is gone hands it to the other one.
+    """
+
+    def __init__(self, lab):
+        self.cpe, self.internet, self.vcn = (lab.namespace(name) for name in ("cpe", "internet", "vcn"))
+        self.internet.run("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+        self.lan = lab.namespace("lan")
+        lab.link(self.lan, "eth0", self.cpe, "lan")
+        lab.link(self.internet, "to-cpe", self.cpe, "wan")
+        Lab.for_dpdk(self.cpe, "lan", "wan")
+        self.lan.address("eth0", "192.168.1.10/24", "fd00:1::10/64")
+        self.lan.ip("route", "add", "default", "via", "192.168.1.1")
+        self.lan.ip("-6", "route", "add", "default", "via", "fd00:1::1")
+        self.internet.address("to-cpe", "198.51.100.1/24")
+        self.ends = [self._end(lab, 1, "203.0.113.11", "203.0.113.9"),
+                     self._end(lab, 2, "203.0.113.140", "203.0.113.137")]
+        lab.bridge(self.vcn, "br0", "end-1", "end-2")
+        self.vcn.address("br0", "10.0.0.10/16", "fd00:2::10/56")
+        self.vcn.ip("route", "add", "default", "via", "10.0.0.2")
+        self.vcn.ip("-6", "route", "add", "default", "via", "fd00:2::2")
+
+    def _end(self, lab, number, address, router):
+        end = lab.namespace(f"end-{number}", forwarding=True)
+        lab.link(end, "wan", self.internet, f"to-end-{number}")
+        lab.link(end, "vcn", self.vcn, f"end-{number}")
+        end.address("wan", f"{address}/29")
+        self.internet.address(f"to-end-{number}", f"{router}/29")
+        end.address("vcn", f"10.0.0.{number}/16", f"fd00:2::{number}/56")
+        end.ip("route", "add", "198.51.100.0/24", "via", router)
+        end.ip("route", "add", "default", "via", f"10.0.0.{3 - number}")
+        end.ip("-6", "route", "add", "default", "via", f"fd00:2::{3 - number}")
+        return end

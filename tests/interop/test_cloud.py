@@ -1,0 +1,134 @@
+#!/usr/bin/python3
+"""
+Examples of conf/examples against two strongSwan ends: oci-dual-tunnel.yaml with Oracle's published parameters, and
+vti-site-to-site.yaml.
+
+                                                             203.0.113.11  end-1 10.0.0.1
+  lan 192.168.1.10 --- cpe 198.51.100.10 --- internet ---<                              >--- vcn 10.0.0.10
+      fd00:1::10       (espgate)             (router)        203.0.113.140 end-2 10.0.0.2        fd00:2::10
+
+What comes back comes through end-2 alone, while both are there.
+"""
+import unittest
+
+import swan
+from base import LabCase
+from gateway import Example
+from lab import ping, wait_until
+from paced import Paced
+from topologies import Cloud
+
+CPE = "198.51.100.10"
+ADDRESSES = ("203.0.113.11", "203.0.113.140")
+# A loaded machine of two CPUs carries this through userspace at both ends without losing any of its own.
+RATE = 4000
+PACKETS = 50000  # of each family
+
+
+WITHOUT_HUGEPAGES = "\ndataplane: {hugepages: never}"
+
+
+def end(space, number, secret, **proposals):
+    """The far end of one tunnel, with the lifetimes of the clouds' documentation."""
+    here = ADDRESSES[number]
+    connection = swan.connection(here, CPE, here, CPE, rekey_time="28800s", dpd_delay="10s",
+                                 child={"rekey_time": "3600s"}, **proposals)
+    return swan.Swan(space, {"cpe": connection}, [(here, CPE, secret)])
+
+
+class CloudCase(LabCase):
+    example = None  # of conf/examples
+    name = None  # that it gives to the gateway
+    tunnels = ()
+    proposals = {}
+
+    @classmethod
+    def build(cls):
+        cls.net = Cloud(cls.lab)
+
+    def setUp(self):
+        secrets = {name: f"the secret of {name}" for name in self.tunnels}
+        self.ends = {name: self.stop_after(end(space, number, secrets[name], **self.proposals).start())
+                     for number, (name, space) in enumerate(zip(self.tunnels, self.net.ends))}
+        self.cpe = self.stop_after(Example(self.net.cpe, self.example,
+                                           {f"name: {self.name}\n": f"name: {self.name}{WITHOUT_HUGEPAGES}\n"},
+                                           {f"{name}.psk": secret for name, secret in secrets.items()})).start()
+        self.cpe.wait_up(*self.tunnels)
+
+
+class OracleDualTunnel(CloudCase):
+    example = "oci-dual-tunnel"
+    name = "cpe"
+    tunnels = ("oci-1", "oci-2")
+    proposals = {"ike": "aes256-sha384-ecp384", "esp": "aes256gcm16-modp1536"}
+
+    def streams(self, count=None, flows=500):
+        """One stream of each family, from the LAN into the cloud."""
+        return [Paced((self.net.lan, source), (self.net.vcn, destination), RATE / 2, flows, count)
+                for source, destination in (("192.168.1.10", "10.0.0.10"), ("fd00:1::10", "fd00:2::10"))]
+
+    def check_shares(self, before, after, packets):
+        for name in self.tunnels:
+            share = (after[name]["tx_packets"] - before[name]["tx_packets"]) / packets
+            print(f"{name} carried {share:.1%}")
+            self.assertTrue(0.45 <= share <= 0.55, f"{name} carried {share:.1%}")
+
+    # 100,000 packets, 1000 flows, both families: none lost, the flows spread evenly, and what returns by one tunnel is
+    # taken whichever it went out by.
+    def test_both_carry_everything(self):
+        for destination in ("10.0.0.10", "fd00:2::10"):
+            wait_until(lambda to=destination: ping(self.net.lan, to), 10, f"{destination} answers")
+        before = self.cpe.settled_tunnels()
+        accounts = [stream.wait(120) for stream in self.streams(PACKETS)]
+        after = self.cpe.settled_tunnels()
+        print(accounts, self.cpe.drops())
+        self.assertEqual([account["lost"] + account["doubled"] for account in accounts], [0, 0], accounts)
+        self.assertEqual([account["reordered"] for account in accounts], [0, 0], accounts)
+        self.check_shares(before, after, 2 * PACKETS)
+        returned = {name: after[name]["rx_packets"] for name in self.tunnels}
+        self.assertTrue(ping(self.net.lan, "10.0.0.10", count=5))
+        now = self.cpe.settled_tunnels()
+        self.assertEqual(now["oci-1"]["rx_packets"], returned["oci-1"], "all that returns comes by the other")
+        self.assertGreaterEqual(now["oci-2"]["rx_packets"], returned["oci-2"] + 5)
+
+
+class SiteToSite(CloudCase):
+    example = "vti-site-to-site"
+    name = "west"
+    tunnels = ("fergie", "murray")
+    proposals = {"ike": "aes256-sha256-ecp384", "esp": "aes128gcm16-ecp384"}
+
+    @classmethod
+    def build(cls):
+        super().build()
+        cls.net.ends[0].address("lo", "172.16.0.6/32", "10.127.132.129/32")
+        cls.net.ends[1].address("lo", "172.16.0.10/32", "10.127.133.1/32")
+
+    def test_addresses_of_the_interfaces_and_routes_into_them(self):
+        for destination in ("172.16.0.5", "172.16.0.6", "172.16.0.9", "172.16.0.10", "10.127.132.129", "10.127.133.1"):
+            self.assertTrue(ping(self.net.lan, destination), destination)
+        rows = {row["name"]: row for row in self.cpe.json("show", "interfaces")}
+        self.assertEqual(rows["vti2"]["addresses"], ["172.16.0.5/30"])
+
+    def spi(self, name):
+        rows = self.cpe.json("show", "ipsec", "sa", name)
+        return rows[0]["inbound_spi"] if rows else None
+
+    # Every packet through the other tunnel arrives while this one is taken down and negotiated anew, three times.
+    def test_reset_of_one_tunnel_leaves_the_other_alone(self):
+        stream = Paced((self.net.lan, "192.168.1.10"), (self.net.ends[1], "10.127.133.1"), 500, flows=1)
+        other = self.spi("murray")
+        for _ in range(3):
+            before = self.spi("fergie")
+            self.cpe.shell("reset", "tunnel", "fergie")
+            wait_until(lambda spi=before: self.spi("fergie") not in (None, spi), 20, "there is another SA")
+            wait_until(lambda: ping(self.net.lan, "10.127.132.129"), 10, "it carries packets")
+        account = stream.stop()
+        print(account)
+        self.assertEqual(self.spi("murray"), other)
+        self.assertGreater(account["sent"], 500)
+        self.assertEqual((account["lost"], account["doubled"], account["refused"]), (0, 0, 0), account)
+
+
+if __name__ == "__main__":
+    unittest.main()

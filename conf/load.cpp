@@ -32,6 +32,7 @@ Configuration load(std::string_view text, const std::string& name, const std::st
   check_names(reading.errors, root, configuration);
   check_addresses(reading.errors, root, configuration);
   check_manual(reading.errors, root, configuration);
+  check_ways(reading.errors, root, configuration);
   reading.errors.raise();
   return configuration;
 }

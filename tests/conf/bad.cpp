@@ -401,7 +401,10 @@ TEST_CASE("errors of tunnels") {
       {13, "    psk: secret\n    esp: {proposals: [aes256gcm16-sha256]}",
        "gw.yaml:14:23: \"aes256gcm16-sha256\": an AEAD cipher takes no integrity algorithm"},
       {13, "    psk: secret\n    selectors: {local: [10.1.0.0/24], remote: [\"fd00:2::/64\"]}",
-       "gw.yaml:14:16: selectors: expected local and remote networks of the same family"},
+       "gw.yaml:14:16: selectors: expected local and remote networks of the same family\n"
+       "gw.yaml:19:10: to: 10.2.0.0/16 is nothing that tunnel \"west-b\" may carry; its remote selectors "
+       "are: "
+       "fd00:2::/64"},
       {13, "    psk: secret\n    selectors: {local: [10.1.0.1/24]}",
        "gw.yaml:14:25: local: expected a network (10.1.0.0/24, without host bits), not \"10.1.0.1/24\""},
       {13, "    psk: secret\n    selectors: {local: []}",

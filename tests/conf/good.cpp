@@ -34,7 +34,7 @@ routes:
   - {to: 10.3.0.0/16, tunnel: west-a}
   - {to: 0.0.0.0/0, via: 192.0.2.254}
   - {to: 10.99.0.0/16, blackhole: true}
-  - {to: "fd00:2::/64", group: cloud, blackhole: false}
+  - {to: 10.3.1.0/24, group: cloud, blackhole: false}
 tunnels:
   - name: west-a
     local: {address: 192.0.2.1, id: east.example}

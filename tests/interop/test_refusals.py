@@ -31,12 +31,12 @@ class AgainstStrongSwan(LabCase):
 
     def initiating(self, words, swan=None, **tunnel):
         self.stop_after(west_swan(self.net.west, **(swan or {})).start())
-        east = self.stop_after(east_gateway(self.net.east, east_tunnel(**tunnel))).start()
+        east = self.stop_after(east_gateway(self.net.east, east_tunnel(**tunnel), routes=[])).start()
         wait_words(east, "west", *words)
         self.assertFalse(east.up("west"))
 
     def responding(self, words, swan=None, **tunnel):
-        east = self.stop_after(east_gateway(self.net.east, east_tunnel(start="wait", **tunnel))).start()
+        east = self.stop_after(east_gateway(self.net.east, east_tunnel(start="wait", **tunnel), routes=[])).start()
         west = self.stop_after(west_swan(self.net.west, **(swan or {})).start())
         west.initiate("east", seconds=5, check=False)
         wait_words(east, "west", *words)
@@ -89,8 +89,8 @@ class AgainstItself(LabCase):
         cls.net = Single(cls.lab, dpdk_west=True)
 
     def both(self, east_words, west_words, east=None, west=None):
-        gate_w = self.stop_after(west_gateway(self.net.west, west_tunnel(start="wait", **(west or {})))).start()
-        gate_e = self.stop_after(east_gateway(self.net.east, east_tunnel(**(east or {})))).start()
+        gate_w = self.stop_after(west_gateway(self.net.west, west_tunnel(start="wait", **(west or {})), routes=[])).start()
+        gate_e = self.stop_after(east_gateway(self.net.east, east_tunnel(**(east or {})), routes=[])).start()
         wait_words(gate_e, "west", *east_words)
         wait_words(gate_w, "east", *west_words)
 

@@ -1,0 +1,69 @@
+// Routes into tunnels that may not carry them, and MTUs that no port has. Each row changes one line of the
+// base.
+#include <catch2/catch.hpp>
+#include <string>
+
+#include "conf/load.hpp"
+#include "tests/conf/base.hpp"
+
+using namespace espgate::conf;
+
+namespace {
+
+std::string words_of(const std::string& text) {
+  try {
+    (void)load_text(text, "gw.yaml");
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+const std::string kSecret = "    psk: secret\n";
+
+std::string with_selectors(const std::string& remote, const std::string& route) {
+  return words_of(tests::with_line(8, kSecret + "    selectors: {remote: [" + remote + "]}") + route);
+}
+
+std::string with_interface(const std::string& interface, const std::string& more = "") {
+  return words_of(tests::with_line(9, "    interface: {name: vti-a, " + interface + "}" + more));
+}
+
+std::string too_large(unsigned mtu, unsigned outer, unsigned column) {
+  return "gw.yaml:9:" + std::to_string(column) + ": mtu: a packet of " + std::to_string(mtu) + " bytes has " +
+         std::to_string(outer) +
+         " or more when it is encrypted, and no port's MTU is above 1500; expected a smaller one, none (then "
+         "it "
+         "is derived), or fragmentation: after";
+}
+
+}  // namespace
+
+TEST_CASE("routes into a tunnel whose selectors do not reach there") {
+  const std::string by_group =
+      "gw.yaml:19:10: to: 10.2.0.0/16 is nothing that tunnel \"west-a\" may carry; its "
+      "remote selectors are: ";
+  CHECK(with_selectors("10.2.0.0/16", "") == "accepted");
+  CHECK(with_selectors("10.2.1.0/24", "") == "accepted");  // some of it
+  CHECK(with_selectors("10.0.0.0/8", "") == "accepted");
+  CHECK(with_selectors("10.3.0.0/16", "") == by_group + "10.3.0.0/16");
+  CHECK(with_selectors("10.3.0.0/16, 10.4.0.0/16", "") == by_group + "10.3.0.0/16, 10.4.0.0/16");
+  CHECK(with_selectors("10.3.0.0/16, 10.2.0.0/17", "") == "accepted");
+  CHECK(
+      with_selectors("10.2.0.0/16", "  - {to: \"fd00:2::/64\", tunnel: west-a}\n") ==
+      "gw.yaml:21:10: to: fd00:2::/64 is nothing that tunnel \"west-a\" may carry; its remote selectors are: "
+      "10.2.0.0/16");
+  CHECK(with_selectors("10.2.0.0/16", "  - {to: \"fd00:2::/64\", tunnel: west-b}\n") == "accepted");
+}
+
+// 1446 bytes in AES-GCM are 1500, and one more needs four more.
+TEST_CASE("an MTU that no port can carry once it is encrypted") {
+  CHECK(with_interface("mtu: 1446") == "accepted");
+  CHECK(with_interface("mtu: 1447") == too_large(1447, 1504, 35));
+  CHECK(with_interface("mtu: 1500") == too_large(1500, 1556, 35));
+  CHECK(with_interface("mtu: 1500", "\n    fragmentation: after") == "accepted");
+  CHECK(with_interface("mtu: 1438", "\n    encapsulation: udp") == "accepted");
+  CHECK(with_interface("mtu: 1439", "\n    encapsulation: udp") == too_large(1439, 1504, 35));
+  // The suite that leaves most counts, as it may be the one that is agreed on.
+  CHECK(with_interface("mtu: 1447", "\n    esp: {proposals: [aes256gcm8, aes256-sha512]}") == "accepted");
+}

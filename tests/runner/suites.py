@@ -1,4 +1,5 @@
 """What there is to run. A suite has a name ("unit/crypto"), and `run(pattern, report)` that tells each result."""
+import concurrent.futures
 import fnmatch
 import glob
 import json
@@ -142,27 +143,39 @@ class Python(Suite):
             report.skipped(name, told.group(3))
 
 
-class Fuzzer(Suite):
-    """A libFuzzer target over its kept corpus, for a short while; finds go to the logs, the corpus stays as it is."""
+class Fuzzers(Suite):
+    """libFuzzer targets over their kept corpora, for a short while, one on each CPU; finds go to the logs, the corpora
+    stay as they are."""
 
-    def __init__(self, name, program):
-        super().__init__(f"fuzz/{name}", SANITIZED)
-        self.program = program
-        self.corpus = os.path.join(ROOT, "tests", "fuzz", "corpus", name)
+    def __init__(self, targets):
+        super().__init__("fuzz", SANITIZED)
+        self.targets = targets
 
-    def run(self, _, report):
-        if not glob.glob(os.path.join(self.corpus, "*")):
-            report.failed(f"{self.name}: no corpus at {self.corpus}", log_path(self.name))
-            return
+    def names(self, pattern):
+        return fnmatch.filter([f"fuzz/{target}" for target in self.targets], pattern)
+
+    def run(self, pattern, report):
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            for name, status in pool.map(self._fuzz, self.names(pattern)):
+                if status == 0:
+                    report.passed(name)
+                else:
+                    report.failed(name, log_path(name))
+
+    @staticmethod
+    def _fuzz(name):
+        target = name.removeprefix("fuzz/")
+        program = os.path.join(SANITIZED.path, "tests", "fuzz", f"fuzz-{target}")
+        corpus = os.path.join(ROOT, "tests", "fuzz", "corpus", target)
+        if not glob.glob(os.path.join(corpus, "*")):
+            with open(log_path(name), "w") as log:
+                log.write(f"no corpus at {corpus}\n")
+            return name, None
         with tempfile.TemporaryDirectory() as finds:
-            prefix = os.path.join(LOGS, self.name.replace("/", ".") + ".")
-            argv = [self.program, f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=4096",
-                    f"-artifact_prefix={prefix}", finds, self.corpus]
-            status = run_logged(self.name, argv, FUZZ_SECONDS + 120)
-        if status == 0:
-            report.passed(self.name)
-        else:
-            report.failed(self.name, log_path(self.name))
+            prefix = os.path.join(LOGS, name.replace("/", ".") + ".")
+            argv = [program, f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=4096",
+                    f"-artifact_prefix={prefix}", finds, corpus]
+            return name, run_logged(name, argv, FUZZ_SECONDS + 120)
 
 
 def assaults(program, name):
@@ -210,9 +223,8 @@ SANITIZER_OPTIONS = {"UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
 def fuzz_suites():
     if not shutil.which("clang++-14"):
         return []
-    names = [os.path.basename(path)[:-len(".cpp")] for path in glob.glob(f"{ROOT}/tests/fuzz/*.cpp")
-             if "LLVMFuzzerTestOneInput" in open(path, encoding="utf-8").read()]
-    return [Fuzzer(name, os.path.join(SANITIZED.path, "tests", "fuzz", f"fuzz-{name}")) for name in sorted(names)]
+    return [Fuzzers(sorted(os.path.basename(path)[:-len(".cpp")] for path in glob.glob(f"{ROOT}/tests/fuzz/*.cpp")
+                           if "LLVMFuzzerTestOneInput" in open(path, encoding="utf-8").read()))]
 
 
 def format_suite():

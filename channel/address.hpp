@@ -30,6 +30,11 @@ struct IpPrefix {
   auto operator<=>(const IpPrefix&) const noexcept = default;
 };
 
+// Which route table (VRF) a thing is of: tables may have the same addresses, and mean others by them.
+using TableId = std::uint8_t;
+inline constexpr TableId kMainTable = 0;
+inline constexpr TableId kMaxTables = 16;
+
 // A slot read from shared memory may hold anything: these say whether it is an address at all.
 [[nodiscard]] bool is_valid(const IpAddress& address) noexcept;
 [[nodiscard]] bool is_valid(const IpPrefix& prefix) noexcept;

@@ -47,6 +47,8 @@ namespace espgate::channel {
   X(unknown_spi, "unknown-spi", "no inbound SA has this SPI")                                                \
   X(stale_spi, "stale-spi", "the SPI of an inbound SA that was removed")                                     \
   X(outer_mismatch, "outer-mismatch", "outer addresses or encapsulation are not those of the SA")            \
+  X(wrong_table, "wrong-table",                                                                              \
+    "ESP or IKE by a port that is not of the route table in which its tunnel ends")                          \
   X(replay_duplicate, "replay-duplicate", "a sequence number that was received before")                      \
   X(replay_old, "replay-old", "a sequence number left of the replay window")                                 \
   X(integrity, "integrity", "the ICV does not match: altered on the way, or wrong keys")                     \

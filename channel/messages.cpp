@@ -40,6 +40,8 @@ const char* words(CommandStatus status) noexcept {
       return "the gateway lies on no connected network";
     case CommandStatus::table_full:
       return "the table is full";
+    case CommandStatus::bad_table:
+      return "no route table has this number, or the next hop is in another one";
   }
   return "a status that this build does not know";
 }

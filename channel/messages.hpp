@@ -68,6 +68,8 @@ struct SetTunnel {
   std::uint8_t cut_after;  // 1: what does not fit is cut once it is encrypted; not with Mode::transport
   IpAddress local;         // outer end points, for display and for matching IKE to known peers
   IpAddress remote;
+  TableId underlay;  // whose addresses these are, and whose routes the outer packets take
+  TableId overlay;   // of the interface: its addresses, and the routes of what comes out
 };
 
 struct RemoveTunnel {
@@ -87,7 +89,11 @@ struct RemoveGroup {
 
 enum class RouteKind : std::uint8_t { none = 0, gateway, tunnel, group, blackhole };
 
+// What leads out of its table says so: `via_table` is that of the gateway's port, of the tunnel's or of the
+// group's interfaces.
 struct SetRoute {
+  TableId table;
+  TableId via_table;  // as `table` for blackholes
   IpPrefix destination;
   RouteKind kind;
   IpAddress gateway;    // RouteKind::gateway: on a connected network of a port
@@ -95,6 +101,7 @@ struct SetRoute {
 };
 
 struct RemoveRoute {
+  TableId table;
   IpPrefix destination;
 };
 
@@ -246,6 +253,7 @@ enum class CommandStatus : std::uint16_t {
   bad_selector,
   unreachable,  // a route's gateway lies on no connected network
   table_full,
+  bad_table,  // no such route table, or another one than the next hop's
 };
 
 [[nodiscard]] const char* words(CommandStatus status) noexcept;
@@ -323,6 +331,7 @@ struct Event {
 };
 
 struct IkeDatagram {
+  TableId table;  // whose address `local` is
   IpAddress local;
   IpAddress remote;
   std::uint16_t local_port;  // host byte order; 500, or 4500 behind a non-ESP marker on the wire

@@ -87,7 +87,8 @@ void Gateway::receive_ike() {
   channel::IkeDatagram datagram;
   for (unsigned count = 0; count < kIkeAtOnce; ++count) {
     if (!link_.next_ike(datagram)) return;
-    daemon_.received({datagram.local, datagram.local_port}, {datagram.remote, datagram.remote_port},
+    daemon_.received({datagram.local, datagram.local_port, datagram.table},
+                     {datagram.remote, datagram.remote_port, datagram.table},
                      ike::Bytes(datagram.bytes.data(), datagram.length), now_);
   }
   more_ike_ = true;

@@ -59,6 +59,7 @@ void Gateway::send(const ike::Endpoint& local, const ike::Endpoint& remote, ike:
                            to_string(remote.address)));
     return;
   }
+  out.table = local.table;
   out.local = local.address;
   out.local_port = local.port;
   out.remote = remote.address;

@@ -91,10 +91,17 @@ CommandStatus Associations::check(const InstallSa& install) const noexcept {
   return check_selectors(install.selectors);
 }
 
-Associations::Held Associations::make_held(const InstallSa& install, Direction direction, std::uint64_t now) {
+// It exists, as callers have checked.
+const Tunnel& Associations::tunnel_of(const InstallSa& install) const noexcept {
+  return *tables_.tunnels[install.tunnel].tunnel.load(std::memory_order_relaxed);
+}
+
+Associations::Held Associations::make_held(const InstallSa& install, Direction direction,
+                                           std::uint64_t now) const {
   Held held{};
   held.direction = direction;
   held.tunnel = install.tunnel;
+  held.underlay = tunnel_of(install).underlay;
   held.spi = install.spi;
   held.partner_spi = install.partner_spi;
   held.suite = install.suite;
@@ -135,6 +142,8 @@ CommandStatus Associations::install_inbound(const InstallSa& install, std::uint6
   held.slot = slot;
   // All that can be wrong was checked; left is that there is no memory for a large window.
   if (!prepare(sa, install, *held.selectors, engine_)) return CommandStatus::table_full;
+  sa.underlay = held.underlay;
+  sa.overlay = tunnel_of(install).overlay;
   offload_.adopt(sa, install);
   sa.spi.store(install.spi, std::memory_order_release);
   inbound_.emplace(install.spi, std::move(held));
@@ -155,6 +164,7 @@ CommandStatus Associations::install_outbound(const InstallSa& install, std::uint
   OutboundSa& sa = outbound_at(held);
   if (!prepare(sa, install, *held.selectors, engine_)) return CommandStatus::bad_suite;
   free.pop_back();
+  sa.underlay = held.underlay;
   offload_.adopt(sa, install);
   aim(held, now);
   sa.spi.store(install.spi, std::memory_order_release);
@@ -284,7 +294,7 @@ void Associations::list(const std::function<channel::Name(std::uint32_t)>& name_
 // A tunnel's packets never go into a tunnel: only a neighbour on a port is an answer. Pinned before the
 // former one is let go, so that an unchanged one is never forgotten between.
 NextHop Associations::resolve_outer(Held& held, std::uint64_t now) {
-  const NextHop to = tables_.routes.find_one(held.ends.remote);
+  const NextHop to = tables_.routes(held.underlay).find_one(held.ends.remote);
   NeighbourId id = kNoNeighbour;
   if (to.kind == NextHopKind::connected) id = resolver_.pin(to.port, held.ends.remote, now);
   if (to.kind == NextHopKind::gateway) {
@@ -301,8 +311,9 @@ void Associations::aim(Held& held, std::uint64_t now) {
   sa.outer.store(offload_.with_card(sa, resolve_outer(held, now)), std::memory_order_release);
 }
 
-void Associations::refresh_outer(std::uint64_t now) {
-  for (auto& [key, held] : outbound_) aim(held, now);
+void Associations::refresh_outer(Ribs::Tables changed, std::uint64_t now) {
+  for (auto& [key, held] : outbound_)
+    if (changed[held.underlay]) aim(held, now);
 }
 
 bool Associations::take_changed() noexcept { return std::exchange(changed_, false); }

@@ -20,6 +20,7 @@
 #include "dataplane/ports/resolver.hpp"
 #include "dataplane/ports/too_big.hpp"
 #include "dataplane/tables/forwarding.hpp"
+#include "dataplane/tables/rib.hpp"
 
 namespace espgate::dataplane {
 
@@ -58,8 +59,8 @@ class Associations {
   void list(const std::function<channel::Name(std::uint32_t tunnel)>& name_of, ControlLink& control,
             std::uint64_t now);
 
-  // After routes changed: looks every outbound SA's outer next hop up again.
-  void refresh_outer(std::uint64_t now);
+  // After routes of these tables changed: looks the outer next hops that depend on them up again.
+  void refresh_outer(Ribs::Tables changed, std::uint64_t now);
 
   // NAT keepalives in one snapshot at most; the others follow with the next. Of 100,000 tunnels that are all
   // silent, with one every 20 s each, there are 1250.
@@ -77,6 +78,7 @@ class Associations {
   struct Held {
     channel::Direction direction;
     std::uint32_t tunnel;
+    TableId underlay;
     std::uint32_t spi;
     std::uint32_t partner_spi;
     std::uint16_t suite;
@@ -109,8 +111,9 @@ class Associations {
       std::pair<std::uint32_t, std::uint32_t>;  // tunnel, SPI: peers choose SPIs without each other
 
   [[nodiscard]] channel::CommandStatus check(const channel::InstallSa& install) const noexcept;
-  [[nodiscard]] static Held make_held(const channel::InstallSa& install, channel::Direction direction,
-                                      std::uint64_t now);
+  [[nodiscard]] const Tunnel& tunnel_of(const channel::InstallSa& install) const noexcept;
+  [[nodiscard]] Held make_held(const channel::InstallSa& install, channel::Direction direction,
+                               std::uint64_t now) const;
   [[nodiscard]] NextHop resolve_outer(Held& held, std::uint64_t now);
   // Publishes where an outbound SA's packets go, and whether a card seals them there.
   void aim(Held& held, std::uint64_t now);

@@ -12,7 +12,7 @@ using channel::CommandStatus;
 
 Commands::Commands(const Parts& parts)
     : tables_(parts.tables),
-      rib_(parts.rib),
+      ribs_(parts.ribs),
       resolver_(parts.resolver),
       associations_(parts.associations),
       interfaces_(parts.interfaces),
@@ -52,7 +52,7 @@ CommandStatus Commands::apply(const Command& command, std::uint64_t now) {
     case CommandKind::set_route:
       return set_route(body.set_route, now);
     case CommandKind::remove_route:
-      return remove_route(body.remove_route.destination, now);
+      return remove_route(body.remove_route, now);
     case CommandKind::install_inbound_sa:
       if (!is_tunnel(body.install_sa.tunnel)) return CommandStatus::bad_index;
       return associations_.install_inbound(body.install_sa, now);
@@ -106,11 +106,11 @@ CommandStatus Commands::sync_end(std::uint64_t now) {
 }
 
 void Commands::settle(std::uint64_t now) {
-  if (rib_.commit()) {
+  if (const Ribs::Tables changed = ribs_.commit(); changed.any()) {
     groups_changed_ = true;  // their tunnels' packets may leave by other ports now
-    associations_.refresh_outer(now);
+    associations_.refresh_outer(changed, now);
     for (TunnelState& tunnel : tunnels_)
-      if (tunnel.set) fit_tunnel(tunnel);
+      if (tunnel.set && changed[tunnel.wanted.underlay]) fit_tunnel(tunnel);
   }
   const bool tunnels_changed = associations_.take_changed();
   if (!groups_changed_ && !tunnels_changed) return;
@@ -167,6 +167,7 @@ CommandStatus Commands::next_hop_of(const channel::SetRoute& wanted, std::uint64
   switch (wanted.kind) {
     case channel::RouteKind::tunnel:
       if (!is_tunnel(wanted.index)) return CommandStatus::bad_index;
+      if (tunnels_[wanted.index].wanted.overlay != wanted.via_table) return CommandStatus::bad_table;
       out.next_hop = {NextHopKind::tunnel, 0, 0, wanted.index};
       return CommandStatus::ok;
     case channel::RouteKind::group:
@@ -184,11 +185,14 @@ CommandStatus Commands::next_hop_of(const channel::SetRoute& wanted, std::uint64
   }
   if (!is_valid(wanted.gateway) || wanted.gateway.family != wanted.destination.address.family)
     return CommandStatus::bad_address;
-  const auto port = std::find_if(interfaces_.begin(), interfaces_.end(),
-                                 [&](const Interface& i) { return on_link(i, wanted.gateway); });
+  const auto is_there = [&](const Interface& i) { return i.table == wanted.via_table; };
+  const auto port = std::find_if(interfaces_.begin(), interfaces_.end(), [&](const Interface& i) {
+    return is_there(i) && on_link(i, wanted.gateway);
+  });
   // A link-local gateway is on every link; which one is meant can be told only when there is one.
-  if (port == interfaces_.end() || (is_link_local(wanted.gateway) && interfaces_.size() != 1))
-    return CommandStatus::unreachable;
+  const bool which =
+      !is_link_local(wanted.gateway) || std::count_if(interfaces_.begin(), interfaces_.end(), is_there) == 1;
+  if (port == interfaces_.end() || !which) return CommandStatus::unreachable;
   const auto index = static_cast<std::uint8_t>(port - interfaces_.begin());
   const NeighbourId id = resolver_.pin(index, wanted.gateway, now);
   if (id == kNoNeighbour) return CommandStatus::table_full;
@@ -199,30 +203,33 @@ CommandStatus Commands::next_hop_of(const channel::SetRoute& wanted, std::uint64
 
 CommandStatus Commands::set_route(const channel::SetRoute& wanted, std::uint64_t now) {
   if (!is_valid(wanted.destination) || !wanted.destination.address.is_set()) return CommandStatus::bad_prefix;
+  if (!is_table(wanted.table) || !is_table(wanted.via_table)) return CommandStatus::bad_table;
   StaticRoute route{.mark = mark_, .next_hop = {}, .pinned = false};
   if (const CommandStatus status = next_hop_of(wanted, now, route); status != CommandStatus::ok)
     return status;
-  const IpPrefix to = network_of(wanted.destination);
-  if (!rib_.set(to, {RouteSource::configured, 0}, route.next_hop)) {
+  const RouteKey key{wanted.table, network_of(wanted.destination)};
+  if (!ribs_[key.first].set(key.second, {RouteSource::configured, 0}, route.next_hop)) {
     if (route.pinned) resolver_.unpin(route.next_hop.index, now);
     return CommandStatus::table_full;
   }
-  const auto former = routes_.find(to);
+  const auto former = routes_.find(key);
   if (former != routes_.end() && former->second.pinned) resolver_.unpin(former->second.next_hop.index, now);
-  routes_[to] = route;
+  routes_[key] = route;
   return CommandStatus::ok;
 }
 
-CommandStatus Commands::remove_route(const IpPrefix& destination, std::uint64_t now) {
+CommandStatus Commands::remove_route(const channel::RemoveRoute& unwanted, std::uint64_t now) {
+  const IpPrefix& destination = unwanted.destination;
   if (!is_valid(destination) || !destination.address.is_set()) return CommandStatus::bad_prefix;
-  const auto found = routes_.find(network_of(destination));
+  const auto found = routes_.find({unwanted.table, network_of(destination)});
   if (found == routes_.end()) return CommandStatus::no_such_route;
   drop_route(found, now);
   return CommandStatus::ok;
 }
 
-void Commands::drop_route(std::map<IpPrefix, StaticRoute>::iterator route, std::uint64_t now) {
-  rib_.remove(route->first, {RouteSource::configured, 0});
+void Commands::drop_route(std::map<RouteKey, StaticRoute>::iterator route, std::uint64_t now) {
+  const auto& [table, destination] = route->first;
+  ribs_[table].remove(destination, {RouteSource::configured, 0});
   // The resolver may forget it at its next turn, which comes after `settle`: then no worker has the route any
   // more.
   if (route->second.pinned) resolver_.unpin(route->second.next_hop.index, now);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "channel/messages.hpp"
@@ -19,15 +20,15 @@
 namespace espgate::dataplane {
 
 // The ports' own routes, at the start: addresses, connected networks, and no directed broadcast (RFC 2644).
-// False: the route table is too small for them.
-[[nodiscard]] bool add_port_routes(Rib& rib, const Interfaces& interfaces);
+// False: a route table is too small for them.
+[[nodiscard]] bool add_port_routes(Ribs& ribs, const Interfaces& interfaces);
 
 class Commands {
  public:
   // All must outlive this.
   struct Parts {
     Forwarding& tables;
-    Rib& rib;
+    Ribs& ribs;
     Resolver& resolver;
     Associations& associations;
     const Interfaces& interfaces;
@@ -71,6 +72,7 @@ class Commands {
     std::uint64_t mark{0};
     channel::SetGroup wanted{};
   };
+  using RouteKey = std::pair<TableId, IpPrefix>;
   struct StaticRoute {
     std::uint64_t mark{0};
     NextHop next_hop;
@@ -85,13 +87,14 @@ class Commands {
   [[nodiscard]] Status set_group(const channel::SetGroup& wanted);
   [[nodiscard]] Status remove_group(std::uint32_t index, std::uint64_t now);
   [[nodiscard]] Status set_route(const channel::SetRoute& wanted, std::uint64_t now);
-  [[nodiscard]] Status remove_route(const IpPrefix& destination, std::uint64_t now);
+  [[nodiscard]] Status remove_route(const channel::RemoveRoute& unwanted, std::uint64_t now);
   [[nodiscard]] Status next_hop_of(const channel::SetRoute& wanted, std::uint64_t now, StaticRoute& out);
   [[nodiscard]] Status check_tunnel(const channel::SetTunnel& wanted) const noexcept;
   [[nodiscard]] Status check_group(const channel::SetGroup& wanted) const noexcept;
   [[nodiscard]] bool is_tunnel(std::uint32_t index) const noexcept {
     return index < tunnels_.size() && tunnels_[index].set;
   }
+  [[nodiscard]] bool is_table(TableId table) const noexcept { return table < tables_.table_count(); }
   [[nodiscard]] bool is_group(std::uint32_t index) const noexcept {
     return index < groups_.size() && groups_[index].set;
   }
@@ -99,7 +102,7 @@ class Commands {
   void forget_peer(const channel::SetTunnel& tunnel);
   void remove_tunnel_routes(const channel::SetTunnel& tunnel);
   void remove_routes_to(NextHop next_hop, std::uint64_t now);
-  void drop_route(std::map<IpPrefix, StaticRoute>::iterator route, std::uint64_t now);
+  void drop_route(std::map<RouteKey, StaticRoute>::iterator route, std::uint64_t now);
   [[nodiscard]] Status install_outbound(const channel::InstallSa& install, std::uint64_t now);
   [[nodiscard]] std::uint16_t outer_mtu(const TunnelState& tunnel) const noexcept;
   [[nodiscard]] std::uint16_t derived_mtu(const TunnelState& tunnel, std::uint16_t outer) const noexcept;
@@ -110,7 +113,7 @@ class Commands {
   [[nodiscard]] bool can_send(std::uint32_t tunnel) const noexcept;
 
   Forwarding& tables_;
-  Rib& rib_;
+  Ribs& ribs_;
   Resolver& resolver_;
   Associations& associations_;
   const Interfaces& interfaces_;
@@ -118,7 +121,7 @@ class Commands {
   ControlLink& control_;
   std::vector<TunnelState> tunnels_;
   std::vector<GroupState> groups_;
-  std::map<IpPrefix, StaticRoute> routes_;
+  std::map<RouteKey, StaticRoute> routes_;
   std::set<std::uint32_t> learned_;  // tunnels whose path is known
   std::uint64_t mark_{1};
   bool syncing_{false};

@@ -98,19 +98,19 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
       slow_path_(tables_, interfaces_, outbox_, peers_, attachment_, random_seed()),
       ike_(tables_, outbox_, peers_, attachment_, random_seed(),
            {identification_secret_, Identifications::kMainThread}),
-      rib_(tables_.routes),
+      ribs_(tables_),
       offload_(tables_),
       associations_(tables_, slow_path_.resolver(), outbox_, offload_, peers_, page_, engine_,
                     test_suites(engine_)),
-      commands_({tables_, rib_, slow_path_.resolver(), associations_, interfaces_, peers_, attachment_}) {
+      commands_({tables_, ribs_, slow_path_.resolver(), associations_, interfaces_, peers_, attachment_}) {
   slow_path_.set_owners(associations_, commands_);
   make_workers(configuration.dataplane);
   ports_ = std::make_unique<Ports>(configuration.ports, tables_, interfaces_, page_, pool_.get(),
                                    static_cast<unsigned>(workers_.size()));
   ports_->wire(workers_);
-  if (!add_port_routes(rib_, interfaces_))
+  if (!add_port_routes(ribs_, interfaces_))
     throw std::runtime_error("max-routes is too small for the ports' addresses");
-  rib_.commit();
+  ribs_.commit();
   ports_->start();
   ports_->offer_cards(offload_);
   start_crypto_devices(configuration.dataplane);

@@ -77,7 +77,7 @@ class Gateway {
   KnownPeers peers_;
   SlowPath slow_path_;
   IkePort ike_;
-  Rib rib_;
+  Ribs ribs_;
   Offload offload_;
   Associations associations_;
   Commands commands_;

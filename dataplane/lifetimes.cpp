@@ -58,7 +58,7 @@ void Associations::keep_alive(Held& held, std::uint64_t last_used_ns, std::uint6
   const OutboundSa& sa = outbound_at(held);
   if (tables_.tunnels[held.tunnel].outbound.load(std::memory_order_relaxed) != &sa) return;
   if (sa.outer.load(std::memory_order_relaxed) == NextHop{}) return;
-  send_keepalive(outbox_, held.ends);
+  send_keepalive(outbox_, held.ends, held.underlay);
   held.kept_alive_ns = now;
   keepalives_left_--;
 }

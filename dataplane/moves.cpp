@@ -9,16 +9,16 @@ using channel::CommandStatus;
 bool Associations::may_be_at(const Held& held, const IpAddress& remote, std::uint16_t port) const noexcept {
   return held.ends.remote_port != 0 && port != 0 && is_valid(remote) &&
          remote.family == held.ends.remote.family && is_unicast(remote) &&
-         tables_.routes.find_one(remote).kind != NextHopKind::host;
+         tables_.routes(held.underlay).find_one(remote).kind != NextHopKind::host;
 }
 
 void Associations::note_far_end(const Held& held) {
-  peers_.add(held.ends.remote);
+  peers_.add(held.underlay, held.ends.remote);
   outbound_to_.emplace(held.ends.remote, OutboundKey{held.tunnel, held.spi});
 }
 
 void Associations::forget_far_end(const Held& held) {
-  peers_.remove(held.ends.remote);
+  peers_.remove(held.underlay, held.ends.remote);
   const auto [first, last] = outbound_to_.equal_range(held.ends.remote);
   for (auto at = first; at != last; ++at) {
     if (at->second != OutboundKey{held.tunnel, held.spi}) continue;

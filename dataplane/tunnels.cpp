@@ -30,13 +30,15 @@ bool is_interface_address(const IpPrefix& prefix) noexcept {
 }
 
 bool same_tunnel(const channel::SetTunnel& a, const channel::SetTunnel& b) noexcept {
-  return a.name == b.name && a.local == b.local && a.remote == b.remote;
+  return a.name == b.name && a.local == b.local && a.remote == b.remote && a.underlay == b.underlay &&
+         a.overlay == b.overlay;
 }
 
 }  // namespace
 
-bool add_port_routes(Rib& rib, const Interfaces& interfaces) {
+bool add_port_routes(Ribs& ribs, const Interfaces& interfaces) {
   for (std::uint32_t p = 0; p < interfaces.size(); p++) {
+    Rib& rib = ribs[interfaces[p].table];
     const NextHop host{NextHopKind::host, static_cast<std::uint8_t>(p), 0, 0};
     const NextHop connected{NextHopKind::connected, static_cast<std::uint8_t>(p), 0, 0};
     for (const IpPrefix& own : interfaces[p].addresses) {
@@ -58,6 +60,7 @@ bool add_port_routes(Rib& rib, const Interfaces& interfaces) {
 CommandStatus Commands::check_tunnel(const channel::SetTunnel& wanted) const noexcept {
   if (wanted.index >= tunnels_.size()) return CommandStatus::bad_index;
   if (!is_name(wanted.name) || !is_name(wanted.interface_name)) return CommandStatus::bad_name;
+  if (!is_table(wanted.underlay) || !is_table(wanted.overlay)) return CommandStatus::bad_table;
   if (wanted.address_count > channel::kMaxTunnelAddresses) return CommandStatus::bad_count;
   for (std::uint32_t i = 0; i < wanted.address_count; i++)
     if (!is_interface_address(wanted.addresses[i])) return CommandStatus::bad_prefix;
@@ -95,9 +98,9 @@ CommandStatus Commands::set_tunnel(const channel::SetTunnel& wanted, std::uint64
   tunnel.set = true;
   tunnel.mark = mark_;
   tunnel.wanted = wanted;
-  peers_.add(wanted.remote);
+  peers_.add(wanted.underlay, wanted.remote);
   if (wanted.mode == channel::Mode::transport)
-    peers_.add_transport(wanted.local, wanted.remote, wanted.index);
+    peers_.add_transport(wanted.underlay, wanted.local, wanted.remote, wanted.index);
   publish_tunnel(tunnel);
   if (add_tunnel_routes(wanted)) return CommandStatus::ok;
   (void)remove_tunnel(wanted.index, now);
@@ -127,37 +130,42 @@ CommandStatus Commands::remove_tunnel(std::uint32_t index, std::uint64_t now) {
 }
 
 void Commands::forget_peer(const channel::SetTunnel& tunnel) {
-  peers_.remove(tunnel.remote);
-  peers_.remove_transport(tunnel.local, tunnel.remote, tunnel.index);
+  peers_.remove(tunnel.underlay, tunnel.remote);
+  peers_.remove_transport(tunnel.underlay, tunnel.local, tunnel.remote, tunnel.index);
 }
 
 bool Commands::add_tunnel_routes(const channel::SetTunnel& tunnel) {
+  Rib& rib = ribs_[tunnel.overlay];
   const NextHop into{NextHopKind::tunnel, 0, 0, tunnel.index};
   for (std::uint32_t i = 0; i < tunnel.address_count; i++) {
     const IpPrefix& own = tunnel.addresses[i];
     const IpPrefix alone = host_route(own.address);
-    if (!rib_.set(alone, {RouteSource::host, kTunnelOwners + tunnel.index}, {NextHopKind::host, 0, 0, 0}))
+    if (!rib.set(alone, {RouteSource::host, kTunnelOwners + tunnel.index}, {NextHopKind::host, 0, 0, 0}))
       return false;
-    if (own != alone && !rib_.set(own, {RouteSource::tunnel, tunnel.index}, into)) return false;
+    if (own != alone && !rib.set(own, {RouteSource::tunnel, tunnel.index}, into)) return false;
   }
   return true;
 }
 
 void Commands::remove_tunnel_routes(const channel::SetTunnel& tunnel) {
+  Rib& rib = ribs_[tunnel.overlay];
   for (std::uint32_t i = 0; i < tunnel.address_count; i++) {
-    rib_.remove(host_route(tunnel.addresses[i].address), {RouteSource::host, kTunnelOwners + tunnel.index});
-    rib_.remove(tunnel.addresses[i], {RouteSource::tunnel, tunnel.index});
+    rib.remove(host_route(tunnel.addresses[i].address), {RouteSource::host, kTunnelOwners + tunnel.index});
+    rib.remove(tunnel.addresses[i], {RouteSource::tunnel, tunnel.index});
   }
 }
 
-// The outer port's MTU; while the peer has no route, the smallest port's. Less where ICMP said so.
+// The outer port's MTU; while the peer has no route, that of the underlay's smallest port. Less where ICMP
+// said so.
 std::uint16_t Commands::outer_mtu(const TunnelState& tunnel) const noexcept {
-  const NextHop to = tables_.routes.find_one(tunnel.wanted.remote);
+  const TableId underlay = tunnel.wanted.underlay;
+  const NextHop to = tables_.routes(underlay).find_one(tunnel.wanted.remote);
   std::uint16_t outer = kMaxMtu;
   if (to.kind == NextHopKind::connected || to.kind == NextHopKind::gateway)
     outer = tables_.ports[to.port].mtu;
   else
-    for (std::size_t p = 0; p < interfaces_.size(); p++) outer = std::min(outer, tables_.ports[p].mtu);
+    for (std::size_t p = 0; p < interfaces_.size(); p++)
+      if (interfaces_[p].table == underlay) outer = std::min(outer, tables_.ports[p].mtu);
   return tunnel.path.mtu != 0 ? std::min(outer, tunnel.path.mtu) : outer;
 }
 
@@ -186,7 +194,7 @@ void Commands::fit_tunnel(TunnelState& tunnel) noexcept {
 
 void Commands::publish_tunnel(TunnelState& tunnel) {
   const channel::SetTunnel& wanted = tunnel.wanted;
-  Tunnel next{};
+  Tunnel next{{}, {}, wanted.underlay, wanted.overlay};
   for (std::uint32_t i = wanted.address_count; i > 0; i--) {
     const IpAddress& own = wanted.addresses[i - 1].address;
     (own.is_v4() ? next.address4 : next.address6) = own;

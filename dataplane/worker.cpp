@@ -29,7 +29,7 @@ namespace {
 void accept_chosen(Worker& worker, rte_mbuf* mbuf, const Note& note, bool handed_over) noexcept {
   Scratch& scratch = worker.scratch;
   const unsigned before = scratch.plain.count;
-  sort_ip(worker, mbuf, Note::kNoPort, false);
+  sort_ip(worker, mbuf, {Note::kNoPort, note.table, false});
   if (scratch.plain.count == before) return;
   Packet& packet = scratch.chosen.add() = scratch.plain[--scratch.plain.count];
   packet.tunnel = note.tunnel;
@@ -51,9 +51,9 @@ void run_errand(Worker& worker, rte_mbuf* mbuf) noexcept {
     case Errand::frame:
       return send_frame(worker, note.port, mbuf);
     case Errand::route:
-      return sort_ip(worker, mbuf, Note::kNoPort, false);
+      return sort_ip(worker, mbuf, {Note::kNoPort, note.table, false});
     case Errand::decrypt:
-      return sort_ip(worker, mbuf, note.port, true);
+      return sort_ip(worker, mbuf, {note.port, note.table, true});
     case Errand::move:
       return move_sa(worker, mbuf);
     case Errand::encrypt:

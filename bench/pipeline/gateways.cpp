@@ -25,7 +25,8 @@ channel::Selectors any_to_any() {
 }
 
 void set_route(Forwarding& tables, const char* prefix, NextHop hop) {
-  if (!tables.routes.set(*parse_prefix(prefix), hop)) throw std::runtime_error("the route table is full");
+  if (!tables.routes(kMainTable).set(*parse_prefix(prefix), hop))
+    throw std::runtime_error("the route table is full");
 }
 
 // The next hop's link address is the port's own, so that what was sent can be received as it is.
@@ -59,8 +60,8 @@ Gateways::Gateways(const Case& which, std::uint32_t workers, bool spread, rte_me
   for (std::uint32_t w = 0; w < workers; ++w) add_worker(w, pool);
   for (std::uint32_t w = 0; w < workers; ++w)
     for (std::uint32_t i = 0; i < which.tunnels; ++i) add_tunnel(w, i, which);
-  sender_.routes.commit();
-  receiver_.routes.commit();
+  sender_.routes(kMainTable).commit();
+  receiver_.routes(kMainTable).commit();
 }
 
 Gateways::~Gateways() {
@@ -118,7 +119,7 @@ void Gateways::add_tunnel(std::uint32_t worker, std::uint32_t slot, const Case& 
   sender_.tunnels[tunnel].fit = receiver_.tunnels[tunnel].fit = Fit{1438, false, spread_};
   sender_.tunnels[tunnel].outbound = &out;
   const IpPrefix prefix{v4_from_host_order(destination(tunnel)), 24};
-  if (!sender_.routes.set(prefix, {NextHopKind::tunnel, 0, 0, tunnel}))
+  if (!sender_.routes(kMainTable).set(prefix, {NextHopKind::tunnel, 0, 0, tunnel}))
     throw std::runtime_error("the route table is full");
 }
 

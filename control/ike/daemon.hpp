@@ -20,9 +20,11 @@ namespace espgate::ike {
 
 using Time = std::chrono::steady_clock::time_point;
 
+// `table`: the route table in which the address means what it does.
 struct Endpoint {
   IpAddress address;
   std::uint16_t port{0};
+  TableId table{kMainTable};
   bool operator==(const Endpoint&) const = default;
 };
 

@@ -70,7 +70,7 @@ bool is_for_cards(const InboundSa& sa) noexcept {
 // Its packets come in by the port that has its local address.
 void Offload::adopt_for_card(InboundSa& sa, const channel::InstallSa& install) {
   if (!any_ || !is_for_cards(sa)) return;
-  const NextHop home = tables_.routes.find_one(install.local);
+  const NextHop home = tables_.routes(sa.underlay).find_one(install.local);
   if (home.kind != NextHopKind::host || !slots_[home.port].queue_of) return;
   Entry entry{.sa = describe_for_card(install, Direction::inbound), .held = {}};
   if (!slots_[home.port].card->can(entry.sa)) return;

@@ -36,6 +36,7 @@ struct alignas(64) Packet {
   std::uint16_t outer_mtu;  // of a deferred packet: the size to which it is cut once it is sealed; or kNotCut
   Family family;
   std::uint8_t port;  // it came in on, or Note::kNoPort
+  TableId table;      // whose routes it takes: its port's, its tunnel's overlay, or what the main thread says
   bool forwarded;     // false: made here, so its hop limit stays
   bool handed_over;   // came from another worker
 };

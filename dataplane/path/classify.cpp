@@ -50,14 +50,15 @@ std::uint16_t esp_offset6(const std::uint8_t* ip, std::uint16_t length) noexcept
 }
 
 void start(Packet& packet, rte_mbuf* mbuf, std::uint8_t* ip, std::uint16_t length, Family family,
-           std::uint8_t port, bool forwarded) noexcept {
+           Origin origin) noexcept {
   packet.mbuf = mbuf;
   packet.ip = ip;
   packet.tunnel = Note::kNoTunnel;
   packet.length = length;
   packet.family = family;
-  packet.port = port;
-  packet.forwarded = forwarded;
+  packet.port = origin.port;
+  packet.table = origin.table;
+  packet.forwarded = origin.forwarded;
   packet.handed_over = false;
 }
 
@@ -72,38 +73,38 @@ void address_sa(const Worker& worker, Packet& packet) noexcept {
 
 // Inline where frames are sorted: as a call it costs 20 instructions more.
 [[gnu::always_inline]] inline void sort_ipv4(Worker& worker, rte_mbuf* mbuf, std::uint8_t* ip,
-                                             std::uint32_t available, std::uint8_t port,
-                                             bool forwarded) noexcept {
+                                             std::uint32_t available, Origin origin) noexcept {
   const std::uint16_t length = checked_ipv4(ip, available);
   if (length == 0) return worker.drop(mbuf, DropReason::malformed_ipv4);
   if (is_multicast4(ipv4(ip))) return worker.drop(mbuf, DropReason::multicast);
-  const std::uint16_t esp = port == Note::kNoPort ? std::uint16_t{0} : esp_offset4(ip, length);
+  const std::uint16_t esp = origin.port == Note::kNoPort ? std::uint16_t{0} : esp_offset4(ip, length);
   if (esp == 0) {
-    start(worker.scratch.plain.add(), mbuf, ip, length, Family::v4, port, forwarded);
+    start(worker.scratch.plain.add(), mbuf, ip, length, Family::v4, origin);
     return;
   }
   Packet& packet = worker.scratch.esp.add();
-  start(packet, mbuf, ip, length, Family::v4, port, forwarded);
+  start(packet, mbuf, ip, length, Family::v4, origin);
   packet.esp = esp;
   address_sa(worker, packet);
 }
 
-void sort_ipv6(Worker& worker, rte_mbuf* mbuf, std::uint8_t* ip, std::uint32_t available, std::uint8_t port,
-               bool forwarded) noexcept {
+void sort_ipv6(Worker& worker, rte_mbuf* mbuf, std::uint8_t* ip, std::uint32_t available,
+               Origin origin) noexcept {
   const std::uint16_t length = checked_ipv6(ip, available);
   if (length == 0) return worker.drop(mbuf, DropReason::malformed_ipv6);
   Packet packet{};
-  start(packet, mbuf, ip, length, Family::v6, port, forwarded);
+  start(packet, mbuf, ip, length, Family::v6, origin);
   const std::uint8_t* const to = ipv6(ip).dst_addr;
   if (to[0] == 0xff) {
-    if (port == Note::kNoPort || !is_discovery_group(to)) return worker.drop(mbuf, DropReason::multicast);
+    if (origin.port == Note::kNoPort || !is_discovery_group(to))
+      return worker.drop(mbuf, DropReason::multicast);
     return leave(worker, packet, Exception::to_host, DropReason{});
   }
   // A link-local address means a host of that link, and nothing is forwarded to one (RFC 4291 section 2.5.6):
   // what comes for one is for us or for nobody.
-  if (port != Note::kNoPort && to[0] == 0xfe && (to[1] & 0xc0) == 0x80)
+  if (origin.port != Note::kNoPort && to[0] == 0xfe && (to[1] & 0xc0) == 0x80)
     return leave(worker, packet, Exception::to_host, DropReason{});
-  packet.esp = port == Note::kNoPort ? std::uint16_t{0} : esp_offset6(ip, length);
+  packet.esp = origin.port == Note::kNoPort ? std::uint16_t{0} : esp_offset6(ip, length);
   if (packet.esp == 0) {
     worker.scratch.plain.add() = packet;
     return;
@@ -170,18 +171,19 @@ inline void classify_frame(Worker& worker, std::uint8_t port, std::uint64_t own_
   if (!own && !is_group_mac(ethernet)) return worker.drop(frame, DropReason::other_mac);
   std::uint8_t* const ip = ethernet + kEthernet;
   const std::uint32_t available = std::uint32_t{frame->data_len} - kEthernet;
+  const Origin origin{port, worker.tables->ports[port].table, true};
   switch (load16(ethernet + 12)) {
     case RTE_ETHER_TYPE_IPV4:
       // RFC 1812 section 5.3.4: an IP packet that came as a link-layer broadcast is not forwarded; nor is
       // there any IPv4 service here that listens to one.
       if (!own) return worker.drop(frame, DropReason::multicast);
-      return sort_ipv4(worker, frame, ip, available, port, true);
+      return sort_ipv4(worker, frame, ip, available, origin);
     case RTE_ETHER_TYPE_IPV6:
       if (!own && (available < kIpv6 || ip[24] != 0xff)) return worker.drop(frame, DropReason::multicast);
-      return sort_ipv6(worker, frame, ip, available, port, true);
+      return sort_ipv6(worker, frame, ip, available, origin);
     case RTE_ETHER_TYPE_ARP: {
       Packet packet{};
-      start(packet, frame, ethernet, frame->data_len, Family::none, port, false);
+      start(packet, frame, ethernet, frame->data_len, Family::none, origin);
       return leave(worker, packet, Exception::arp, DropReason{});
     }
     case RTE_ETHER_TYPE_VLAN:
@@ -196,13 +198,12 @@ inline void classify_frame(Worker& worker, std::uint8_t port, std::uint64_t own_
 
 }  // namespace
 
-void sort_ip(Worker& worker, rte_mbuf* mbuf, std::uint8_t port, bool forwarded) noexcept {
+void sort_ip(Worker& worker, rte_mbuf* mbuf, Origin origin) noexcept {
   if (mbuf->nb_segs != 1) [[unlikely]]
     if ((mbuf = in_one_buffer(worker, mbuf)) == nullptr) return;
   std::uint8_t* const ip = rte_pktmbuf_mtod(mbuf, std::uint8_t*);
-  if (mbuf->data_len != 0 && ip[0] >> 4 == 6)
-    return sort_ipv6(worker, mbuf, ip, mbuf->data_len, port, forwarded);
-  sort_ipv4(worker, mbuf, ip, mbuf->data_len, port, forwarded);
+  if (mbuf->data_len != 0 && ip[0] >> 4 == 6) return sort_ipv6(worker, mbuf, ip, mbuf->data_len, origin);
+  sort_ipv4(worker, mbuf, ip, mbuf->data_len, origin);
 }
 
 void classify(Worker& worker, std::uint8_t port, std::span<rte_mbuf*> frames) noexcept {

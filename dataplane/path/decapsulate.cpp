@@ -38,7 +38,7 @@ void heard_from_elsewhere(Worker& worker, const Packet& packet) noexcept {
   std::memcpy(move.remote.bytes.data(), packet.ip + (v4 ? 12 : 8), v4 ? 4 : 16);
   move.remote_port = load16(packet.ip + packet.esp - kUdp);
   store(reinterpret_cast<std::uint8_t*>(rte_pktmbuf_append(word, sizeof move)), move);
-  note_of(word) = Note{0, Note::kNoPort, 0, Note::kNoTunnel, NextHop{}, DropReason{}};
+  note_of(word) = Note{0, Note::kNoPort, 0, Note::kNoTunnel, NextHop{}, DropReason{}, kMainTable};
   worker.raise(word, Exception::peer_moved);
 }
 

@@ -78,6 +78,8 @@ bool hand_off_foreign(Worker& worker, Packet& packet) noexcept {
 // RFC 4303 section 3.4.2. The word of the window that check_replay will read is fetched.
 bool takes(Worker& worker, const InboundSa& sa, Packet& packet) noexcept {
   packet.sequence = load32(packet.ip + packet.esp + 4);
+  if (packet.table != sa.underlay) [[unlikely]]
+    return false;
   if (sa.plain) [[likely]] {
     rte_prefetch0(sa.window.place_of<true>(packet.sequence));
     return outer_matches4(sa, packet);
@@ -89,7 +91,7 @@ bool takes(Worker& worker, const InboundSa& sa, Packet& packet) noexcept {
 // No SA takes the packet. It may be somebody else's that only passes through here; if it is for us, say why
 // not.
 void refuse(Worker& worker, Packet& packet) noexcept {
-  const NextHop hop = worker.tables->routes.find_one(destination_of(packet.ip));
+  const NextHop hop = worker.tables->routes(packet.table).find_one(destination_of(packet.ip));
   if (hop.kind != NextHopKind::host) {
     worker.scratch.plain.add() = packet;
     return;
@@ -98,7 +100,8 @@ void refuse(Worker& worker, Packet& packet) noexcept {
   const std::uint32_t spi = spi_of(packet);
   const InboundSa* const sa = packet.inbound;
   if (sa != nullptr && sa->spi.load(std::memory_order_acquire) == spi)
-    return worker.drop(packet.mbuf, DropReason::outer_mismatch);
+    return worker.drop(packet.mbuf,
+                       packet.table == sa->underlay ? DropReason::outer_mismatch : DropReason::wrong_table);
   if (sa != nullptr && sa->former_spi.load(std::memory_order_relaxed) == spi)
     return worker.drop(packet.mbuf, DropReason::stale_spi);
   leave(worker, packet, Exception::unknown_spi, DropReason::unknown_spi);
@@ -293,6 +296,7 @@ bool decapsulate(Worker& worker, Packet& packet) noexcept {
   if (!merge_ecn<kPlain>(worker, packet)) return false;
   count_received(worker, packet);
   packet.tunnel = packet.inbound->tunnel;
+  packet.table = packet.inbound->overlay;
   packet.port = Note::kNoPort;
   packet.forwarded = true;
   if (may_be_tcp(packet)) [[unlikely]]

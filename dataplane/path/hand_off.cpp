@@ -7,8 +7,13 @@ namespace espgate::dataplane {
 
 void set_aside(Worker& worker, std::uint32_t owner, Packet& packet, Errand why) noexcept {
   set_data(packet.mbuf, packet.ip, packet.length);
-  note_of(packet.mbuf) =
-      Note{static_cast<std::uint8_t>(why), packet.port, 0, packet.tunnel, packet.next_hop, DropReason{}};
+  note_of(packet.mbuf) = Note{static_cast<std::uint8_t>(why),
+                              packet.port,
+                              0,
+                              packet.tunnel,
+                              packet.next_hop,
+                              DropReason{},
+                              packet.table};
   Scratch::Parcel& parcel = worker.scratch.parcels[owner];
   parcel.packets[parcel.count++] = packet.mbuf;
   worker.scratch.set_aside = true;
@@ -38,7 +43,7 @@ void Worker::raise(rte_mbuf* packet, Exception why) noexcept {
 
 void leave(Worker& worker, Packet& packet, Exception why, DropReason reason, std::uint16_t mtu) noexcept {
   set_data(packet.mbuf, packet.ip, packet.length);
-  note_of(packet.mbuf) = Note{0, packet.port, mtu, packet.tunnel, packet.next_hop, reason};
+  note_of(packet.mbuf) = Note{0, packet.port, mtu, packet.tunnel, packet.next_hop, reason, packet.table};
   worker.raise(packet.mbuf, why);
 }
 

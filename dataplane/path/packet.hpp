@@ -54,6 +54,7 @@ struct Note {
   std::uint32_t tunnel;  // the tunnel it came in by or is to leave by, or kNoTunnel
   NextHop next_hop;
   channel::DropReason reason;  // Exception: what to count when the packet ends on the slow path
+  TableId table{kMainTable};   // whose routes it takes; one that exists
 };
 static_assert(sizeof(Note) == 24);
 inline constexpr std::uint16_t kNoteArea = 64;  // the packet pools' private area, bytes

@@ -1,5 +1,5 @@
-// Where a packet goes next: one bulk lookup for the burst. What goes no further than this gateway leaves
-// here.
+// Where a packet goes next: one bulk lookup for the burst, or for each run of packets of one route table.
+// What goes no further than this gateway leaves here.
 #include <rte_prefetch.h>
 
 #include <cstring>
@@ -10,23 +10,46 @@ namespace espgate::dataplane {
 
 namespace {
 
+// The addresses of a burst, of each family: those before `first` are answered, those before `end` written.
+struct Asked {
+  unsigned first4{0};
+  unsigned end4{0};
+  unsigned first6{0};
+  unsigned end6{0};
+};
+
+void ask(Worker& worker, TableId table, Asked& asked) noexcept {
+  Scratch& scratch = worker.scratch;
+  const Routes& routes = worker.tables->routes(table);
+  if (asked.first4 != asked.end4)
+    routes.find(&scratch.addresses4[asked.first4], &scratch.next_hops4[asked.first4],
+                asked.end4 - asked.first4);
+  if (asked.first6 != asked.end6)
+    routes.find6(&scratch.addresses6[asked.first6], &scratch.next_hops6[asked.first6],
+                 asked.end6 - asked.first6);
+  asked.first4 = asked.end4;
+  asked.first6 = asked.end6;
+}
+
+// What follows each other and is of one table is looked up together; mostly that is the whole burst.
 void look_up(Worker& worker, Burst& burst) noexcept {
   Scratch& scratch = worker.scratch;
-  unsigned count4 = 0;
-  unsigned count6 = 0;
+  Asked asked;
+  TableId table = burst[0].table;
   for (const Packet& packet : burst) {
+    if (packet.table != table) [[unlikely]]
+      ask(worker, std::exchange(table, packet.table), asked);
     if (packet.family == Family::v4) [[likely]]
-      scratch.addresses4[count4++] = load32(packet.ip + 16);
+      scratch.addresses4[asked.end4++] = load32(packet.ip + 16);
     else
-      std::memcpy(scratch.addresses6[count6++], packet.ip + 24, 16);
+      std::memcpy(scratch.addresses6[asked.end6++], packet.ip + 24, 16);
   }
-  if (count4 != 0) worker.tables->routes.find(scratch.addresses4.data(), scratch.next_hops4.data(), count4);
-  if (count6 != 0) worker.tables->routes.find6(scratch.addresses6, scratch.next_hops6.data(), count6);
+  ask(worker, table, asked);
 }
 
 void to_ike(Worker& worker, Packet& packet) noexcept {
   set_data(packet.mbuf, packet.ip, packet.length);
-  note_of(packet.mbuf) = Note{0, packet.port, 0, packet.tunnel, packet.next_hop, DropReason{}};
+  note_of(packet.mbuf) = Note{0, packet.port, 0, packet.tunnel, packet.next_hop, DropReason{}, packet.table};
   if (rte_ring_mp_enqueue(worker.ike, packet.mbuf) != 0) worker.drop(packet.mbuf, DropReason::ike_ring_full);
 }
 

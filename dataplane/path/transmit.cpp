@@ -71,6 +71,7 @@ void cut_up(Worker& worker, Packet& packet, std::uint16_t mtu, Whose whose, Take
     leave(worker, piece, Exception::resolve, DropReason::neighbour_unresolved);
   };
   take_from_card(worker, packet);
+  if (whose == Whose::ours) packet.table = packet.outbound->underlay;
   packet.length <= mtu ? wait(packet) : cut_up(worker, packet, mtu, whose, wait);
 }
 
@@ -161,6 +162,7 @@ rte_mbuf* frame_of(const Packet& packet, const Way& way) noexcept {
 [[gnu::cold]] void send_too_large(Worker& worker, Packet& packet, const Way& way, std::uint16_t mtu,
                                   Whose whose) noexcept {
   take_from_card(worker, packet);
+  if (whose == Whose::ours) packet.table = packet.outbound->underlay;
   cut_up(worker, packet, mtu, whose,
          [&](const Packet& piece) noexcept { send_frame(worker, way.port, frame_of(piece, way)); });
 }

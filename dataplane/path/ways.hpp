@@ -48,8 +48,14 @@ inline void mark(const Worker& worker, Stage stage) noexcept {
 
 // classify.cpp: sorts frames into worker.scratch's `esp` and `plain`; what is neither leaves here.
 void classify(Worker& worker, std::uint8_t port, std::span<rte_mbuf*> frames) noexcept;
-// Sorts one IP packet, whose mbuf begins at its IP header, the same way. `forwarded` as in Packet.
-void sort_ip(Worker& worker, rte_mbuf* mbuf, std::uint8_t port, bool forwarded) noexcept;
+// Where a packet came in; as in Packet.
+struct Origin {
+  std::uint8_t port;
+  TableId table;
+  bool forwarded;
+};
+// Sorts one IP packet, whose mbuf begins at its IP header, the same way.
+void sort_ip(Worker& worker, rte_mbuf* mbuf, Origin origin) noexcept;
 
 // decrypt.cpp: what comes out of the SAs is forwarded.
 void decrypt(Worker& worker, Burst& burst) noexcept;
@@ -61,7 +67,7 @@ void forward(Worker& worker, Burst& burst) noexcept;
 // From where the tunnel is chosen.
 void encrypt(Worker& worker, Burst& burst) noexcept;
 
-// route.cpp
+// route.cpp. Not of an empty burst.
 void route(Worker& worker, Burst& burst) noexcept;
 
 // fragments.cpp: cuts an IPv4 packet that may be fragmented, or an IPv6 packet of which this gateway is the

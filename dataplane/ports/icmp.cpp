@@ -54,11 +54,11 @@ Icmp::Icmp(Forwarding& tables, const Interfaces& interfaces, Outbox& outbox, con
       echo_limit_(kEchoLimits, ~seed) {}
 
 // RFC 1122 section 3.2.2, RFC 1812 section 4.3.2.7 and RFC 4443 section 2.4 (e).
-bool Icmp::may_tell(const std::uint8_t* ip, std::uint16_t length) const noexcept {
+bool Icmp::may_tell(TableId table, const std::uint8_t* ip, std::uint16_t length) const noexcept {
   const Family family = ip[0] >> 4 == 4 ? Family::v4 : Family::v6;
   const IpAddress source = source_of(ip);
   const IpAddress destination = destination_of(ip);
-  if (!is_unicast(source) || tables_.routes.find_one(source).kind == NextHopKind::host) return false;
+  if (!is_unicast(source) || tables_.routes(table).find_one(source).kind == NextHopKind::host) return false;
   const bool broadcast = destination.is_v4() && v4_host_order(destination) == 0xffffffff;
   if (is_multicast(destination) || broadcast) return false;
   const UpperLayer upper = upper_layer(ip, family, length);
@@ -73,22 +73,21 @@ bool Icmp::may_tell(const std::uint8_t* ip, std::uint16_t length) const noexcept
 // in by when that is a port. Any of ours when it has none.
 IpAddress Icmp::source_address(const std::uint8_t* ip, const Note& note) const noexcept {
   const bool v4 = ip[0] >> 4 == 4;
-  const NextHop back = tables_.routes.find_one(source_of(ip));
+  const NextHop back = tables_.routes(note.table).find_one(source_of(ip));
   if (back.kind == NextHopKind::tunnel && back.index < tables_.shape.max_tunnels) {
     const Tunnel* tunnel = tables_.tunnels[back.index].tunnel.load(std::memory_order_relaxed);
     const IpAddress none;
     const IpAddress& own = tunnel == nullptr ? none : v4 ? tunnel->address4 : tunnel->address6;
     if (own.is_set()) return own;
   }
+  const auto own_of = [&](std::size_t port) {
+    const PortInfo& info = tables_.ports[port];
+    return info.table != note.table ? IpAddress{} : v4 ? info.address4 : info.address6;
+  };
   const std::uint8_t port = note.port < interfaces_.size() ? note.port : back.port;
-  const PortInfo& info = tables_.ports[port < interfaces_.size() ? port : 0];
-  const IpAddress& own = v4 ? info.address4 : info.address6;
-  if (own.is_set()) return own;
-  for (std::size_t p = 0; p < interfaces_.size(); p++) {
-    const IpAddress& other = v4 ? tables_.ports[p].address4 : tables_.ports[p].address6;
-    if (other.is_set()) return other;
-  }
-  return {};
+  IpAddress own = own_of(port < interfaces_.size() ? port : 0);
+  for (std::size_t p = 0; p < interfaces_.size() && !own.is_set(); p++) own = own_of(p);
+  return own;
 }
 
 void Icmp::write_header(std::uint8_t* at, std::uint16_t length, std::uint8_t service, const IpAddress& from,
@@ -106,7 +105,8 @@ void Icmp::error(rte_mbuf* packet, IcmpError what, std::uint32_t argument, std::
   const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
   const bool v4 = ip[0] >> 4 == 4;
   const IpAddress to = source_of(ip);
-  if (!may_tell(ip, packet->data_len)) return outbox_.count(DropReason::icmp_error_quiet);
+  if (!may_tell(note_of(packet).table, ip, packet->data_len))
+    return outbox_.count(DropReason::icmp_error_quiet);
   const IpAddress from = source_address(ip, note_of(packet));
   if (!from.is_set()) return outbox_.count(DropReason::icmp_error_quiet);
   if (!error_limit_.take(to, now)) return outbox_.count(DropReason::icmp_rate_limited);
@@ -125,7 +125,7 @@ void Icmp::error(rte_mbuf* packet, IcmpError what, std::uint32_t argument, std::
   store32(out + header + 4, argument);  // RFC 1191: the MTU in the low 16 bits; RFC 4443: MTU or pointer
   std::memcpy(out + header + kHeader, ip, quoted);
   finish(out, header, length);
-  send(to, note_of(packet).port, answer, now);
+  send(to, note_of(packet), answer, now);
 }
 
 void Icmp::echo(rte_mbuf* packet, std::uint16_t icmp, std::uint16_t length, std::uint64_t now) noexcept {
@@ -133,8 +133,8 @@ void Icmp::echo(rte_mbuf* packet, std::uint16_t icmp, std::uint16_t length, std:
   const bool v4 = ip[0] >> 4 == 4;
   const IpAddress to = source_of(ip);
   const IpAddress from = destination_of(ip);
-  const std::uint8_t port = note_of(packet).port;
-  if (!is_unicast(to) || tables_.routes.find_one(to).kind == NextHopKind::host)
+  const Note note = note_of(packet);
+  if (!is_unicast(to) || tables_.routes(note.table).find_one(to).kind == NextHopKind::host)
     return outbox_.drop(packet, DropReason::icmp_error_quiet);
   if (!echo_limit_.take(to, now)) return outbox_.drop(packet, DropReason::icmp_rate_limited);
 
@@ -148,15 +148,15 @@ void Icmp::echo(rte_mbuf* packet, std::uint16_t icmp, std::uint16_t length, std:
   write_header(out, total, service, from, to);
   out[header] = v4 ? kEchoReply : kEchoReply6;
   finish(out, header, total);
-  send(to, port, packet, now);
+  send(to, note, packet, now);
 }
 
-void Icmp::send(const IpAddress& to, std::uint8_t port, rte_mbuf* packet, std::uint64_t now) noexcept {
+void Icmp::send(const IpAddress& to, const Note& about, rte_mbuf* packet, std::uint64_t now) noexcept {
   const IpAddress from = source_of(rte_pktmbuf_mtod(packet, const std::uint8_t*));
-  if (const auto tunnel = peers_.transport(from, to)) return outbox_.protect(*tunnel, packet);
-  if (!is_link_local(to)) return outbox_.route(packet);
-  if (port >= interfaces_.size()) return outbox_.drop(packet, DropReason::no_route);
-  resolver_->send(port, to, packet, now);
+  if (const auto tunnel = peers_.transport(about.table, from, to)) return outbox_.protect(*tunnel, packet);
+  if (!is_link_local(to)) return outbox_.route(packet, about.table);
+  if (about.port >= interfaces_.size()) return outbox_.drop(packet, DropReason::no_route);
+  resolver_->send(about.port, to, packet, now);
 }
 
 }  // namespace espgate::dataplane

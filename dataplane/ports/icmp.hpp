@@ -46,11 +46,12 @@ class Icmp {
   void set_resolver(Resolver& resolver) noexcept { resolver_ = &resolver; }
 
  private:
-  [[nodiscard]] bool may_tell(const std::uint8_t* ip, std::uint16_t length) const noexcept;
+  [[nodiscard]] bool may_tell(TableId table, const std::uint8_t* ip, std::uint16_t length) const noexcept;
   [[nodiscard]] IpAddress source_address(const std::uint8_t* ip, const Note& note) const noexcept;
   void write_header(std::uint8_t* at, std::uint16_t length, std::uint8_t service, const IpAddress& from,
                     const IpAddress& to) noexcept;
-  void send(const IpAddress& to, std::uint8_t port, rte_mbuf* packet, std::uint64_t now) noexcept;
+  // `about`: of the packet that is answered.
+  void send(const IpAddress& to, const Note& about, rte_mbuf* packet, std::uint64_t now) noexcept;
 
   Forwarding& tables_;
   const Interfaces& interfaces_;

@@ -134,7 +134,7 @@ void IkePort::receive(std::span<rte_mbuf* const> packets, std::uint64_t now) {
   for (rte_mbuf* packet : packets) {
     const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
     const bool whole = packet->data_len >= kIpv6 || (packet->data_len >= kIpv4 && ip[0] >> 4 == 4);
-    const bool known = whole && peers_.contains(source_of(ip));
+    const bool known = whole && peers_.contains(note_of(packet).table, source_of(ip));
     if (known)
       deliver(packet, true, now);
     else if (count < strangers.size())
@@ -154,6 +154,7 @@ void IkePort::deliver(rte_mbuf* packet, bool known, std::uint64_t now) {
   const std::uint16_t length = checked_ip(ip, packet->pkt_len);
   if (length == 0) return outbox_.drop(packet, DropReason::ike_malformed);
   const auto udp = checked_udp(ip, length);
+  received_.table = note_of(packet).table;
   if (udp.empty() || !read_ike(ip, udp, received_)) return outbox_.drop(packet, DropReason::ike_malformed);
   const bool share = known || control_.undelivered() < channel::kIkeSlots / 2;
   if (!share || !(known ? peer_limit_ : stranger_limit_).take(received_.remote, now))
@@ -168,13 +169,14 @@ bool IkePort::acceptable(const IkeDatagram& datagram) const noexcept {
   if (datagram.remote_port == 0) return false;
   if (!is_valid(datagram.local) || datagram.local.family != datagram.remote.family) return false;
   if (!is_valid(datagram.remote) || !is_unicast(datagram.remote)) return false;
-  return tables_.routes.find_one(datagram.local).kind == NextHopKind::host;
+  return datagram.table < tables_.table_count() &&
+         tables_.routes(datagram.table).find_one(datagram.local).kind == NextHopKind::host;
 }
 
 void IkePort::send(const IkeDatagram& datagram, std::uint64_t) {
   if (!acceptable(datagram)) return outbox_.count(DropReason::ike_malformed);
   // IKE never goes into a tunnel: it is what makes the tunnel.
-  const NextHop to = tables_.routes.find_one(datagram.remote);
+  const NextHop to = tables_.routes(datagram.table).find_one(datagram.remote);
   if (to.kind != NextHopKind::connected && to.kind != NextHopKind::gateway)
     return outbox_.count(DropReason::no_route);
   std::array<std::uint8_t, kUdp + kMarker + channel::kMaxIkeDatagram> udp;
@@ -200,7 +202,7 @@ void IkePort::send_udp(const IkeDatagram& datagram, std::span<const std::uint8_t
     auto* out = rte_pktmbuf_mtod(packet, std::uint8_t*);
     write_header(out, datagram, piece, identification);
     std::memcpy(out + front, udp.data() + at, take);
-    outbox_.route(packet);
+    outbox_.route(packet, datagram.table);
     at += take;
   }
 }

@@ -19,6 +19,7 @@ struct Interface {
   std::vector<IpPrefix> addresses;  // with host bits
   IpAddress link_local;             // made from the MAC
   std::uint16_t vlan{0};            // the tag of its frames (IEEE 802.1Q); 0: none
+  TableId table{kMainTable};        // of its routes
 };
 using Interfaces = std::vector<Interface>;  // by port index
 

@@ -23,7 +23,7 @@ void write_udp(std::uint8_t* at, const OuterEnds& ends) noexcept {
 
 }  // namespace
 
-void send_keepalive(Outbox& outbox, const OuterEnds& ends) noexcept {
+void send_keepalive(Outbox& outbox, const OuterEnds& ends, TableId table) noexcept {
   const std::uint16_t header = ip_header_length(ends.remote.family);
   rte_mbuf* const packet = outbox.make(std::size_t{header} + kDatagram);
   if (packet == nullptr) return;
@@ -36,7 +36,7 @@ void send_keepalive(Outbox& outbox, const OuterEnds& ends) noexcept {
                        .fragment = kDontFragment});
   write_udp(ip + header, ends);
   if (ends.remote.is_v6()) set_udp_checksum6(ip, ip + header, kDatagram);
-  outbox.route(packet);
+  outbox.route(packet, table);
 }
 
 }  // namespace espgate::dataplane

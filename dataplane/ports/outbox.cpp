@@ -9,6 +9,12 @@
 
 namespace espgate::dataplane {
 
+namespace {
+
+constexpr Note kNothingKnown{0, Note::kNoPort, 0, Note::kNoTunnel, {}, {}, kMainTable};
+
+}  // namespace
+
 rte_mbuf* Outbox::make(std::size_t length) noexcept {
   rte_mbuf* packet = rte_pktmbuf_alloc(pool_);
   if (packet == nullptr) {
@@ -20,6 +26,7 @@ rte_mbuf* Outbox::make(std::size_t length) noexcept {
     return nullptr;
   }
   rte_pktmbuf_append(packet, static_cast<std::uint16_t>(length));
+  note_of(packet) = kNothingKnown;
   return packet;
 }
 
@@ -40,12 +47,13 @@ rte_mbuf* Outbox::in_one_segment(rte_mbuf* packet) noexcept {
   return copy;
 }
 
-void Outbox::put(Worker& worker, rte_mbuf* packet, Errand errand, std::uint8_t port,
+void Outbox::put(Worker& worker, rte_mbuf* packet, Errand errand, std::uint8_t port, TableId table,
                  std::uint32_t tunnel) noexcept {
   Note& note = note_of(packet);
   note = Note{};
   note.why = static_cast<std::uint8_t>(errand);
   note.port = port;
+  note.table = table;
   note.tunnel = tunnel;
   if (rte_ring_enqueue(worker.inbox, packet) != 0) drop(packet, DropReason::inject_full);
 }
@@ -58,12 +66,14 @@ Worker& Outbox::worker_for(rte_mbuf* packet) const noexcept {
   return *workers_[pick];
 }
 
-void Outbox::route(rte_mbuf* packet) noexcept {
-  put(worker_for(packet), packet, Errand::route, Note::kNoPort);
+void Outbox::route(rte_mbuf* packet, TableId table) noexcept {
+  put(worker_for(packet), packet, Errand::route, Note::kNoPort, table);
 }
 
 void Outbox::protect(std::uint32_t tunnel, rte_mbuf* packet) noexcept {
-  put(worker_for(packet), packet, Errand::protect, Note::kNoPort, tunnel);
+  Worker& worker = worker_for(packet);
+  const Tunnel* const into = worker.tables->tunnels[tunnel].tunnel.load(std::memory_order_relaxed);
+  put(worker, packet, Errand::protect, Note::kNoPort, into != nullptr ? into->overlay : kMainTable, tunnel);
 }
 
 void Outbox::send_to(std::uint8_t port, const Interface& interface, const Mac& destination,
@@ -83,14 +93,15 @@ void Outbox::send_ip_to(std::uint8_t port, const Interface& interface, const Mac
 }
 
 void Outbox::decrypt(std::uint32_t worker, rte_mbuf* packet) noexcept {
-  put(*workers_[worker], packet, Errand::decrypt, note_of(packet).port);
+  const Note note = note_of(packet);
+  put(*workers_[worker], packet, Errand::decrypt, note.port, note.table);
 }
 
 bool Outbox::move(std::uint32_t worker, const Move& move) noexcept {
   rte_mbuf* const word = make(sizeof move);
   if (word == nullptr) return false;
   std::memcpy(rte_pktmbuf_mtod(word, void*), &move, sizeof move);
-  note_of(word) = Note{static_cast<std::uint8_t>(Errand::move), Note::kNoPort, 0, Note::kNoTunnel, {}, {}};
+  note_of(word).why = static_cast<std::uint8_t>(Errand::move);
   if (rte_ring_enqueue(workers_[worker]->inbox, word) == 0) return true;
   drop(word, DropReason::inject_full);
   return false;

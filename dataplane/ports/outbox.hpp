@@ -28,8 +28,8 @@ class Outbox {
   // or no_buffer.
   [[nodiscard]] rte_mbuf* in_one_segment(rte_mbuf* packet) noexcept;
 
-  // `packet`'s data begin at an IP header. A worker looks its route up.
-  void route(rte_mbuf* packet) noexcept;
+  // `packet`'s data begin at an IP header. A worker looks its route up in that table.
+  void route(rte_mbuf* packet, TableId table) noexcept;
   // `packet`'s data begin at an IP header. A worker has it encrypted for the tunnel.
   void protect(std::uint32_t tunnel, rte_mbuf* packet) noexcept;
   // `packet`'s data begin behind the Ethernet header: puts that before them, with this ethertype.
@@ -59,7 +59,7 @@ class Outbox {
   }
 
  private:
-  void put(Worker& worker, rte_mbuf* packet, Errand errand, std::uint8_t port,
+  void put(Worker& worker, rte_mbuf* packet, Errand errand, std::uint8_t port, TableId table = kMainTable,
            std::uint32_t tunnel = Note::kNoTunnel) noexcept;
   [[nodiscard]] Worker& worker_for(rte_mbuf* packet) const noexcept;
 

@@ -111,7 +111,7 @@ rte_mbuf* Reassembly::add(rte_mbuf* fragment, std::uint64_t now) noexcept {
     return refuse(fragment, DropReason::reassembly_malformed);
   if (!v4 && is_atomic(fragment_header(ip))) return without_fragment_header(fragment);
   const IpAddress source = source_of(ip);
-  if (!has_room(source)) return refuse(fragment, DropReason::reassembly_full);
+  if (!has_room(note_of(fragment).table, source)) return refuse(fragment, DropReason::reassembly_full);
   waiting_ += 1;
   waiting_of(source) += 1;
   rte_mbuf* const whole = meet(table, fragment, now);
@@ -153,8 +153,8 @@ void Reassembly::expire(rte_ip_frag_tbl& table, std::uint64_t now) noexcept {
   while (bury(DropReason::reassembly_timeout) != 0);
 }
 
-bool Reassembly::has_room(const IpAddress& source) {
-  const unsigned most = peers_.contains(source) ? most_ : most_ / kPartOfStrangers;
+bool Reassembly::has_room(TableId table, const IpAddress& source) {
+  const unsigned most = peers_.contains(table, source) ? most_ : most_ / kPartOfStrangers;
   return waiting_ < most && waiting_of(source) < most_ / kPartOfSource;
 }
 

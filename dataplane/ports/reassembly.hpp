@@ -61,7 +61,7 @@ class Reassembly {
   using Table = std::unique_ptr<rte_ip_frag_tbl, FreeTable>;
   static constexpr std::size_t kSources = 256;
 
-  [[nodiscard]] bool has_room(const IpAddress& source);
+  [[nodiscard]] bool has_room(TableId table, const IpAddress& source);
   [[nodiscard]] unsigned& waiting_of(const IpAddress& source) noexcept;
   [[nodiscard]] rte_mbuf* refuse(rte_mbuf* fragment, DropReason reason) noexcept;
   [[nodiscard]] rte_mbuf* meet(rte_ip_frag_tbl& table, rte_mbuf* fragment, std::uint64_t now) noexcept;

@@ -136,7 +136,7 @@ void SlowPath::unreachable_neighbour(rte_mbuf* packet, std::uint64_t now) noexce
 // The route is looked up again: the note's may be gone by now.
 void SlowPath::resolve(rte_mbuf* packet, std::uint64_t now) {
   const IpAddress destination = destination_of(rte_pktmbuf_mtod(packet, const std::uint8_t*));
-  const NextHop to = tables_.routes.find_one(destination);
+  const NextHop to = tables_.routes(note_of(packet).table).find_one(destination);
   if (to.kind == NextHopKind::connected) return resolver_.send(to.port, destination, packet, now);
   if (to.kind == NextHopKind::gateway) {
     const Neighbour& gateway = tables_.neighbours.entry(to.index);
@@ -157,7 +157,7 @@ bool SlowPath::lacks_protection(rte_mbuf* packet) const {
   if (upper.protocol == kProtocolEsp || upper.fragment) return false;
   const bool discovery = upper.protocol == kProtocolIcmp6 && upper.offset < packet->data_len &&
                          is_neighbour_discovery(ip[upper.offset]);
-  return !discovery && peers_.transport(destination_of(ip), source_of(ip)).has_value();
+  return !discovery && peers_.transport(note.table, destination_of(ip), source_of(ip)).has_value();
 }
 
 void SlowPath::to_host(rte_mbuf* packet, std::uint64_t now) {
@@ -169,7 +169,7 @@ void SlowPath::to_host4(rte_mbuf* packet, std::uint64_t now) {
   const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
   const std::uint16_t length = packet->data_len;
   const UpperLayer upper = upper_layer4(ip);
-  if (tables_.routes.find_one(destination_of(ip)).kind != NextHopKind::host)
+  if (tables_.routes(note_of(packet).table).find_one(destination_of(ip)).kind != NextHopKind::host)
     return outbox_.drop(packet, DropReason::multicast);
   if (upper.fragment) return fragment(packet, upper.protocol, now);
   if (upper.protocol != kProtocolIcmp) return refuse(packet, upper.protocol, 0, now);

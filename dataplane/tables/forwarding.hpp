@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "channel/messages.hpp"
@@ -25,8 +26,9 @@ struct PortInfo {
   // DPDK's port id; kNoDevice while the device is absent: then workers neither receive nor send there. What
   // else is here changes only then, and is read after this or after `up` was.
   std::atomic<std::uint16_t> ethdev{0};
-  std::uint16_t vlan{0};   // the tag of its frames (IEEE 802.1Q); 0: they have none
-  std::uint8_t parent{0};  // if they have: the port on whose wire they are
+  std::uint16_t vlan{0};      // the tag of its frames (IEEE 802.1Q); 0: they have none
+  std::uint8_t parent{0};     // if they have: the port on whose wire they are
+  TableId table{kMainTable};  // whose routes its packets take
   std::atomic<bool> up{false};
   IpAddress address4;  // first of each family, source of ICMP errors; may be unset
   IpAddress address6;
@@ -39,15 +41,21 @@ struct InboundTable {
 };
 
 struct Forwarding {
-  // Throws std::bad_alloc or std::runtime_error when DPDK's memory does not suffice.
-  Forwarding(const channel::Hello& shape, std::uint32_t max_routes);
+  // `max_routes` of the main table, and of each other one. Throws std::bad_alloc or std::runtime_error when
+  // DPDK's memory does not suffice.
+  Forwarding(const channel::Hello& shape, std::uint32_t max_routes,
+             std::span<const std::uint32_t> of_others = {});
   ~Forwarding();
   Forwarding(const Forwarding&) = delete;
   Forwarding& operator=(const Forwarding&) = delete;
 
+  // `table` < table_count().
+  [[nodiscard]] Routes& routes(TableId table) noexcept { return *route_tables_[table]; }
+  [[nodiscard]] const Routes& routes(TableId table) const noexcept { return *route_tables_[table]; }
+  [[nodiscard]] std::size_t table_count() const noexcept { return route_tables_.size(); }
+
   channel::Hello shape;
   Rcu rcu;
-  Routes routes;
   Neighbours neighbours;
   std::array<PortInfo, channel::kMaxPorts> ports;
   // [port][VLAN]: one more than the index of the port that has this VLAN's frames; 0: none has.
@@ -59,6 +67,8 @@ struct Forwarding {
 
  private:
   void free_arrays() noexcept;
+
+  std::vector<std::unique_ptr<Routes>> route_tables_;
 };
 
 }  // namespace espgate::dataplane

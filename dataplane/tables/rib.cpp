@@ -44,4 +44,15 @@ bool Rib::commit() {
   return std::exchange(changed_, false);
 }
 
+Ribs::Ribs(Forwarding& tables) {
+  for (std::size_t table = 0; table < tables.table_count(); table++)
+    ribs_.emplace_back(tables.routes(static_cast<TableId>(table)));
+}
+
+Ribs::Tables Ribs::commit() {
+  Tables changed;
+  for (std::size_t table = 0; table < ribs_.size(); table++) changed[table] = ribs_[table].commit();
+  return changed;
+}
+
 }  // namespace espgate::dataplane

@@ -111,6 +111,8 @@ struct alignas(64) OutboundSa {
 
   crypto::SaKey key;
 
+  TableId underlay;  // whose routes its packets take
+
   // Only of interest while a card seals.
   std::atomic<CardSession*> session;  // the one that `outer.card` tells of, or one before it
   Counter by_card;                    // packets that it was given
@@ -134,10 +136,12 @@ struct alignas(64) InboundSa {
   std::uint8_t overhead;  // these and the ICV
   std::uint8_t alignment;
   // IPv4 outside, tunnel mode, no ESN, the window near, the peer not followed; and no card opens.
-  bool plain;
-  bool udp;  // must come in UDP; else as protocol 50
-  bool transport;
+  bool plain : 1;
+  bool udp : 1;  // must come in UDP; else as protocol 50
+  bool transport : 1;
   SelectorSet::Any any;
+  TableId underlay;  // by whose ports its packets come
+  TableId overlay;   // whose routes what was in them takes
   IpAddress local;   // outer
   IpAddress remote;  // outer source; with UDP only informative, see `source`
   // 1 + the port whose card may have opened its packets; 0: none; kOpenedByDevice: a crypto device does it.

@@ -15,6 +15,8 @@ namespace espgate::dataplane {
 struct Tunnel {
   IpAddress address4;
   IpAddress address6;
+  TableId underlay{kMainTable};  // whose routes its outer packets take
+  TableId overlay{kMainTable};   // of the interface
 };
 
 inline constexpr std::uint16_t kNotCut = 0xffff;

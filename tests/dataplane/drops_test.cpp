@@ -306,6 +306,11 @@ const std::vector<Row> kRows{
        g.inbound.local = *parse_address("10.1.0.1");
        return g.open(1, good());
      }},
+    {DropReason::wrong_table, "by a port of another route table than the SA's",
+     [](G g) {
+       g.in->underlay = 1;
+       return g.open(1, good());
+     }},
     {DropReason::outer_mismatch, "in UDP, though the SA is not",
      [](G g) {
        g.inbound.udp_encapsulation = 1;

@@ -21,6 +21,7 @@ namespace {
 constexpr unsigned kBuffers = 1023;
 constexpr unsigned kRingSlots = 256;
 constexpr std::uint32_t kSlots = 16;
+constexpr std::uint32_t kMaxRoutes = 64;
 constexpr std::uint64_t kIdentificationSecret = 20;
 
 std::string unique(const char* kind) {
@@ -51,13 +52,13 @@ void start_eal() {
                                    "0", "--log-level", "error"});
 }
 
-Rig::Rig(unsigned number, unsigned workers) {
+Rig::Rig(unsigned number, unsigned workers, std::uint32_t further_tables) {
   start_eal();
   pool_ = make_packet_pool(unique("pool").c_str(), kBuffers, 0, kHeadroom + kRigRoom);
   if (pool_ == nullptr) throw std::runtime_error("no pool");
   const channel::Hello shape{workers, kSlots, kSlots, 8, 4, kPorts};
   page_ = std::make_unique<channel::CountersPage>(shape);
-  tables_ = std::make_unique<Forwarding>(shape, 64);
+  tables_ = std::make_unique<Forwarding>(shape, kMaxRoutes, std::vector(further_tables, kMaxRoutes));
   add_port(kOutside, number);
   add_port(kInside, number);
   const std::string text = std::to_string(number);
@@ -144,9 +145,9 @@ Rig::~Rig() {
   rte_mempool_free(pool_);
 }
 
-void Rig::route(std::string_view prefix, NextHop hop) {
-  if (!tables_->routes.set(*parse_prefix(prefix), hop)) throw std::runtime_error("route table full");
-  tables_->routes.commit();
+void Rig::route(std::string_view prefix, NextHop hop, TableId table) {
+  if (!tables_->routes(table).set(*parse_prefix(prefix), hop)) throw std::runtime_error("route table full");
+  tables_->routes(table).commit();
 }
 
 void Rig::set_tunnel(std::uint32_t index, std::uint16_t mtu, bool clamp_mss) {

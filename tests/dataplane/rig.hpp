@@ -55,7 +55,7 @@ rte_mbuf* make_on_heap(rte_mempool* pool, const Octets& bytes, std::uint16_t hea
 
 class Rig {
  public:
-  explicit Rig(unsigned number = 1, unsigned workers = 1);
+  explicit Rig(unsigned number = 1, unsigned workers = 1, std::uint32_t further_tables = 0);
   ~Rig();
   Rig(const Rig&) = delete;
   Rig& operator=(const Rig&) = delete;
@@ -70,7 +70,7 @@ class Rig {
   [[nodiscard]] const channel::InterfaceCounters& counters(std::uint8_t port) {
     return worker().counters->ports[port];
   }
-  void route(std::string_view prefix, NextHop hop);
+  void route(std::string_view prefix, NextHop hop, TableId table = kMainTable);
   void set_tunnel(std::uint32_t index, std::uint16_t mtu = 1400, bool clamp_mss = false);
   NextHop outside_gateway() const { return {NextHopKind::gateway, kOutside, 0, outside_neighbour_}; }
   // An SA pair's command between this gateway and 192.0.2.<peer>, keys made from `seed`.

@@ -49,8 +49,9 @@ class Target {
  public:
   Target() {
     must(desk_.run(set_tunnel(0)) == channel::CommandStatus::ok);
-    must(desk_.tables.routes.set(*parse_prefix("2001:db8:ff::1"), {NextHopKind::host, kWan, 0, 0}));
-    desk_.tables.routes.commit();
+    must(desk_.tables.routes(kMainTable)
+             .set(*parse_prefix("2001:db8:ff::1"), {NextHopKind::host, kWan, 0, 0}));
+    desk_.tables.routes(kMainTable).commit();
     desk_.know(kLan, "10.1.0.2", {2, 0, 0, 0, 0x99, 1});
     desk_.know(kWan, "192.0.2.2", {2, 0, 0, 0, 0x99, 2});
     for (std::uint32_t slot = 0; slot < kKinds.size(); ++slot) install(slot);

@@ -91,7 +91,7 @@ void check_results(Desk& desk) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static Desk* const desk = [] {
     auto* const made = new Desk;
-    made->peers.add(*parse_address("192.0.2.2"));
+    made->peers.add(kMainTable, *parse_address("192.0.2.2"));
     return made;
   }();
   const Reassembly& reassembly = desk->slow_path.reassembly();

@@ -31,7 +31,7 @@ Figure sort_burst(const Meter& meter) {
   Burst& plain = bed.worker().scratch.plain;
   const Figure figure = meter.repeat(kBurst, [&] {
     plain.count = 0;
-    for (rte_mbuf* const mbuf : packets.frames()) sort_ip(bed.worker(), mbuf, Note::kNoPort, false);
+    for (rte_mbuf* const mbuf : packets.frames()) sort_ip(bed.worker(), mbuf, {Note::kNoPort, kMainTable, false});
   });
   require(plain.count == kBurst, "not every packet was let through");
   return figure;
@@ -51,7 +51,7 @@ IpPrefix prefix_of(Family family, std::uint64_t network) {
 
 std::vector<std::uint64_t> add_routes(Testbed& bed, Family family, std::uint32_t count) {
   std::mt19937_64 random(1);
-  Routes& routes = bed.tables().routes;
+  Routes& routes = bed.tables().routes(kMainTable);
   std::vector<std::uint64_t> networks;
   while (routes.all().size() < count) {
     networks.push_back(random_network(family, random));

@@ -45,7 +45,7 @@ Command remove_route(std::string_view prefix) {
 }
 
 dataplane::NextHop route_to(Desk& desk, std::string_view address) {
-  return desk.tables.routes.find_one(*parse_address(address));
+  return desk.tables.routes(kMainTable).find_one(*parse_address(address));
 }
 
 std::map<std::uint32_t, unsigned> buckets(Desk& desk, std::uint32_t group) {
@@ -76,7 +76,7 @@ TEST_CASE("a tunnel: its addresses are ours, its network leads into it, its MTU 
   CHECK(desk.tables.tunnels[3].fit.load().mtu ==
         1406);  // 1500 - IPv4, UDP, ESP, CBC's IV, SHA-512's ICV, in blocks of 16, less the trailer
   CHECK(to_string(tunnel->address4) == "169.254.3.1");
-  CHECK(desk.peers.contains(*parse_address("192.0.2.2")));
+  CHECK(desk.peers.contains(kMainTable, *parse_address("192.0.2.2")));
   REQUIRE(desk.run(spoilt(set_tunnel(3), [](auto& b) { b.set_tunnel.mtu = 1300; })) == CommandStatus::ok);
   CHECK(desk.tables.tunnels[3].fit.load().mtu == 1300);
   REQUIRE(desk.run(remove_tunnel(3)) == CommandStatus::ok);
@@ -84,7 +84,7 @@ TEST_CASE("a tunnel: its addresses are ours, its network leads into it, its MTU 
   CHECK(route_to(desk, "169.254.3.2").kind == NextHopKind::none);
   CHECK(desk.tables.tunnels[3].tunnel.load() == nullptr);
   CHECK(desk.tables.tunnels[3].fit.load().mtu == 0);
-  CHECK_FALSE(desk.peers.contains(*parse_address("192.0.2.2")));
+  CHECK_FALSE(desk.peers.contains(kMainTable, *parse_address("192.0.2.2")));
 }
 
 TEST_CASE("an SA pair: published, used by its tunnel, listed, removed") {

@@ -44,16 +44,16 @@ Desk::Desk(unsigned count, unsigned buffers, std::uint32_t max_routes)
       outbox(workers, pool.get(), page.header().main_thread),
       slow_path(tables, interfaces, outbox, peers, control, kSeed),
       ike(tables, outbox, peers, control, kSeed, {kSeed, dataplane::Identifications::kMainThread}),
-      rib(tables.routes),
+      ribs(tables),
       offload(tables),
       associations(tables, slow_path.resolver(), outbox, offload, peers, page, engine, RefusedSuites{}),
-      commands({tables, rib, slow_path.resolver(), associations, interfaces, peers, control}) {
+      commands({tables, ribs, slow_path.resolver(), associations, interfaces, peers, control}) {
   slow_path.set_owners(associations, commands);
   for (std::uint32_t w = 0; w < count; w++) add_worker(w);
   add_port("lan", {"10.1.0.1/24", "fd00:1::1/64"});
   add_port("wan", {"192.0.2.1/24"});
-  if (!add_port_routes(rib, interfaces)) throw std::runtime_error("no room for the ports' routes");
-  rib.commit();
+  if (!add_port_routes(ribs, interfaces)) throw std::runtime_error("no room for the ports' routes");
+  ribs.commit();
 }
 
 Desk::~Desk() {

@@ -91,7 +91,7 @@ class Desk {
   dataplane::KnownPeers peers;
   dataplane::SlowPath slow_path;
   dataplane::IkePort ike;
-  dataplane::Rib rib;
+  dataplane::Ribs ribs;
   dataplane::Offload offload;
   dataplane::Associations associations;
   dataplane::Commands commands;

@@ -107,7 +107,7 @@ Command hostile(Random& random) {
 // The ports' routes are nobody's to change.
 void check_unharmed(Desk& desk) {
   const auto kind = [&](std::string_view address) {
-    return desk.tables.routes.find_one(*parse_address(address)).kind;
+    return desk.tables.routes(kMainTable).find_one(*parse_address(address)).kind;
   };
   CHECK(kind("10.1.0.1") == NextHopKind::host);
   CHECK(kind("fd00:1::1") == NextHopKind::host);
@@ -159,9 +159,9 @@ class Forwarder {
     desk.tables.tunnels[kTunnel].fit = dataplane::Fit{1400, false};
     desk.tables.tunnels[kTunnel].tunnel = &tunnel_;
     desk.tables.tunnels[kTunnel].outbound = &sa;
-    REQUIRE(desk.rib.set(*parse_prefix("10.77.0.0/16"), {dataplane::RouteSource::host, 1U << 20},
-                         {NextHopKind::tunnel, 0, 0, kTunnel}));
-    desk.rib.commit();
+    REQUIRE(desk.ribs[kMainTable].set(*parse_prefix("10.77.0.0/16"), {dataplane::RouteSource::host, 1U << 20},
+                                      {NextHopKind::tunnel, 0, 0, kTunnel}));
+    desk.ribs.commit();
     desk.tables.shape.max_tunnels = kTunnel;
     desk.tables.shape.outbound_slots = kSlot;
   }
@@ -268,7 +268,7 @@ TEST_CASE("a control process that scribbles over the region: forwarding goes on,
   dataplane::Attachment attachment(path, desk.page.header().shape, desk.page);
   dataplane::Associations associations(desk.tables, desk.slow_path.resolver(), desk.outbox, desk.offload,
                                        desk.peers, desk.page, desk.engine, {});
-  dataplane::Commands commands({desk.tables, desk.rib, desk.slow_path.resolver(), associations,
+  dataplane::Commands commands({desk.tables, desk.ribs, desk.slow_path.resolver(), associations,
                                 desk.interfaces, desk.peers, attachment});
   dataplane::IkePort ike(desk.tables, desk.outbox, desk.peers, attachment, 7, {});
   std::atomic<bool> stop{false};

@@ -78,7 +78,7 @@ TEST_CASE("IKE over IPv6 reaches the control process, also behind extension head
 
 TEST_CASE("a known peer's IKE over IPv6 has the larger share") {
   Desk desk;
-  desk.peers.add(*parse_address("fd00:1::2"));
+  desk.peers.add(kMainTable, *parse_address("fd00:1::2"));
   for (int i = 0; i < 20; i++) desk.receive_ike(std::vector<Octets>(20, packet("ike6_500")));
   CHECK(desk.control.datagrams.size() == dataplane::IkePort::kPeerLimits.source_burst);
 }
@@ -120,13 +120,13 @@ TEST_CASE("one stranger has a small share, a known peer a larger one") {
   };
   CHECK(flood() == dataplane::IkePort::kStrangerLimits.source_burst);
   CHECK(desk.drops(DropReason::ike_rate_limited) == 400 - dataplane::IkePort::kStrangerLimits.source_burst);
-  desk.peers.add(*parse_address("192.0.2.2"));
+  desk.peers.add(kMainTable, *parse_address("192.0.2.2"));
   CHECK(flood() == dataplane::IkePort::kPeerLimits.source_burst);
 }
 
 TEST_CASE("strangers fill half of the ring, and known peers go ahead of them") {
   Desk desk;
-  desk.peers.add(*parse_address("192.0.2.2"));
+  desk.peers.add(kMainTable, *parse_address("192.0.2.2"));
   desk.control.waiting = 250;
   std::vector<Octets> burst;
   for (unsigned i = 0; i < 40; i++) burst.push_back(from_source(packet("ike_500"), 0x4000 + i));

@@ -111,7 +111,8 @@ TEST_CASE("a keepalive leaves by the port, and over IPv6 it has a checksum") {
   CHECK(hex(slice(out.frames[kWan][0], 14)) == hex(packet("keepalive")));
 
   dataplane::send_keepalive(gateway.desk.outbox,
-                            {*parse_address("2001:db8:2::1"), *parse_address("2001:db8:2::2"), 4500, 31000});
+                            {*parse_address("2001:db8:2::1"), *parse_address("2001:db8:2::2"), 4500, 31000},
+                            kMainTable);
   const std::vector<Sent> sent = gateway.desk.sent();
   REQUIRE(sent.size() == 1);
   CHECK(hex(sent[0].data) == hex(packet("keepalive6")));

@@ -115,7 +115,7 @@ TEST_CASE("authentic ESP from another port or address moves the tunnel's outboun
   CHECK(told[0].inbound_spi == kIn);
   CHECK(to_string(told[0].remote) == address);
   CHECK(told[0].remote_port == port);
-  CHECK(gateway.desk.peers.contains(*parse_address(address)));
+  CHECK(gateway.desk.peers.contains(kMainTable, *parse_address(address)));
 
   SECTION("the next packets from there say nothing new") {
     gateway.in().next_move = 0;
@@ -133,8 +133,8 @@ TEST_CASE("authentic ESP from another port or address moves the tunnel's outboun
   }
   SECTION("with its SAs the peer is forgotten where it was and where it is") {
     REQUIRE(gateway.desk.run(remove_sa(CommandKind::remove_outbound_sa, 3, kOut)) == CommandStatus::ok);
-    CHECK(gateway.desk.peers.contains(*parse_address("192.0.2.2")));  // the tunnel's own
-    CHECK(gateway.desk.peers.contains(*parse_address("192.0.2.77")) == false);
+    CHECK(gateway.desk.peers.contains(kMainTable, *parse_address("192.0.2.2")));  // the tunnel's own
+    CHECK(gateway.desk.peers.contains(kMainTable, *parse_address("192.0.2.77")) == false);
   }
 }
 
@@ -217,7 +217,8 @@ TEST_CASE("a move of which the worker can't be told has not happened, and is tri
   Gateway gateway;
   for (int i = 0; i < 1023; i++)
     dataplane::send_keepalive(gateway.desk.outbox,
-                              {*parse_address("192.0.2.1"), *parse_address("192.0.2.2"), 4500, 31000});
+                              {*parse_address("192.0.2.1"), *parse_address("192.0.2.2"), 4500, 31000},
+                              kMainTable);
   const dataplane::Move heard{kIn, 0, *parse_address("192.0.2.77"), 32000};
   gateway.desk.associations.heard_from(heard, gateway.desk.control, gateway.desk.now);
   CHECK(gateway.desk.drops(DropReason::inject_full) == 1);

@@ -421,11 +421,11 @@ TEST_CASE("Whose first fragments only come has no more than a share, and peers h
   const std::vector<Octets> fragments = fragments_of(esp_of(100), 40);
   raise(desk, fragments);
   CHECK(desk.sent().empty());
-  desk.peers.add(*parse_address(kPeer));
+  desk.peers.add(kMainTable, *parse_address(kPeer));
   raise(desk, fragments);
   CHECK(desk.sent().size() == 1);
   for (unsigned source = 1; source < 100; source++) {
-    desk.peers.add(*parse_address("203.0.113." + std::to_string(source)));
+    desk.peers.add(kMainTable, *parse_address("203.0.113." + std::to_string(source)));
     flood(source, 30);
   }
   CHECK(desk.slow_path.reassembly().waiting() <= room);

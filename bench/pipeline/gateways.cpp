@@ -4,6 +4,7 @@
 
 #include "channel/spi.hpp"
 #include "crypto/secret.hpp"
+#include "dataplane/tables/publish.hpp"
 
 namespace espgate::bench {
 
@@ -49,7 +50,7 @@ rte_ring* make_ring(const std::string& name) {
 
 Gateways::Gateways(const Case& which, std::uint32_t workers, bool spread, rte_mempool* pool)
     : spread_(spread),
-      shape_{workers, which.tunnels, which.tunnels, workers * which.tunnels, 1, 2},
+      shape_{workers, which.tunnels, which.tunnels, workers * which.tunnels, workers * which.tunnels, 2},
       page_(shape_),
       sender_(shape_, workers * which.tunnels + 16),
       receiver_(shape_, 16),
@@ -119,8 +120,19 @@ void Gateways::add_tunnel(std::uint32_t worker, std::uint32_t slot, const Case& 
   sender_.tunnels[tunnel].fit = receiver_.tunnels[tunnel].fit = Fit{1438, false, spread_};
   sender_.tunnels[tunnel].outbound = &out;
   const IpPrefix prefix{v4_from_host_order(destination(tunnel)), 24};
-  if (!sender_.routes(kMainTable).set(prefix, {NextHopKind::tunnel, 0, 0, tunnel}))
-    throw std::runtime_error("the route table is full");
+  const NextHop hop = which.groups ? NextHop{NextHopKind::group, 0, 0, group_of(tunnel)}
+                                   : NextHop{NextHopKind::tunnel, 0, 0, tunnel};
+  if (!sender_.routes(kMainTable).set(prefix, hop)) throw std::runtime_error("the route table is full");
+}
+
+// The group of this tunnel and its neighbour.
+std::uint32_t Gateways::group_of(std::uint32_t tunnel) {
+  const std::uint32_t index = tunnel / 2;
+  if (sender_.groups[index] == nullptr) {
+    const std::array<std::uint32_t, 2> members{2 * index, 2 * index + 1};
+    sender_.groups[index] = groups_.emplace_back(new Group(rebalance(empty_group(), members))).get();
+  }
+  return index;
 }
 
 std::string Gateways::drops() const {

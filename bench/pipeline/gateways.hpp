@@ -46,6 +46,8 @@ class Gateways {
   void add_worker(std::uint32_t index, rte_mempool* pool);
   void add_tunnel(std::uint32_t worker, std::uint32_t slot, const Case& which);
 
+  [[nodiscard]] std::uint32_t group_of(std::uint32_t tunnel);
+
   bool spread_;
   channel::Hello shape_;
   channel::CountersPage page_;
@@ -57,6 +59,7 @@ class Gateways {
   decltype(channel::InstallSa::keys) keys_;
   dataplane::SelectorSet selectors_;
   dataplane::Tunnel tunnel_;
+  std::vector<std::unique_ptr<dataplane::Group>> groups_;
 };
 
 }  // namespace espgate::bench

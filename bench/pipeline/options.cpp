@@ -41,14 +41,14 @@ Size parse_size(const std::string& word) {
   return {word, {static_cast<std::uint16_t>(bytes)}};
 }
 
-std::vector<Case> all_cases(const Words& words) {
+std::vector<Case> all_cases(const Words& words, bool groups) {
   std::vector<Case> cases;
   for (const std::string& suite : words.suites)
     for (const std::string& way : words.ways)
       for (const std::string& size : words.sizes)
         for (const std::uint32_t tunnels : words.tunnels)
           for (const std::uint32_t per_sa : words.per_sa)
-            cases.push_back({parse_way(way), parse_suite(suite), parse_size(size), tunnels, per_sa});
+            cases.push_back({parse_way(way), parse_suite(suite), parse_size(size), tunnels, per_sa, groups});
   return cases;
 }
 
@@ -103,6 +103,8 @@ Options parse_options(int argc, char** argv) {
       ->capture_default_str();
   app.add_flag("--spread", options.spread,
                "the first worker has all the traffic; the others help it with the cryptography");
+  app.add_flag("--groups", options.groups,
+               "routes lead into groups of two tunnels each, and every packet is another flow");
   app.add_flag("--cold", options.cold, "frames are flushed from the caches before they are received");
   app.add_option("--bursts", options.bursts, "carry so many bursts of each case and measure nothing")
       ->check(CLI::Range(1U, 1000000U));
@@ -112,7 +114,10 @@ Options parse_options(int argc, char** argv) {
   app.add_flag("--huge-pages", options.huge_pages, "use the huge pages that are reserved");
   try {
     app.parse(argc, argv);
-    options.cases = all_cases(words);
+    options.cases = all_cases(words, options.groups);
+    for (const Case& which : options.cases)
+      if (which.groups && which.tunnels % 2 != 0)
+        throw CLI::ValidationError("--groups", "expected an even number of tunnels");
   } catch (const CLI::ParseError& error) {
     const int status = app.exit(error);
     std::exit(status == 0 ? 0 : 2);

@@ -23,6 +23,7 @@ struct Case {
   Size size;
   std::uint32_t tunnels;
   std::uint32_t per_sa;  // packets of one SA that follow each other
+  bool groups;           // two tunnels each share their traffic by flow hash
 };
 
 struct Options {
@@ -34,6 +35,7 @@ struct Options {
   bool json{false};
   bool huge_pages{false};
   bool stages{false};
+  bool groups{false};  // routes lead into groups of two tunnels each
   bool spread{false};  // the first worker has all tunnels, the others help it
   bool cold{false};    // frames are not in the caches when they are received
   unsigned bursts{0};  // not 0: carry so many and measure nothing, for a tool that counts instructions

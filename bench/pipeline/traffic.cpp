@@ -41,6 +41,7 @@ void Traffic::choose_shapes() {
   for (Shape& shape : shapes_) {
     shape.inner = case_.size.cycle[made_ % case_.size.cycle.size()];
     shape.slot = static_cast<std::uint32_t>(made_ / case_.per_sa * kStride % case_.tunnels);
+    shape.port = static_cast<std::uint16_t>(0x1000 + (case_.groups ? made_ % 0x8000 : 0));
     inner_bytes_ += shape.inner;
     ++made_;
   }
@@ -67,7 +68,8 @@ std::uint32_t Traffic::payload_of(std::uint16_t inner) const noexcept {
 
 void Traffic::write_inner(std::uint8_t* at, const Shape& shape) const {
   write_ipv4(at, shape.inner, kProtocolUdp, 10U << 24 | 5, destination(shape));
-  store32(at + kIpv4, 0x10001000);
+  store16(at + kIpv4, shape.port);
+  store16(at + kIpv4 + 2, 0x1000);
   store16(at + kIpv4 + 4, static_cast<std::uint16_t>(shape.inner - kIpv4));
   store16(at + kIpv4 + 6, 0);
   std::memset(at + kIpv4 + kUdp, 0x5a, shape.inner - kIpv4 - kUdp);

@@ -42,6 +42,7 @@ class Traffic {
   struct Shape {
     std::uint16_t inner;
     std::uint32_t slot;  // of the worker's tunnels
+    std::uint16_t port;  // UDP source: one for all, or each packet is another flow
   };
   void choose_shapes();
   void write_inner(std::uint8_t* at, const Shape& shape) const;

@@ -294,7 +294,7 @@ void Associations::list(const std::function<channel::Name(std::uint32_t)>& name_
 // A tunnel's packets never go into a tunnel: only a neighbour on a port is an answer. Pinned before the
 // former one is let go, so that an unchanged one is never forgotten between.
 NextHop Associations::resolve_outer(Held& held, std::uint64_t now) {
-  const NextHop to = tables_.routes(held.underlay).find_one(held.ends.remote);
+  const NextHop to = tables_.member(tables_.routes(held.underlay).find_one(held.ends.remote), held.tunnel);
   NeighbourId id = kNoNeighbour;
   if (to.kind == NextHopKind::connected) id = resolver_.pin(to.port, held.ends.remote, now);
   if (to.kind == NextHopKind::gateway) {

@@ -15,15 +15,15 @@ Commands::Commands(const Parts& parts)
       ribs_(parts.ribs),
       resolver_(parts.resolver),
       associations_(parts.associations),
+      groups_(parts.groups),
       interfaces_(parts.interfaces),
       peers_(parts.peers),
       control_(parts.control),
       tunnels_(parts.tables.shape.max_tunnels),
-      groups_(parts.tables.shape.max_groups) {}
+      group_states_(parts.tables.shape.max_groups) {}
 
 Commands::~Commands() {
   for (std::uint32_t i = 0; i < tunnels_.size(); i++) publish(tables_.rcu, tables_.tunnels[i].tunnel, {});
-  for (std::uint32_t i = 0; i < groups_.size(); i++) publish(tables_.rcu, tables_.groups[i], {});
   tables_.rcu.wait();
 }
 
@@ -46,7 +46,7 @@ CommandStatus Commands::apply(const Command& command, std::uint64_t now) {
     case CommandKind::remove_tunnel:
       return remove_tunnel(body.remove_tunnel.index, now);
     case CommandKind::set_group:
-      return set_group(body.set_group);
+      return set_group(body.set_group, now);
     case CommandKind::remove_group:
       return remove_group(body.remove_group.index, now);
     case CommandKind::set_route:
@@ -97,8 +97,8 @@ CommandStatus Commands::sync_end(std::uint64_t now) {
     const auto present = route++;
     if (present->second.mark != mark_) drop_route(present, now);
   }
-  for (std::uint32_t i = 0; i < groups_.size(); i++)
-    if (groups_[i].set && groups_[i].mark != mark_) (void)remove_group(i, now);
+  for (std::uint32_t i = 0; i < group_states_.size(); i++)
+    if (group_states_[i].set && group_states_[i].mark != mark_) (void)remove_group(i, now);
   for (std::uint32_t i = 0; i < tunnels_.size(); i++)
     if (tunnels_[i].set && tunnels_[i].mark != mark_) (void)remove_tunnel(i, now);
   for (const std::uint32_t tunnel : learned_) tell_path(tunnels_[tunnel]);  // this process may be a new one
@@ -107,59 +107,43 @@ CommandStatus Commands::sync_end(std::uint64_t now) {
 
 void Commands::settle(std::uint64_t now) {
   if (const Ribs::Tables changed = ribs_.commit(); changed.any()) {
-    groups_changed_ = true;  // their tunnels' packets may leave by other ports now
-    associations_.refresh_outer(changed, now);
-    for (TunnelState& tunnel : tunnels_)
-      if (tunnel.set && changed[tunnel.wanted.underlay]) fit_tunnel(tunnel);
+    groups_.member_changed();  // tunnels' packets may leave by other ports now
+    refresh_outer(changed, now);
   }
-  const bool tunnels_changed = associations_.take_changed();
-  if (!groups_changed_ && !tunnels_changed) return;
-  groups_changed_ = false;
-  for (std::uint32_t i = 0; i < groups_.size(); i++)
-    if (groups_[i].set) publish_group(i);
+  if (associations_.take_changed()) groups_.member_changed();
+  if (!groups_.settle(now)) return;
+  // Far ends that are reached through a group may be behind another gateway now.
+  refresh_outer(Ribs::Tables{}.set(), now);
+  groups_.member_changed();
+  (void)groups_.settle(now);
+}
+
+void Commands::refresh_outer(const Ribs::Tables& changed, std::uint64_t now) {
+  associations_.refresh_outer(changed, now);
+  for (TunnelState& tunnel : tunnels_)
+    if (tunnel.set && changed[tunnel.wanted.underlay]) fit_tunnel(tunnel);
 }
 
 void Commands::port_changed(std::uint64_t now) {
-  groups_changed_ = true;
+  groups_.member_changed();
   settle(now);
 }
 
-// It has an SA, and that one a next hop on a port that is up.
-bool Commands::can_send(std::uint32_t tunnel) const noexcept {
-  const OutboundSa* const sa = tables_.tunnels[tunnel].outbound.load(std::memory_order_relaxed);
-  if (sa == nullptr) return false;
-  const NextHop outer = sa->outer.load(std::memory_order_relaxed);
-  return outer != NextHop{} && tables_.ports[outer.port].up.load(std::memory_order_relaxed);
-}
-
-void Commands::publish_group(std::uint32_t index) {
-  std::vector<std::uint32_t> up;
-  const channel::SetGroup& wanted = groups_[index].wanted;
-  for (std::uint32_t m = 0; m < wanted.member_count; m++) {
-    const std::uint32_t tunnel = wanted.tunnels[m];
-    if (is_tunnel(tunnel) && can_send(tunnel)) up.push_back(tunnel);
-  }
-  const Group* former = tables_.groups[index].load(std::memory_order_relaxed);
-  Group next = rebalance(former != nullptr ? *former : empty_group(), up);
-  if (former != nullptr && next.buckets == former->buckets) return;
-  publish<Group>(tables_.rcu, tables_.groups[index], std::make_unique<const Group>(next));
-}
-
-CommandStatus Commands::set_group(const channel::SetGroup& wanted) {
+CommandStatus Commands::set_group(const channel::SetGroup& wanted, std::uint64_t now) {
   if (const CommandStatus status = check_group(wanted); status != CommandStatus::ok) return status;
-  GroupState& group = groups_[wanted.index];
-  group.set = true;
-  group.mark = mark_;
-  group.wanted = wanted;
-  groups_changed_ = true;
+  std::vector<WeightedHop> members;
+  for (std::uint32_t m = 0; m < wanted.member_count; m++)
+    members.push_back({.hop = {NextHopKind::tunnel, 0, 0, wanted.tunnels[m]}});
+  groups_.set(wanted.index, members, now);
+  group_states_[wanted.index] = {true, mark_};
   return CommandStatus::ok;
 }
 
 CommandStatus Commands::remove_group(std::uint32_t index, std::uint64_t now) {
   if (!is_group(index)) return CommandStatus::bad_index;
   remove_routes_to({NextHopKind::group, 0, 0, index}, now);
-  groups_[index] = GroupState{};
-  publish(tables_.rcu, tables_.groups[index], {});
+  groups_.remove(index, now);
+  group_states_[index] = GroupState{};
   return CommandStatus::ok;
 }
 

@@ -11,6 +11,7 @@
 #include "channel/messages.hpp"
 #include "dataplane/associations.hpp"
 #include "dataplane/control_link.hpp"
+#include "dataplane/groups.hpp"
 #include "dataplane/ports/ike.hpp"
 #include "dataplane/ports/interfaces.hpp"
 #include "dataplane/ports/resolver.hpp"
@@ -31,6 +32,7 @@ class Commands {
     Ribs& ribs;
     Resolver& resolver;
     Associations& associations;
+    Groups& groups;
     const Interfaces& interfaces;
     KnownPeers& peers;
     ControlLink& control;
@@ -44,7 +46,7 @@ class Commands {
   void execute(const channel::Command& command, std::uint64_t now);
   // After each batch: lets the workers see changed routes, outer next hops and groups.
   void settle(std::uint64_t now);
-  // A port went up or down: tunnels whose packets leave by it join or leave their groups.
+  // A port went up or down: members whose packets leave by it join or leave their groups.
   void port_changed(std::uint64_t now);
 
   // ICMP from `said_by` spoke of a packet that was too big. False: it was none that a tunnel here sent. The
@@ -70,7 +72,6 @@ class Commands {
   struct GroupState {
     bool set{false};
     std::uint64_t mark{0};
-    channel::SetGroup wanted{};
   };
   using RouteKey = std::pair<TableId, IpPrefix>;
   struct StaticRoute {
@@ -84,7 +85,7 @@ class Commands {
   [[nodiscard]] Status sync_end(std::uint64_t now);
   [[nodiscard]] Status set_tunnel(const channel::SetTunnel& wanted, std::uint64_t now);
   [[nodiscard]] Status remove_tunnel(std::uint32_t index, std::uint64_t now);
-  [[nodiscard]] Status set_group(const channel::SetGroup& wanted);
+  [[nodiscard]] Status set_group(const channel::SetGroup& wanted, std::uint64_t now);
   [[nodiscard]] Status remove_group(std::uint32_t index, std::uint64_t now);
   [[nodiscard]] Status set_route(const channel::SetRoute& wanted, std::uint64_t now);
   [[nodiscard]] Status remove_route(const channel::RemoveRoute& unwanted, std::uint64_t now);
@@ -96,7 +97,7 @@ class Commands {
   }
   [[nodiscard]] bool is_table(TableId table) const noexcept { return table < tables_.table_count(); }
   [[nodiscard]] bool is_group(std::uint32_t index) const noexcept {
-    return index < groups_.size() && groups_[index].set;
+    return index < group_states_.size() && group_states_[index].set;
   }
   [[nodiscard]] bool add_tunnel_routes(const channel::SetTunnel& tunnel);
   void forget_peer(const channel::SetTunnel& tunnel);
@@ -106,26 +107,25 @@ class Commands {
   [[nodiscard]] Status install_outbound(const channel::InstallSa& install, std::uint64_t now);
   [[nodiscard]] std::uint16_t outer_mtu(const TunnelState& tunnel) const noexcept;
   [[nodiscard]] std::uint16_t derived_mtu(const TunnelState& tunnel, std::uint16_t outer) const noexcept;
+  void refresh_outer(const Ribs::Tables& changed, std::uint64_t now);
   void tell_path(const TunnelState& tunnel);
   void fit_tunnel(TunnelState& tunnel) noexcept;
   void publish_tunnel(TunnelState& tunnel);
-  void publish_group(std::uint32_t index);
-  [[nodiscard]] bool can_send(std::uint32_t tunnel) const noexcept;
 
   Forwarding& tables_;
   Ribs& ribs_;
   Resolver& resolver_;
   Associations& associations_;
+  Groups& groups_;
   const Interfaces& interfaces_;
   KnownPeers& peers_;
   ControlLink& control_;
   std::vector<TunnelState> tunnels_;
-  std::vector<GroupState> groups_;
+  std::vector<GroupState> group_states_;
   std::map<RouteKey, StaticRoute> routes_;
   std::set<std::uint32_t> learned_;  // tunnels whose path is known
   std::uint64_t mark_{1};
   bool syncing_{false};
-  bool groups_changed_{false};
 };
 
 }  // namespace espgate::dataplane

@@ -102,7 +102,9 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
       offload_(tables_),
       associations_(tables_, slow_path_.resolver(), outbox_, offload_, peers_, page_, engine_,
                     test_suites(engine_)),
-      commands_({tables_, ribs_, slow_path_.resolver(), associations_, interfaces_, peers_, attachment_}) {
+      groups_(tables_, slow_path_.resolver()),
+      commands_(
+          {tables_, ribs_, slow_path_.resolver(), associations_, groups_, interfaces_, peers_, attachment_}) {
   slow_path_.set_owners(associations_, commands_);
   make_workers(configuration.dataplane);
   ports_ = std::make_unique<Ports>(configuration.ports, tables_, interfaces_, page_, pool_.get(),
@@ -182,6 +184,7 @@ void Gateway::run(const std::atomic<bool>& stop) {
 void Gateway::round(std::uint64_t now) {
   const unsigned work = serve_workers(now) + serve_control(now);
   slow_path_.advance(now);
+  if (groups_.poll()) commands_.settle(now);
   if (now >= next_snapshot_ns_) every_quarter_second(now);
   tables_.rcu.reclaim_ready();
   page_.header().heartbeat_ns.store(now, std::memory_order_relaxed);

@@ -16,6 +16,7 @@
 #include "dataplane/associations.hpp"
 #include "dataplane/attachment.hpp"
 #include "dataplane/commands.hpp"
+#include "dataplane/groups.hpp"
 #include "dataplane/offload/offload.hpp"
 #include "dataplane/pool.hpp"
 #include "dataplane/ports/ike.hpp"
@@ -80,6 +81,7 @@ class Gateway {
   Ribs ribs_;
   Offload offload_;
   Associations associations_;
+  Groups groups_;
   Commands commands_;
   std::atomic<bool> stop_workers_{false};
   std::uint64_t next_snapshot_ns_{0};

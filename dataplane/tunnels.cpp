@@ -74,7 +74,7 @@ CommandStatus Commands::check_tunnel(const channel::SetTunnel& wanted) const noe
 }
 
 CommandStatus Commands::check_group(const channel::SetGroup& wanted) const noexcept {
-  if (wanted.index >= groups_.size()) return CommandStatus::bad_index;
+  if (wanted.index >= group_states_.size()) return CommandStatus::bad_index;
   if (!is_name(wanted.name)) return CommandStatus::bad_name;
   if (wanted.member_count == 0 || wanted.member_count > channel::kMaxGroupMembers)
     return CommandStatus::bad_count;
@@ -118,14 +118,7 @@ CommandStatus Commands::remove_tunnel(std::uint32_t index, std::uint64_t now) {
   learned_.erase(index);
   tables_.tunnels[index].fit.store(Fit{}, std::memory_order_relaxed);
   publish(tables_.rcu, tables_.tunnels[index].tunnel, {});
-  // A group that still names it must not take whoever comes to this index next for it.
-  for (GroupState& group : groups_) {
-    auto& members = group.wanted.tunnels;
-    const auto last = members.begin() + group.wanted.member_count;
-    group.wanted.member_count =
-        static_cast<std::uint32_t>(std::remove(members.begin(), last, index) - members.begin());
-  }
-  groups_changed_ = true;
+  groups_.forget_tunnel(index, now);
   return CommandStatus::ok;
 }
 
@@ -159,7 +152,7 @@ void Commands::remove_tunnel_routes(const channel::SetTunnel& tunnel) {
 // said so.
 std::uint16_t Commands::outer_mtu(const TunnelState& tunnel) const noexcept {
   const TableId underlay = tunnel.wanted.underlay;
-  const NextHop to = tables_.routes(underlay).find_one(tunnel.wanted.remote);
+  const NextHop to = tables_.member(tables_.routes(underlay).find_one(tunnel.wanted.remote), 0);
   std::uint16_t outer = kMaxMtu;
   if (to.kind == NextHopKind::connected || to.kind == NextHopKind::gateway)
     outer = tables_.ports[to.port].mtu;

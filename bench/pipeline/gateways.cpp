@@ -4,7 +4,7 @@
 
 #include "channel/spi.hpp"
 #include "crypto/secret.hpp"
-#include "dataplane/tables/publish.hpp"
+#include "dataplane/tables/buckets.hpp"
 
 namespace espgate::bench {
 
@@ -128,10 +128,13 @@ void Gateways::add_tunnel(std::uint32_t worker, std::uint32_t slot, const Case& 
 // The group of this tunnel and its neighbour.
 std::uint32_t Gateways::group_of(std::uint32_t tunnel) {
   const std::uint32_t index = tunnel / 2;
-  if (sender_.groups[index] == nullptr) {
-    const std::array<std::uint32_t, 2> members{2 * index, 2 * index + 1};
-    sender_.groups[index] = groups_.emplace_back(new Group(rebalance(empty_group(), members))).get();
-  }
+  if (sender_.groups[index] != nullptr) return index;
+  packets_.push_back(std::make_unique<GroupPackets[]>(workers_.size()));
+  auto group = std::make_unique<Group>();
+  group->packets = packets_.back().get();
+  group->buckets = home_of(Weights{1, 1});
+  for (std::uint32_t i = 0; i < 2; ++i) group->members[i] = {NextHopKind::tunnel, 0, 0, 2 * index + i};
+  sender_.groups[index] = groups_.emplace_back(std::move(group)).get();
   return index;
 }
 

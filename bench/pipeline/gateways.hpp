@@ -60,6 +60,7 @@ class Gateways {
   dataplane::SelectorSet selectors_;
   dataplane::Tunnel tunnel_;
   std::vector<std::unique_ptr<dataplane::Group>> groups_;
+  std::vector<std::unique_ptr<dataplane::GroupPackets[]>> packets_;
 };
 
 }  // namespace espgate::bench

@@ -65,17 +65,8 @@ bool leave_unreachable(Worker& worker, Packet& packet, DropReason reason) noexce
   return false;
 }
 
-std::uint32_t member_of(const Worker& worker, const Packet& packet) noexcept {
-  const Group* const group = worker.tables->groups[packet.next_hop.index].load(std::memory_order_acquire);
-  if (group == nullptr) return Group::kNoTunnel;
-  return group->buckets[flow_hash(packet.ip, packet.family, packet.length) % Group::kBuckets];
-}
-
-bool choose_tunnel(Worker& worker, Packet& packet) noexcept {
-  const std::uint32_t tunnel =
-      packet.next_hop.kind == NextHopKind::tunnel ? packet.next_hop.index : member_of(worker, packet);
-  if (tunnel == Group::kNoTunnel) return leave_unreachable(worker, packet, DropReason::tunnel_down);
-  packet.tunnel = tunnel;
+bool choose_tunnel(Worker&, Packet& packet) noexcept {
+  packet.tunnel = packet.next_hop.index;
   return true;
 }
 

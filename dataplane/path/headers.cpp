@@ -85,11 +85,22 @@ void set_length(std::uint8_t* ip, Family family, std::uint16_t header_length, st
   header.hdr_checksum = static_cast<std::uint16_t>(~ipv4_header_sum(ip, header_length / 4U));
 }
 
-std::uint32_t flow_hash(const std::uint8_t* ip, Family family, std::uint16_t length) noexcept {
+namespace {
+
+// What tells the flows between two addresses apart. A source that labels its flows has said it (RFC 6438
+// section 3), in fragments and behind extension headers, too.
+std::uint32_t hash_within(const std::uint8_t* ip, Family family, std::uint16_t length) noexcept {
+  const std::uint32_t label = family == Family::v6 ? load32(ip) & 0xfffff : 0;
+  if (label != 0) return rte_hash_crc_4byte(label, 0);
   const UpperLayer upper = upper_layer(ip, family, length);
-  std::uint32_t hash = upper.protocol;
-  if (!upper.fragment && has_ports(upper.protocol) && upper.offset + 4 <= length)
-    hash = rte_hash_crc_4byte(load<std::uint32_t>(ip + upper.offset), hash);
+  const bool ports = !upper.fragment && has_ports(upper.protocol) && upper.offset + 4 <= length;
+  return ports ? rte_hash_crc_4byte(load<std::uint32_t>(ip + upper.offset), upper.protocol) : upper.protocol;
+}
+
+}  // namespace
+
+std::uint32_t flow_hash(const std::uint8_t* ip, Family family, std::uint16_t length) noexcept {
+  std::uint32_t hash = hash_within(ip, family, length);
   const unsigned first = family == Family::v4 ? 12 : 8;  // of the two addresses, which lie side by side
   const unsigned end = family == Family::v4 ? 20 : 40;
   for (unsigned at = first; at < end; at += 8) hash = rte_hash_crc_8byte(load<std::uint64_t>(ip + at), hash);

@@ -41,7 +41,8 @@ struct alignas(8) UpperLayer {
 // Makes `length` the packet's, whose header is of `header_length` bytes; IPv4's checksum is made anew.
 void set_length(std::uint8_t* ip, Family family, std::uint16_t header_length, std::uint16_t length) noexcept;
 
-// A hash of addresses, protocol and ports; all fragments of a packet hash alike (without ports).
+// A hash of addresses, protocol and ports; all fragments of a packet hash alike (without ports). Of IPv6
+// packets with a flow label, of addresses and label. It is the same in every run and on every gateway.
 [[nodiscard]] std::uint32_t flow_hash(const std::uint8_t* ip, Family family, std::uint16_t length) noexcept;
 
 [[nodiscard]] inline std::uint8_t hop_limit(const std::uint8_t* ip, Family family) noexcept {

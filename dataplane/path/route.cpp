@@ -100,7 +100,6 @@ bool goes_on(Worker& worker, Packet& packet) noexcept {
       worker.scratch.some_in_clear = true;
       [[fallthrough]];
     case NextHopKind::tunnel:
-    case NextHopKind::group:
       if (!stays_on_link(packet)) [[likely]]
         return spend_hop(worker, packet);
       [[fallthrough]];
@@ -110,6 +109,9 @@ bool goes_on(Worker& worker, Packet& packet) noexcept {
     case NextHopKind::host:
       deliver(worker, packet);
       return false;
+    case NextHopKind::group:
+      worker.scratch.some_in_groups = true;
+      return true;
     case NextHopKind::blackhole:
       break;
   }
@@ -117,11 +119,53 @@ bool goes_on(Worker& worker, Packet& packet) noexcept {
   return false;
 }
 
+const Group* group_of(const Worker& worker, const Packet& packet) noexcept {
+  return worker.tables->groups[packet.next_hop.index].load(std::memory_order_acquire);
+}
+
+void fetch_member(Worker& worker, const Packet& packet, std::uint32_t& hash) noexcept {
+  if (packet.next_hop.kind != NextHopKind::group) return;
+  hash = flow_hash(packet.ip, packet.family, packet.length);
+  const Group* const group = group_of(worker, packet);
+  if (group == nullptr) return;
+  rte_prefetch0(group);
+  rte_prefetch0(&group->buckets.member[hash % Buckets::kCount]);
+  rte_prefetch0(&group->packets[worker.index]);
+}
+
+// ECMP: the packet goes on as if the route led to the member of its flow.
+bool choose_member(Worker& worker, Packet& packet, std::uint32_t hash) noexcept {
+  const Group* const group = group_of(worker, packet);
+  const std::uint8_t place = group == nullptr ? Buckets::kNobody : group->place_of(hash);
+  if (place == Buckets::kNobody) {
+    leave(worker, packet, Exception::unreachable, DropReason::tunnel_down);
+    return false;
+  }
+  packet.next_hop = group->members[place];
+  if (packet.next_hop.kind == NextHopKind::tunnel)
+    rte_prefetch0(&worker.tables->tunnels[packet.next_hop.index]);
+  if (!goes_on(worker, packet)) return false;
+  channel::add(group->packets[worker.index].by_place[place], 1);
+  return true;
+}
+
+// Two walks: what the second reads of the groups is fetched by the first. A group never leads into a group.
+[[gnu::noinline]] void choose_members(Worker& worker, Burst& burst) noexcept {
+  std::array<std::uint32_t, kBurst> hashes;
+  std::uint32_t* hash = hashes.data();
+  for (const Packet& packet : burst) fetch_member(worker, packet, *hash++);
+  const std::uint32_t* of = hashes.data();
+  keep_if(burst, [&](Packet& packet) noexcept {
+    const std::uint32_t its_own = *of++;
+    return packet.next_hop.kind != NextHopKind::group || choose_member(worker, packet, its_own);
+  });
+}
+
 }  // namespace
 
 void route(Worker& worker, Burst& burst) noexcept {
   Scratch& scratch = worker.scratch;
-  scratch.some_in_clear = false;
+  scratch.some_in_clear = scratch.some_in_groups = false;
   look_up(worker, burst);
   const NextHop* answer4 = scratch.next_hops4.data();
   const NextHop* answer6 = scratch.next_hops6.data();
@@ -131,6 +175,7 @@ void route(Worker& worker, Burst& burst) noexcept {
       rte_prefetch0(&worker.tables->tunnels[packet.next_hop.index]);
     return goes_on(worker, packet);
   });
+  if (scratch.some_in_groups) choose_members(worker, burst);
 }
 
 }  // namespace espgate::dataplane

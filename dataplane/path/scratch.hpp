@@ -31,7 +31,8 @@ struct Scratch {
   std::uint8_t addresses6[kBurst][16];
   std::array<NextHop, kBurst> next_hops4;
   std::array<NextHop, kBurst> next_hops6;
-  bool some_in_clear{false};  // of the burst last routed, some go to ports as they are
+  bool some_in_groups{false};  // of the burst last routed, some go by flow hash
+  bool some_in_clear{false};   // of the burst last routed, some go to ports as they are
 
   // Packets of other workers' SAs, by worker.
   struct Parcel {

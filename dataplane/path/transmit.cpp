@@ -232,8 +232,7 @@ void transmit_deferred(Worker& worker, Burst& burst) noexcept {
 void send_clear(Worker& worker, Burst& burst) noexcept {
   Sender<Whose::others> sender(worker);
   keep_if(burst, [&sender](Packet& packet) noexcept {
-    const NextHopKind kind = packet.next_hop.kind;
-    if (kind == NextHopKind::tunnel || kind == NextHopKind::group) return true;
+    if (packet.next_hop.kind == NextHopKind::tunnel) return true;
     sender.send(packet);
     return false;
   });

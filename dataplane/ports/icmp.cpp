@@ -73,7 +73,7 @@ bool Icmp::may_tell(TableId table, const std::uint8_t* ip, std::uint16_t length)
 // in by when that is a port. Any of ours when it has none.
 IpAddress Icmp::source_address(const std::uint8_t* ip, const Note& note) const noexcept {
   const bool v4 = ip[0] >> 4 == 4;
-  const NextHop back = tables_.routes(note.table).find_one(source_of(ip));
+  const NextHop back = tables_.member(tables_.routes(note.table).find_one(source_of(ip)), 0);
   if (back.kind == NextHopKind::tunnel && back.index < tables_.shape.max_tunnels) {
     const Tunnel* tunnel = tables_.tunnels[back.index].tunnel.load(std::memory_order_relaxed);
     const IpAddress none;

@@ -176,7 +176,7 @@ bool IkePort::acceptable(const IkeDatagram& datagram) const noexcept {
 void IkePort::send(const IkeDatagram& datagram, std::uint64_t) {
   if (!acceptable(datagram)) return outbox_.count(DropReason::ike_malformed);
   // IKE never goes into a tunnel: it is what makes the tunnel.
-  const NextHop to = tables_.routes(datagram.table).find_one(datagram.remote);
+  const NextHop to = tables_.member(tables_.routes(datagram.table).find_one(datagram.remote), 0);
   if (to.kind != NextHopKind::connected && to.kind != NextHopKind::gateway)
     return outbox_.count(DropReason::no_route);
   std::array<std::uint8_t, kUdp + kMarker + channel::kMaxIkeDatagram> udp;

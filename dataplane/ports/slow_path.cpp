@@ -136,7 +136,10 @@ void SlowPath::unreachable_neighbour(rte_mbuf* packet, std::uint64_t now) noexce
 // The route is looked up again: the note's may be gone by now.
 void SlowPath::resolve(rte_mbuf* packet, std::uint64_t now) {
   const IpAddress destination = destination_of(rte_pktmbuf_mtod(packet, const std::uint8_t*));
-  const NextHop to = tables_.routes(note_of(packet).table).find_one(destination);
+  const bool v4 = *rte_pktmbuf_mtod(packet, const std::uint8_t*) >> 4 == 4;
+  const std::uint32_t flow = flow_hash(rte_pktmbuf_mtod(packet, const std::uint8_t*),
+                                       v4 ? Family::v4 : Family::v6, packet->data_len);
+  const NextHop to = tables_.member(tables_.routes(note_of(packet).table).find_one(destination), flow);
   if (to.kind == NextHopKind::connected) return resolver_.send(to.port, destination, packet, now);
   if (to.kind == NextHopKind::gateway) {
     const Neighbour& gateway = tables_.neighbours.entry(to.index);

@@ -31,13 +31,14 @@ void erase_and_free(T* slots, std::uint32_t count) noexcept {
 Forwarding::Forwarding(const channel::Hello& hello, std::uint32_t max_routes,
                        std::span<const std::uint32_t> of_others)
     : shape(hello), rcu(hello.workers), neighbours(rcu) {
-  const std::uint32_t next_hops = hello.max_tunnels + hello.max_groups + Neighbours::kCapacity / 2;
+  const std::uint32_t next_hops =
+      hello.max_tunnels + hello.max_groups + kSharedGroups + Neighbours::kCapacity / 2;
   route_tables_.push_back(std::make_unique<Routes>(rcu, max_routes, next_hops));
   for (const std::uint32_t most : of_others)
     route_tables_.push_back(std::make_unique<Routes>(rcu, most, next_hops));
   try {
     tunnels = make_array<TunnelSlot>("tunnels", shape.max_tunnels);
-    groups = make_array<std::atomic<const Group*>>("groups", shape.max_groups);
+    groups = make_array<std::atomic<const Group*>>("groups", shape.max_groups + kSharedGroups);
     for (std::uint32_t w = 0; w < shape.workers; w++) {
       inbound.push_back({make_array<InboundSa>("inbound", shape.inbound_slots), shape.inbound_slots});
       outbound.push_back(make_array<OutboundSa>("outbound", shape.outbound_slots));
@@ -51,6 +52,13 @@ Forwarding::Forwarding(const channel::Hello& hello, std::uint32_t max_routes,
 Forwarding::~Forwarding() {
   rcu.wait();
   free_arrays();
+}
+
+NextHop Forwarding::member(NextHop next_hop, std::uint32_t hash) const noexcept {
+  if (next_hop.kind != NextHopKind::group) return next_hop;
+  const Group* const group = groups[next_hop.index].load(std::memory_order_relaxed);
+  const std::uint8_t place = group == nullptr ? Buckets::kNobody : group->place_of(hash);
+  return place == Buckets::kNobody ? NextHop{} : group->members[place];
 }
 
 void Forwarding::free_arrays() noexcept {

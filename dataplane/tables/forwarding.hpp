@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "channel/messages.hpp"
+#include "dataplane/tables/group.hpp"
 #include "dataplane/tables/neighbours.hpp"
 #include "dataplane/tables/rcu.hpp"
 #include "dataplane/tables/routes.hpp"
@@ -41,6 +42,9 @@ struct InboundTable {
 };
 
 struct Forwarding {
+  // Groups that the dataplane makes itself, behind those of the control process.
+  static constexpr std::uint32_t kSharedGroups = 1024;
+
   // `max_routes` of the main table, and of each other one. Throws std::bad_alloc or std::runtime_error when
   // DPDK's memory does not suffice.
   Forwarding(const channel::Hello& shape, std::uint32_t max_routes,
@@ -54,6 +58,10 @@ struct Forwarding {
   [[nodiscard]] const Routes& routes(TableId table) const noexcept { return *route_tables_[table]; }
   [[nodiscard]] std::size_t table_count() const noexcept { return route_tables_.size(); }
 
+  // What a next hop comes to for a flow with this hash: of a group the member, kind `none` while none is up.
+  // Main thread only.
+  [[nodiscard]] NextHop member(NextHop next_hop, std::uint32_t hash) const noexcept;
+
   channel::Hello shape;
   Rcu rcu;
   Neighbours neighbours;
@@ -61,7 +69,7 @@ struct Forwarding {
   // [port][VLAN]: one more than the index of the port that has this VLAN's frames; 0: none has.
   std::array<std::array<std::uint8_t, 4096>, channel::kMaxPorts> vlans{};
   TunnelSlot* tunnels{nullptr};                // [shape.max_tunnels]
-  std::atomic<const Group*>* groups{nullptr};  // [shape.max_groups]
+  std::atomic<const Group*>* groups{nullptr};  // [shape.max_groups], then [kSharedGroups]
   std::vector<InboundTable> inbound;           // [worker]
   std::vector<OutboundSa*> outbound;           // [worker] -> [outbound_slots]
 

@@ -15,7 +15,7 @@ enum class NextHopKind : std::uint8_t {
   connected,  // on `port`'s own network: the destination itself is the neighbour
   gateway,    // neighbour `index` on `port`
   tunnel,     // tunnel `index`
-  group,      // group `index`
+  group,      // group `index`; its members are tunnels and gateways
   blackhole,
 };
 

@@ -1,7 +1,6 @@
-// Virtual tunnel interfaces and groups of them, as the workers see them.
+// Virtual tunnel interfaces, as the workers see them.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 
@@ -36,14 +35,6 @@ struct alignas(32) TunnelSlot {
   std::atomic<OutboundSa*> outbound;  // what the tunnel sends on; null: down
   std::atomic<const Tunnel*> tunnel;  // null: no such tunnel
   std::atomic<Fit> fit;
-};
-
-// ECMP: a flow's hash picks a bucket; the main thread fills the buckets with the members that are up, and
-// moves only the buckets it must when one goes or returns.
-struct Group {
-  static constexpr std::uint32_t kBuckets = 256;
-  static constexpr std::uint32_t kNoTunnel = 0xffffffff;  // in every bucket while no member is up
-  std::array<std::uint32_t, kBuckets> buckets;
 };
 
 }  // namespace espgate::dataplane

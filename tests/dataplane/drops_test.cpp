@@ -203,7 +203,7 @@ const std::vector<Row> kRows{
     {DropReason::tunnel_down, "a group without a member that is up",
      [](G g) {
        static dataplane::Group group;
-       group.buckets.fill(dataplane::Group::kNoTunnel);
+       group.buckets.member.fill(dataplane::Buckets::kNobody);
        g.tables().groups[0] = &group;
        g.route("10.3.0.0/16", {NextHopKind::group, 0, 0, 0});
        return g.send(ipv4_packet({.destination = "10.3.0.1"}, filling(8)));

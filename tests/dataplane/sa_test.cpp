@@ -359,7 +359,9 @@ struct GroupRig : Rig {
       install.tunnel = i;
       install_outbound(install, i);
     }
-    for (std::uint32_t i = 0; i < dataplane::Group::kBuckets; ++i) group.buckets[i] = i % 8;
+    for (std::uint32_t i = 0; i < 8; ++i) group.members[i] = {NextHopKind::tunnel, 0, 0, i};
+    for (std::uint32_t i = 0; i < dataplane::Buckets::kCount; ++i) group.buckets.member[i] = i % 8;
+    group.packets = &packets;
     tables().groups[0] = &group;
     route("10.3.0.0/16", {NextHopKind::group, 0, 0, 0});
     route("2001:db8:3::/48", {NextHopKind::group, 0, 0, 0});
@@ -369,6 +371,7 @@ struct GroupRig : Rig {
     REQUIRE(out.frames[kOutside].size() == 1);
     return get32(out.frames[kOutside][0], 34) - 0x1000;
   }
+  dataplane::GroupPackets packets;
   dataplane::Group group;
 };
 
@@ -389,6 +392,29 @@ TEST_CASE("A group spreads flows evenly, and a flow stays where it is") {
     ++hosts6[rig.tunnel_of(ipv6_packet({.destination = host6}, udp(1, 80, filling(8))))];
   }
   for (const auto& counts : {ports, hosts, hosts6}) {
+    REQUIRE(counts.size() == 8);
+    for (const auto& [tunnel, count] : counts) {
+      INFO("tunnel " << tunnel);
+      CHECK(count > 120);  // of 200 expected; five standard deviations are 66
+      CHECK(count < 280);
+    }
+  }
+}
+
+TEST_CASE("An IPv6 flow label tells flows apart, whatever is inside; without one it is the ports") {
+  GroupRig rig;
+  const auto labelled = [](unsigned label, unsigned port) {
+    Octets ip = ipv6_packet({.destination = "2001:db8:3::1"}, udp(port, 80, filling(8)));
+    put32(ip, 0, 6U << 28 | label);
+    return ip;
+  };
+  std::map<std::uint32_t, unsigned> labels, ports;
+  for (unsigned i = 0; i < 1600; ++i) {
+    ++labels[rig.tunnel_of(labelled(1 + i, 1024))];
+    ++ports[rig.tunnel_of(labelled(0, 1024 + i))];
+    if (i < 64) CHECK(rig.tunnel_of(labelled(7, 1024 + i)) == rig.tunnel_of(labelled(7, 1024)));
+  }
+  for (const auto& counts : {labels, ports}) {
     REQUIRE(counts.size() == 8);
     for (const auto& [tunnel, count] : counts) {
       INFO("tunnel " << tunnel);

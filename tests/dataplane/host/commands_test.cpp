@@ -48,12 +48,6 @@ dataplane::NextHop route_to(Desk& desk, std::string_view address) {
   return desk.tables.routes(kMainTable).find_one(*parse_address(address));
 }
 
-std::map<std::uint32_t, unsigned> buckets(Desk& desk, std::uint32_t group) {
-  std::map<std::uint32_t, unsigned> counts;
-  for (const std::uint32_t tunnel : desk.tables.groups[group].load()->buckets) counts[tunnel]++;
-  return counts;
-}
-
 std::vector<channel::Event> events_of(Desk& desk, channel::EventKind kind) {
   std::vector<channel::Event> found;
   for (const channel::Event& event : desk.control.events)
@@ -61,8 +55,6 @@ std::vector<channel::Event> events_of(Desk& desk, channel::EventKind kind) {
   desk.control.events.clear();
   return found;
 }
-
-constexpr std::uint32_t kNone = dataplane::Group::kNoTunnel;
 
 }  // namespace
 
@@ -189,29 +181,29 @@ TEST_CASE("a tunnel is out of its groups while the port of its packets is down")
   CHECK(buckets(desk, 0).size() == 1);
   desk.tables.ports[kLan].up = false;
   desk.commands.port_changed(desk.now);
-  CHECK(buckets(desk, 0).contains(dataplane::Group::kNoTunnel));
+  CHECK(buckets(desk, 0).contains(kNobody));
   desk.tables.ports[kWan].up = true;
   desk.tables.ports[kLan].up = true;
   desk.commands.port_changed(desk.now);
   CHECK(buckets(desk, 0).size() == 2);
-  CHECK_FALSE(buckets(desk, 0).contains(dataplane::Group::kNoTunnel));
+  CHECK_FALSE(buckets(desk, 0).contains(kNobody));
 }
 
 TEST_CASE("a group spreads over the members that are up") {
   Desk desk;
   for (std::uint32_t i : {1U, 2U, 3U}) REQUIRE(desk.run(set_tunnel(i)) == CommandStatus::ok);
   REQUIRE(desk.run(set_group(0, {1, 2, 3})) == CommandStatus::ok);
-  CHECK(buckets(desk, 0) == std::map<std::uint32_t, unsigned>{{kNone, 256}});
+  CHECK(buckets(desk, 0) == std::map<std::uint32_t, unsigned>{{kNobody, 512}});
   REQUIRE(desk.run(install_outbound(2, kOutboundSpi)) == CommandStatus::ok);
-  CHECK(buckets(desk, 0) == std::map<std::uint32_t, unsigned>{{2, 256}});
+  CHECK(buckets(desk, 0) == std::map<std::uint32_t, unsigned>{{2, 512}});
   REQUIRE(desk.run(install_outbound(1, kOutboundSpi)) == CommandStatus::ok);
-  CHECK(buckets(desk, 0) == std::map<std::uint32_t, unsigned>{{1, 128}, {2, 128}});
+  CHECK(buckets(desk, 0) == std::map<std::uint32_t, unsigned>{{1, 256}, {2, 256}});
   REQUIRE(desk.run(remove_sa(CommandKind::remove_outbound_sa, 2, kOutboundSpi)) == CommandStatus::ok);
-  CHECK(buckets(desk, 0) == std::map<std::uint32_t, unsigned>{{1, 256}});
+  CHECK(buckets(desk, 0) == std::map<std::uint32_t, unsigned>{{1, 512}});
   REQUIRE(desk.run(set_route("10.2.0.0/16", RouteKind::group, 0)) == CommandStatus::ok);
   CHECK(route_to(desk, "10.2.0.1") == NextHop{NextHopKind::group, 0, 0, 0});
   REQUIRE(desk.run(remove_tunnel(1)) == CommandStatus::ok);
-  CHECK(buckets(desk, 0) == std::map<std::uint32_t, unsigned>{{kNone, 256}});
+  CHECK(buckets(desk, 0) == std::map<std::uint32_t, unsigned>{{kNobody, 512}});
   REQUIRE(desk.run(remove_group(0)) == CommandStatus::ok);
   CHECK(desk.tables.groups[0].load() == nullptr);
   CHECK(route_to(desk, "10.2.0.1").kind == NextHopKind::none);

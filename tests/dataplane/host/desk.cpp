@@ -47,7 +47,8 @@ Desk::Desk(unsigned count, unsigned buffers, std::uint32_t max_routes)
       ribs(tables),
       offload(tables),
       associations(tables, slow_path.resolver(), outbox, offload, peers, page, engine, RefusedSuites{}),
-      commands({tables, ribs, slow_path.resolver(), associations, interfaces, peers, control}) {
+      groups(tables, slow_path.resolver()),
+      commands({tables, ribs, slow_path.resolver(), associations, groups, interfaces, peers, control}) {
   slow_path.set_owners(associations, commands);
   for (std::uint32_t w = 0; w < count; w++) add_worker(w);
   add_port("lan", {"10.1.0.1/24", "fd00:1::1/64"});
@@ -254,6 +255,14 @@ channel::Command set_tunnel(std::uint32_t index, std::string_view remote) {
   tunnel.local = *parse_address("192.0.2.1");
   tunnel.remote = *parse_address(remote);
   return out;
+}
+
+std::map<std::uint32_t, unsigned> buckets(const Desk& desk, std::uint32_t index) {
+  std::map<std::uint32_t, unsigned> counts;
+  const Group& group = *desk.tables.groups[index].load();
+  for (const std::uint8_t place : group.buckets.member)
+    counts[place == Buckets::kNobody ? kNobody : group.members[place].index]++;
+  return counts;
 }
 
 channel::Command set_group(std::uint32_t index, const std::vector<std::uint32_t>& tunnels) {

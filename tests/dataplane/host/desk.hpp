@@ -15,6 +15,7 @@
 #include "dataplane/commands.hpp"
 #include "dataplane/control_link.hpp"
 #include "dataplane/gateway.hpp"
+#include "dataplane/groups.hpp"
 #include "dataplane/ports/ike.hpp"
 #include "dataplane/ports/slow_path.hpp"
 #include "dataplane/tables/forwarding.hpp"
@@ -94,6 +95,7 @@ class Desk {
   dataplane::Ribs ribs;
   dataplane::Offload offload;
   dataplane::Associations associations;
+  dataplane::Groups groups;
   dataplane::Commands commands;
 
  private:
@@ -101,6 +103,10 @@ class Desk {
   void add_port(std::string name, std::vector<std::string> addresses);
   bool serve_rings();
 };
+
+// How many of a group's buckets lead into each tunnel; kNobody: to none.
+inline constexpr std::uint32_t kNobody = 0xffffffff;
+[[nodiscard]] std::map<std::uint32_t, unsigned> buckets(const Desk& desk, std::uint32_t group);
 
 // tests/packets/host.json, made by scapy.
 const Octets& packet(const std::string& name);

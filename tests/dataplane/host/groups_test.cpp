@@ -1,0 +1,311 @@
+// Groups: who has the flows, by weight and priority, and who is up; gateways; groups of the dataplane's own.
+#include <catch2/catch.hpp>
+
+#include "tests/dataplane/host/desk.hpp"
+
+using namespace espgate;
+using namespace espgate::test;
+using channel::Command;
+using channel::CommandKind;
+using channel::CommandStatus;
+using channel::RouteKind;
+using dataplane::MemberState;
+using dataplane::WeightedHop;
+
+namespace {
+
+using Counts = std::map<std::uint32_t, unsigned>;
+const Octets kGatewayMac{2, 0, 0, 0, 9, 9};
+
+WeightedHop to_tunnel(std::uint32_t index, std::uint16_t weight = 1, std::uint8_t priority = 1) {
+  return {{NextHopKind::tunnel, 0, 0, index}, weight, priority};
+}
+
+struct GroupDesk : Desk {
+  explicit GroupDesk(unsigned count = 1) : Desk(count) {
+    for (std::uint32_t i = 1; i <= 4; i++) {
+      REQUIRE(run(set_tunnel(i)) == CommandStatus::ok);
+      up(i);
+    }
+  }
+  void up(std::uint32_t tunnel) {
+    REQUIRE(run(install_outbound(tunnel, 0x1000 + tunnel)) == CommandStatus::ok);
+  }
+  void down(std::uint32_t tunnel) {
+    REQUIRE(run(remove_sa(CommandKind::remove_outbound_sa, tunnel, 0x1000 + tunnel)) == CommandStatus::ok);
+  }
+  void set(const std::vector<WeightedHop>& members) {
+    REQUIRE(dataplane::Groups::is_sound(members));
+    groups.set(0, members, now);
+    (void)groups.settle(now);
+  }
+  WeightedHop by_gateway(std::uint8_t port, std::string_view address, std::uint16_t weight = 1) {
+    const dataplane::NeighbourId id = slow_path.resolver().pin(port, *parse_address(address), now);
+    return {{NextHopKind::gateway, port, 0, id}, weight, 1};
+  }
+  // As the main thread's round does.
+  void turn() {
+    if (groups.poll()) commands.settle(now);
+  }
+  [[nodiscard]] std::uint64_t packets(std::uint32_t group, std::uint32_t place) const {
+    const dataplane::Group& shown = *tables.groups[group].load();
+    std::uint64_t sum = 0;
+    for (std::size_t w = 0; w < workers.size(); w++) sum += shown.packets[w].by_place[place].load();
+    return sum;
+  }
+};
+
+// A UDP packet from a host behind the lan; `flow` makes the source port.
+Octets flow(unsigned number, std::string_view destination = "10.2.0.1") {
+  const Octets ip = ipv4_packet({.source = "10.1.0.7", .destination = std::string(destination)},
+                                udp(1024 + number, 80, filling(8)));
+  return ethernet({2, 0, 0, 0, 1, kLan}, 0x0800, ip);
+}
+
+}  // namespace
+
+TEST_CASE("weights: members have flows in their proportion, and share those of one that is down") {
+  GroupDesk desk;
+  desk.set({to_tunnel(1, 2), to_tunnel(2), to_tunnel(3)});
+  CHECK(buckets(desk, 0) == Counts{{1, 256}, {2, 128}, {3, 128}});
+  desk.down(3);
+  CHECK(buckets(desk, 0) == Counts{{1, 341}, {2, 171}});
+  desk.up(3);
+  CHECK(buckets(desk, 0) == Counts{{1, 256}, {2, 128}, {3, 128}});
+}
+
+TEST_CASE("priorities: the lowest number that has a member up carries all") {
+  GroupDesk desk;
+  desk.set({to_tunnel(1), to_tunnel(2), to_tunnel(3, 1, 2), to_tunnel(4, 3, 2)});
+  CHECK(buckets(desk, 0) == Counts{{1, 256}, {2, 256}});
+  const dataplane::Buckets at_first = desk.tables.groups[0].load()->buckets;
+  desk.down(1);
+  CHECK(buckets(desk, 0) == Counts{{2, 512}});
+  desk.down(2);
+  CHECK(buckets(desk, 0) == Counts{{3, 128}, {4, 384}});
+  desk.down(3);
+  desk.down(4);
+  CHECK(buckets(desk, 0) == Counts{{kNobody, 512}});
+  desk.up(4);
+  CHECK(buckets(desk, 0) == Counts{{4, 512}});
+  desk.up(1);
+  CHECK(buckets(desk, 0) == Counts{{1, 512}});
+  desk.up(2);
+  CHECK(desk.tables.groups[0].load()->buckets == at_first);  // every flow is back where it began
+}
+
+TEST_CASE("what can't be a group") {
+  CHECK_FALSE(dataplane::Groups::is_sound({}));
+  const auto sound = [](WeightedHop member) { return dataplane::Groups::is_sound({&member, 1}); };
+  CHECK(sound(to_tunnel(1)));
+  CHECK(sound(to_tunnel(1, dataplane::kMostWeight, 255)));
+  CHECK_FALSE(sound(to_tunnel(1, 0)));
+  CHECK_FALSE(sound(to_tunnel(1, dataplane::kMostWeight + 1)));
+  CHECK_FALSE(sound(to_tunnel(1, 1, 0)));
+  for (const NextHopKind kind : {NextHopKind::none, NextHopKind::host, NextHopKind::connected,
+                                 NextHopKind::group, NextHopKind::blackhole})
+    CHECK_FALSE(sound({{kind, 0, 0, 0}, 1, 1}));
+  const std::vector<WeightedHop> twice{to_tunnel(1), to_tunnel(2), to_tunnel(1, 2)};
+  CHECK_FALSE(dataplane::Groups::is_sound(twice));
+  std::vector<WeightedHop> many;
+  for (std::uint32_t i = 0; i < 65; i++) many.push_back(to_tunnel(i));
+  CHECK_FALSE(dataplane::Groups::is_sound(many));
+  many.pop_back();
+  CHECK(dataplane::Groups::is_sound(many));
+}
+
+TEST_CASE("members that stay keep their flows when others come and go") {
+  GroupDesk desk;
+  desk.set({to_tunnel(1), to_tunnel(2), to_tunnel(3)});
+  const auto before = desk.tables.groups[0].load();
+  std::vector<std::uint32_t> tunnels;
+  for (const std::uint8_t place : before->buckets.member) tunnels.push_back(before->members[place].index);
+  desk.set({to_tunnel(4), to_tunnel(3), to_tunnel(1)});
+  CHECK(buckets(desk, 0) == Counts{{1, 171}, {3, 170}, {4, 171}});
+  const auto after = desk.tables.groups[0].load();
+  for (std::size_t b = 0; b < dataplane::Buckets::kCount; b++)
+    if (tunnels[b] != 2) REQUIRE(after->members[after->buckets.member[b]].index == tunnels[b]);
+}
+
+TEST_CASE("a group of gateways: packets in clear, by the neighbours that answer and the ports that are up") {
+  GroupDesk desk;
+  desk.know(kWan, "192.0.2.101", kGatewayMac);
+  desk.know(kWan, "192.0.2.102", {2, 0, 0, 0, 9, 10});
+  const WeightedHop first = desk.by_gateway(kWan, "192.0.2.101");
+  const WeightedHop second = desk.by_gateway(kWan, "192.0.2.102");
+  desk.set({first, second});
+  REQUIRE(desk.ribs[kMainTable].set(*parse_prefix("10.2.0.0/16"), {dataplane::RouteSource::configured, 0},
+                                    {NextHopKind::group, 0, 0, 0}));
+  desk.commands.settle(desk.now);
+  (void)desk.sent();  // what was asked about the neighbours
+  std::map<std::string, unsigned> by_mac;
+  for (unsigned i = 0; i < 400; i++) {
+    const Output out = desk.pass(kLan, {flow(i)});
+    REQUIRE(out.frames[kWan].size() == 1);
+    by_mac[hex({out.frames[kWan][0].begin(), out.frames[kWan][0].begin() + 6})]++;
+  }
+  REQUIRE(by_mac.size() == 2);
+  CHECK(by_mac[hex(kGatewayMac)] > 140);  // of 200 expected; six standard deviations are 60
+  CHECK(by_mac[hex(kGatewayMac)] < 260);
+  CHECK(desk.packets(0, 0) == by_mac[hex(kGatewayMac)]);
+  CHECK(desk.packets(0, 0) + desk.packets(0, 1) == 400);
+
+  desk.tables.neighbours.set_state(first.hop.index, dataplane::NeighbourState::failed);
+  desk.turn();
+  CHECK(desk.groups.state_of(first.hop) == MemberState::no_neighbour);
+  CHECK(buckets(desk, 0) == Counts{{second.hop.index, 512}});
+  // Asked for again, but it has not answered yet.
+  desk.tables.neighbours.set_state(first.hop.index, dataplane::NeighbourState::incomplete);
+  desk.turn();
+  CHECK(buckets(desk, 0) == Counts{{second.hop.index, 512}});
+  desk.know(kWan, "192.0.2.101", kGatewayMac);
+  desk.turn();
+  CHECK(buckets(desk, 0) == Counts{{first.hop.index, 256}, {second.hop.index, 256}});
+  desk.tables.ports[kWan].up = false;
+  desk.commands.port_changed(desk.now);
+  CHECK(desk.groups.state_of(first.hop) == MemberState::port_down);
+  CHECK(buckets(desk, 0) == Counts{{kNobody, 512}});
+  const std::uint64_t before = desk.drops(DropReason::tunnel_down);
+  (void)desk.pass(kLan, {flow(1)});
+  CHECK(desk.drops(DropReason::tunnel_down) == before + 1);
+}
+
+TEST_CASE("a gateway that does not answer leaves its group until it does") {
+  GroupDesk desk;
+  const WeightedHop gateway = desk.by_gateway(kWan, "192.0.2.101");
+  REQUIRE(gateway.hop.index != 4);
+  desk.set({gateway, to_tunnel(4)});
+  CHECK(buckets(desk, 0) == Counts{{gateway.hop.index, 256}, {4, 256}});  // nothing is known against it yet
+  for (int i = 0; i < 20; i++) {                                          // three questions a second apart
+    desk.wait(kSecond / 4);
+    desk.turn();
+  }
+  CHECK(desk.groups.state_of(gateway.hop) == MemberState::no_neighbour);
+  CHECK(buckets(desk, 0) == Counts{{4, 512}});
+  desk.know(kWan, "192.0.2.101", kGatewayMac);
+  desk.turn();
+  CHECK(buckets(desk, 0) == Counts{{gateway.hop.index, 256}, {4, 256}});
+}
+
+TEST_CASE("tunnels whose far ends lie behind a group of gateways leave by one that answers") {
+  GroupDesk desk;
+  desk.know(kWan, "192.0.2.101", kGatewayMac);
+  desk.know(kWan, "192.0.2.102", {2, 0, 0, 0, 9, 10});
+  const WeightedHop first = desk.by_gateway(kWan, "192.0.2.101");
+  const WeightedHop second = desk.by_gateway(kWan, "192.0.2.102");
+  desk.set({first, second});
+  REQUIRE(desk.ribs[kMainTable].set(*parse_prefix("203.0.113.0/24"), {dataplane::RouteSource::configured, 0},
+                                    {NextHopKind::group, 0, 0, 0}));
+  desk.commands.settle(desk.now);
+  std::map<std::uint32_t, unsigned> by_neighbour;
+  for (std::uint32_t i = 1; i <= 4; i++) {
+    Command install = install_outbound(i, 0x2000);
+    install.body.install_sa.remote = *parse_address("203.0.113.9");
+    REQUIRE(desk.run(install) == CommandStatus::ok);
+    by_neighbour[desk.tables.tunnels[i].outbound.load()->outer.load().index]++;
+  }
+  CHECK(by_neighbour == Counts{{first.hop.index, 2}, {second.hop.index, 2}});
+  desk.tables.neighbours.set_state(first.hop.index, dataplane::NeighbourState::failed);
+  desk.turn();
+  for (std::uint32_t i = 1; i <= 4; i++)
+    CHECK(desk.tables.tunnels[i].outbound.load()->outer.load().index == second.hop.index);
+}
+
+TEST_CASE("shared groups: one for the same members, for as long as it has users") {
+  GroupDesk desk;
+  const std::vector<WeightedHop> members{to_tunnel(1), to_tunnel(2, 3)};
+  const std::vector<WeightedHop> other_order{to_tunnel(2, 3), to_tunnel(1)};
+  const NextHop group = desk.groups.shared(members, desk.now);
+  REQUIRE(group.kind == NextHopKind::group);
+  CHECK(group.index >= desk.tables.shape.max_groups);
+  CHECK(desk.groups.shared(other_order, desk.now) == group);
+  const std::vector<WeightedHop> others{to_tunnel(1), to_tunnel(2)};
+  CHECK_FALSE(desk.groups.shared(others, desk.now) == group);
+  desk.commands.settle(desk.now);
+  CHECK(buckets(desk, group.index) == Counts{{1, 128}, {2, 384}});
+  desk.groups.release(group, desk.now);
+  desk.commands.settle(desk.now);
+  CHECK(desk.tables.groups[group.index].load() != nullptr);
+  desk.groups.release(group, desk.now);
+  SECTION("nobody wants it any more") {
+    CHECK(desk.tables.groups[group.index].load() != nullptr);  // until the routes are committed
+    desk.commands.settle(desk.now);
+    CHECK(desk.tables.groups[group.index].load() == nullptr);
+    CHECK_FALSE(desk.groups.shared(members, desk.now) == group);  // the index is the last to be taken again
+  }
+  SECTION("it is wanted again in time") {
+    CHECK(desk.groups.shared(members, desk.now) == group);
+    desk.commands.settle(desk.now);
+    CHECK(desk.tables.groups[group.index].load() != nullptr);
+  }
+  desk.groups.release({NextHopKind::tunnel, 0, 0, 1}, desk.now);  // no group: nothing
+  desk.groups.release({NextHopKind::group, 0, 0, 0}, desk.now);   // not shared: nothing
+  desk.groups.release({NextHopKind::group, 0, 0, 0xffffffff}, desk.now);
+}
+
+TEST_CASE("there is an end to shared groups, and a place for each that goes") {
+  GroupDesk desk;
+  std::vector<NextHop> groups;
+  for (std::uint32_t i = 0; i < dataplane::Forwarding::kSharedGroups; i++) {
+    const std::vector<WeightedHop> members{to_tunnel(1, static_cast<std::uint16_t>(1 + i % 256)),
+                                           to_tunnel(2, static_cast<std::uint16_t>(1 + i / 256))};
+    groups.push_back(desk.groups.shared(members, desk.now));
+    REQUIRE(groups.back().kind == NextHopKind::group);
+  }
+  const std::vector<WeightedHop> more{to_tunnel(3), to_tunnel(4)};
+  CHECK(desk.groups.shared(more, desk.now).kind == NextHopKind::none);
+  desk.groups.release(groups[7], desk.now);
+  desk.commands.settle(desk.now);
+  CHECK(desk.groups.shared(more, desk.now) == groups[7]);
+}
+
+TEST_CASE("a tunnel that is removed leaves every group, and whoever takes its index is somebody else") {
+  GroupDesk desk;
+  const std::vector<WeightedHop> members{to_tunnel(1), to_tunnel(2)};
+  const NextHop group = desk.groups.shared(members, desk.now);
+  desk.set(members);
+  Command remove = command(CommandKind::remove_tunnel);
+  remove.body.remove_tunnel.index = 1;
+  REQUIRE(desk.run(remove) == CommandStatus::ok);
+  REQUIRE(desk.run(set_tunnel(1, "192.0.2.77")) == CommandStatus::ok);
+  desk.up(1);
+  CHECK(buckets(desk, group.index) == Counts{{2, 512}});
+  CHECK(buckets(desk, 0) == Counts{{2, 512}});
+  const NextHop anew = desk.groups.shared(members, desk.now);
+  CHECK_FALSE(anew == group);
+  desk.commands.settle(desk.now);
+  CHECK(buckets(desk, anew.index) == Counts{{1, 256}, {2, 256}});
+}
+
+TEST_CASE("why a member has no flows") {
+  GroupDesk desk;
+  const NextHop tunnel{NextHopKind::tunnel, 0, 0, 1};
+  CHECK(desk.groups.state_of(tunnel) == MemberState::up);
+  desk.tables.ports[kWan].up = false;
+  CHECK(desk.groups.state_of(tunnel) == MemberState::port_down);
+  desk.tables.tunnels[1].outbound.load()->outer = NextHop{};
+  CHECK(desk.groups.state_of(tunnel) == MemberState::no_route);
+  desk.down(1);
+  CHECK(desk.groups.state_of(tunnel) == MemberState::no_sa);
+  CHECK(desk.groups.state_of({NextHopKind::tunnel, 0, 0, 8}) == MemberState::no_tunnel);
+}
+
+TEST_CASE("packets are counted for each member, by every worker") {
+  GroupDesk desk(2);
+  desk.set({to_tunnel(1, 3), to_tunnel(2)});
+  REQUIRE(desk.run(set_route("10.2.0.0/16", RouteKind::group, 0)) == CommandStatus::bad_index);
+  REQUIRE(desk.ribs[kMainTable].set(*parse_prefix("10.2.0.0/16"), {dataplane::RouteSource::configured, 0},
+                                    {NextHopKind::group, 0, 0, 0}));
+  desk.know(kWan, "192.0.2.2", kGatewayMac);
+  desk.commands.settle(desk.now);
+  (void)desk.sent();
+  unsigned sent = 0;
+  for (unsigned i = 0; i < 400; i++) {
+    const Output out = desk.pass(kLan, {flow(i)}, i % 2);
+    sent += static_cast<unsigned>(out.frames[kWan].size());
+  }
+  CHECK(sent == 400);
+  CHECK(desk.packets(0, 0) + desk.packets(0, 1) == 400);
+  CHECK(desk.packets(0, 0) > 240);  // of 300 expected
+  CHECK(desk.packets(0, 0) < 360);
+}

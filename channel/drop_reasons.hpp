@@ -26,6 +26,8 @@ namespace espgate::channel {
   X(reassembly_too_big, "reassembly-too-big", "reassembled, and larger than a packet buffer")                \
   X(reassembly_full, "reassembly-full", "fragments beyond their source's share, or with no room to wait")    \
   X(reassembly_timeout, "reassembly-timeout", "fragments of ESP or UDP whose rest did not come in time")     \
+  X(cleartext_in, "cleartext-in", "came in clear by a port that is encrypted-only")                          \
+  X(cleartext_out, "cleartext-out", "was to leave in clear by a port that is encrypted-only")                \
   X(no_route, "no-route", "no route to the destination; the sender is told")                                 \
   X(blackhole, "blackhole", "a blackhole route")                                                             \
   X(ttl_exceeded, "ttl-exceeded", "TTL or hop limit ran out; the sender is told")                            \

@@ -15,11 +15,13 @@ namespace {
 constexpr unsigned kLeastIpv6Mtu = 1280;  // RFC 8200 section 5
 
 // An address of an interface, and where the file says so.
+enum class Kind : std::uint8_t { port, loopback, tunnel };
 struct Connected {
   IpPrefix address;
   std::string interface;
   std::size_t owner;  // of all interfaces, in the file's order
-  bool port;
+  Kind kind;
+  std::string table;
   Mark mark;
 };
 
@@ -29,14 +31,22 @@ std::vector<Connected> all_connected(const Node& root, const Configuration& conf
     const Port& port = configuration.ports[i];
     const Node& list = root.at("ports").at(i).at("addresses");
     for (std::size_t j = 0; j < port.addresses.size(); ++j)
-      result.push_back({port.addresses[j], port.name, i, true, list.at(j).mark});
+      result.push_back({port.addresses[j], port.name, i, Kind::port, port.table.name, list.at(j).mark});
   }
-  for (std::size_t i = 0; i < configuration.tunnels.size(); ++i) {
+  std::size_t owners = configuration.ports.size();
+  for (std::size_t i = 0; i < configuration.loopbacks.size(); ++i, ++owners) {
+    const Loopback& loopback = configuration.loopbacks[i];
+    const Node& list = root.at("loopbacks").at(i).at("addresses");
+    for (std::size_t j = 0; j < loopback.addresses.size(); ++j)
+      result.push_back({loopback.addresses[j], loopback.name, owners, Kind::loopback, loopback.table.name,
+                        list.at(j).mark});
+  }
+  for (std::size_t i = 0; i < configuration.tunnels.size(); ++i, ++owners) {
     const Tunnel& tunnel = configuration.tunnels[i];
     const Node& list = root.at("tunnels").at(i).at("interface").at("addresses");
     for (std::size_t j = 0; j < tunnel.addresses.size(); ++j)
-      result.push_back(
-          {tunnel.addresses[j], tunnel.interface, configuration.ports.size() + i, false, list.at(j).mark});
+      result.push_back({tunnel.addresses[j], tunnel.interface, owners, Kind::tunnel, tunnel.overlay.name,
+                        list.at(j).mark});
   }
   std::erase_if(result, [](const Connected& each) { return !is_valid(each.address); });
   return result;
@@ -56,17 +66,20 @@ void report_overlap(Errors& errors, const Connected& a, const Connected& b) {
   errors.add(second.mark, fmt::format("{} {} {}", to_string(second.address), what, words(first)));
 }
 
-// Sorted by network, those that contain another come before it: a stack of those that are still open finds
-// every overlap without comparing each with each.
+// Sorted by table and network, those that contain another come before it: a stack of those that are still
+// open finds every overlap without comparing each with each.
 void check_overlaps(Errors& errors, std::vector<Connected> all) {
   const auto key = [](const Connected& each) {
     const IpPrefix network = network_of(each.address);
-    return std::tuple(network.address.family, network.address.bytes, network.length);
+    return std::tuple(each.table, network.address.family, network.address.bytes, network.length);
   };
   std::stable_sort(all.begin(), all.end(), [&](const auto& a, const auto& b) { return key(a) < key(b); });
   std::vector<const Connected*> open;
   for (const Connected& each : all) {
-    while (!open.empty() && !overlap(open.back()->address, each.address)) open.pop_back();
+    const auto beside = [&each](const Connected& other) {
+      return other.table != each.table || !overlap(other.address, each.address);
+    };
+    while (!open.empty() && beside(*open.back())) open.pop_back();
     // One interface may have several addresses in one network, but each only once.
     const auto collides = [&](const Connected* other) {
       return other->owner != each.owner || other->address.address == each.address.address;
@@ -77,68 +90,83 @@ void check_overlaps(Errors& errors, std::vector<Connected> all) {
   }
 }
 
-bool is_own(const std::vector<Connected>& all, const IpAddress& address) {
-  return std::any_of(all.begin(), all.end(),
-                     [&](const Connected& each) { return each.address.address == address; });
+bool is_own(const std::vector<Connected>& all, const std::string& table, const IpAddress& address) {
+  return std::any_of(all.begin(), all.end(), [&](const Connected& each) {
+    return each.table == table && each.address.address == address;
+  });
 }
 
-void check_gateway(Errors& errors, const Node& place, const Route& route, const std::vector<Connected>& all) {
+// " of table "red"": said where there is more than one table.
+std::string of_table(const Configuration& configuration, const std::string& table) {
+  return configuration.tables.empty() ? "" : " of table " + in_quotes(table);
+}
+
+void check_gateway(Errors& errors, const Node& place, const Route& route, const Configuration& configuration,
+                   const std::vector<Connected>& all) {
   const IpAddress& via = *route.via;
   if (!via.is_set()) return;
   if (route.to.address.is_set() && via.family != route.to.address.family)
     return errors.add(
         place.mark, fmt::format("via: {} is of another family than {}", to_string(via), to_string(route.to)));
-  if (is_own(all, via))
+  if (is_own(all, route.via_table.name, via))
     return errors.add(place.mark, fmt::format("via: {} is this gateway's own address", to_string(via)));
   const bool reachable = std::any_of(all.begin(), all.end(), [&](const Connected& each) {
-    return each.port && contains(each.address, via);
+    return each.kind == Kind::port && each.table == route.via_table.name && contains(each.address, via);
   });
   if (!reachable)
     errors.add(place.mark,
-               fmt::format("via: {} lies on no port's network; expected an address next to one of the "
+               fmt::format("via: {} lies on no port's network{}; expected an address next to one of the "
                            "ports' addresses",
-                           to_string(via)));
+                           to_string(via), of_table(configuration, route.via_table.name)));
 }
 
 void check_routes(Errors& errors, const Node& root, const Configuration& configuration,
                   const std::vector<Connected>& all) {
-  std::map<IpPrefix, std::string> taken;
+  std::map<std::pair<std::string, IpPrefix>, std::string> taken;
   for (const Connected& each : all)
-    taken.emplace(network_of(each.address), fmt::format("the network of {}", words(each)));
+    taken.emplace(std::pair(each.table, network_of(each.address)),
+                  fmt::format("the network of {}", words(each)));
   for (std::size_t i = 0; i < configuration.routes.size(); ++i) {
     const Route& route = configuration.routes[i];
     const Node& place = root.at("routes").at(i);
-    if (route.via) check_gateway(errors, place.at("via"), route, all);
+    if (route.via) check_gateway(errors, place.at("via"), route, configuration, all);
     if (!is_valid(route.to)) continue;
     const Mark mark = place.at("to").mark;
     const auto [first, is_new] =
-        taken.emplace(route.to, fmt::format("a route's destination already, on line {}", mark.line));
+        taken.emplace(std::pair(route.table.name, route.to),
+                      fmt::format("a route's destination already, on line {}", mark.line));
     if (!is_new) errors.add(mark, fmt::format("to: {} is {}", to_string(route.to), first->second));
   }
 }
 
-std::string port_addresses(const std::vector<Connected>& all, Family family) {
+// An address at which tunnels can end: outer packets come by ports.
+bool is_end(const Connected& each, const std::string& table) {
+  return each.kind != Kind::tunnel && each.table == table;
+}
+
+std::string ends_of(const std::vector<Connected>& all, const std::string& table, Family family) {
   std::string words;
   for (const Connected& each : all)
-    if (each.port && each.address.address.family == family)
+    if (is_end(each, table) && each.address.address.family == family)
       words += (words.empty() ? "" : ", ") + to_string(each.address.address);
   return words.empty() ? "none" : words;
 }
 
 void check_endpoints(Errors& errors, const Node& root, const Configuration& configuration,
                      const std::vector<Connected>& all) {
-  std::set<IpAddress> ports;
+  std::set<std::pair<std::string, IpAddress>> ends;
   for (const Connected& each : all)
-    if (each.port) ports.insert(each.address.address);
+    if (is_end(each, each.table)) ends.emplace(each.table, each.address.address);
   for (std::size_t i = 0; i < configuration.tunnels.size(); ++i) {
     const Tunnel& tunnel = configuration.tunnels[i];
     const Node& place = root.at("tunnels").at(i);
-    if (tunnel.local.is_set() && !ports.contains(tunnel.local))
-      errors.add(place.at("local").at("address").mark,
-                 fmt::format("address: {} is on no port; the ports' IPv{} addresses are: {}",
-                             to_string(tunnel.local), tunnel.local.is_v4() ? 4 : 6,
-                             port_addresses(all, tunnel.local.family)));
-    if (tunnel.remote.is_set() && ports.contains(tunnel.remote))
+    if (tunnel.local.is_set() && !ends.contains({tunnel.table.name, tunnel.local}))
+      errors.add(
+          place.at("local").at("address").mark,
+          fmt::format("address: {} is on no port or loopback{}; the IPv{} addresses there are: {}",
+                      to_string(tunnel.local), of_table(configuration, tunnel.table.name),
+                      tunnel.local.is_v4() ? 4 : 6, ends_of(all, tunnel.table.name, tunnel.local.family)));
+    if (tunnel.remote.is_set() && ends.contains({tunnel.table.name, tunnel.remote}))
       errors.add(place.at("remote").at("address").mark,
                  fmt::format("address: {} is this gateway's own", to_string(tunnel.remote)));
     if (tunnel.remote.is_set() && tunnel.local.is_set() && tunnel.remote.family != tunnel.local.family)
@@ -150,12 +178,15 @@ void check_endpoints(Errors& errors, const Node& root, const Configuration& conf
 
 // A peer is known by its addresses and its identity: two tunnels that agree in all three can't be told apart.
 void check_twins(Errors& errors, const Node& root, const Configuration& configuration) {
-  std::map<std::tuple<IpAddress, IpAddress, IdentityType, std::vector<std::uint8_t>>, const Tunnel*> seen;
+  std::map<std::tuple<std::string, IpAddress, IpAddress, IdentityType, std::vector<std::uint8_t>>,
+           const Tunnel*>
+      seen;
   for (std::size_t i = 0; i < configuration.tunnels.size(); ++i) {
     const Tunnel& tunnel = configuration.tunnels[i];
     if (tunnel.manual || !tunnel.local.is_set() || !tunnel.remote.is_set()) continue;
-    const auto [first, is_new] = seen.emplace(
-        std::tuple(tunnel.local, tunnel.remote, tunnel.remote_id.type, tunnel.remote_id.data), &tunnel);
+    const auto [first, is_new] = seen.emplace(std::tuple(tunnel.table.name, tunnel.local, tunnel.remote,
+                                                         tunnel.remote_id.type, tunnel.remote_id.data),
+                                              &tunnel);
     if (!is_new)
       errors.add(root.at("tunnels").at(i).mark,
                  fmt::format("tunnel: same local address, remote address and remote id as {} on line {}",

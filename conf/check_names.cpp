@@ -50,6 +50,8 @@ void define_interfaces(Errors& errors, const Node& root, const Configuration& co
   Names interfaces(errors, "interface");
   for (std::size_t i = 0; i < configuration.ports.size(); ++i)
     interfaces.define(configuration.ports[i].name, root.at("ports").at(i).at("name"));
+  for (std::size_t i = 0; i < configuration.loopbacks.size(); ++i)
+    interfaces.define(configuration.loopbacks[i].name, root.at("loopbacks").at(i).at("name"));
   for (std::size_t i = 0; i < configuration.tunnels.size(); ++i) {
     const Node& tunnel = root.at("tunnels").at(i);
     const Node& interface = tunnel.at("interface");
@@ -83,6 +85,34 @@ void check_members(Errors& errors, const Node& members, const Group& group, cons
                       in_quotes(group.tunnels[i])));
     if (!seen.insert(group.tunnels[i]).second)
       errors.add(place.mark, fmt::format("tunnel {} is in the group already", in_quotes(group.tunnels[i])));
+  }
+}
+
+void check_table_names(Errors& errors, const Node& root, const Configuration& configuration) {
+  Names tables(errors, "route table");
+  static const Node kBuiltIn;
+  tables.define(kMainTableName, kBuiltIn);
+  for (std::size_t i = 0; i < configuration.tables.size(); ++i) {
+    const Node& name = root.at("tables").at(i).at("name");
+    if (configuration.tables[i].name == kMainTableName)
+      errors.add(name.mark, "name: main is there already; its size is dataplane's max-routes");
+    else
+      tables.define(configuration.tables[i].name, name);
+  }
+  for (std::size_t i = 0; i < configuration.ports.size(); ++i)
+    tables.refer(configuration.ports[i].table.name, root.at("ports").at(i).at("table"));
+  for (std::size_t i = 0; i < configuration.loopbacks.size(); ++i)
+    tables.refer(configuration.loopbacks[i].table.name, root.at("loopbacks").at(i).at("table"));
+  for (std::size_t i = 0; i < configuration.tunnels.size(); ++i) {
+    const Node& tunnel = root.at("tunnels").at(i);
+    tables.refer(configuration.tunnels[i].table.name, tunnel.at("table"));
+    tables.refer(configuration.tunnels[i].overlay.name, tunnel.at("interface").at("table"));
+  }
+  for (std::size_t i = 0; i < configuration.routes.size(); ++i) {
+    const Route& route = configuration.routes[i];
+    tables.refer(route.table.name, root.at("routes").at(i).at("table"));
+    if (route.via_table.name != route.table.name)
+      tables.refer(route.via_table.name, root.at("routes").at(i).at("via-table"));
   }
 }
 
@@ -135,10 +165,15 @@ void check_sub_interfaces(Errors& errors, const Node& root, const Configuration&
 }
 
 // Each address of an interface takes two routes: its network, and itself.
-std::size_t routes_of(const Configuration& configuration) {
-  std::size_t count = configuration.routes.size();
-  for (const Port& port : configuration.ports) count += 2 * port.addresses.size();
-  for (const Tunnel& tunnel : configuration.tunnels) count += 2 * tunnel.addresses.size();
+std::size_t routes_of(const Configuration& configuration, std::string_view table) {
+  std::size_t count = 0;
+  for (const Route& route : configuration.routes) count += route.table.name == table ? 1 : 0;
+  for (const Port& port : configuration.ports)
+    count += port.table.name == table ? 2 * port.addresses.size() : 0;
+  for (const Loopback& loopback : configuration.loopbacks)
+    count += loopback.table.name == table ? loopback.addresses.size() : 0;
+  for (const Tunnel& tunnel : configuration.tunnels)
+    count += tunnel.overlay.name == table ? 2 * tunnel.addresses.size() : 0;
   return count;
 }
 
@@ -150,8 +185,12 @@ void check_sizes(Errors& errors, const Node& root, const Configuration& configur
   };
   const Dataplane& room = configuration.dataplane;
   limit("tunnels", configuration.tunnels.size(), room.max_tunnels, "dataplane's max-tunnels");
-  limit("routes", routes_of(configuration), room.max_routes,
+  limit("routes", routes_of(configuration, kMainTableName), room.max_routes,
         "dataplane's max-routes, of which each address of an interface takes two");
+  for (const Table& table : configuration.tables)
+    limit("routes", routes_of(configuration, table.name), table.max_routes,
+          fmt::format("max-routes of table {}, of which each address of an interface takes two",
+                      in_quotes(table.name)));
   limit("groups", configuration.groups.size(), max_groups(room), "64, or half of dataplane's max-tunnels");
 }
 
@@ -180,6 +219,7 @@ void check_names(Errors& errors, const Node& root, const Configuration& configur
                       in_quotes(configuration.routes[i].tunnel)));
     groups.refer(configuration.routes[i].group, route.at("group"));
   }
+  check_table_names(errors, root, configuration);
   check_devices(errors, root, configuration);
   check_sub_interfaces(errors, root, configuration);
   check_sizes(errors, root, configuration);

@@ -5,6 +5,8 @@ namespace espgate::conf {
 namespace {
 
 constexpr std::size_t kMostPortAddresses = 16;
+constexpr std::size_t kMostLoopbacks = 256;
+constexpr std::uint64_t kMostBlocks = 1U << 24;
 constexpr std::size_t kMostItems = 1U << 20;  // what the file's size allows at best
 
 constexpr std::array<std::pair<std::string_view, Idle>, 2> kIdle{
@@ -76,8 +78,35 @@ constexpr Key<Dataplane> kDataplaneKeys[] = {
      [](const Field& f, Dataplane& d) { read_unsigned(f, d.max_tunnels, 1, 1U << 17); }},
     {"max-routes", Need::optional,
      [](const Field& f, Dataplane& d) { read_unsigned(f, d.max_routes, 16, 1U << 24); }},
+    {"ipv6-blocks", Need::optional,
+     [](const Field& f, Dataplane& d) { read_unsigned(f, d.ipv6_blocks, 4096, kMostBlocks); }},
     {"crypto-devices", Need::optional,
      [](const Field& f, Dataplane& d) { read_crypto_devices(f, d.crypto_devices); }},
+};
+
+// No network is behind a loopback.
+void read_own_address(const Field& field, IpPrefix& out) {
+  IpPrefix address;
+  read_interface_address(field, address);
+  if (!address.address.is_set()) return;
+  if (address.length != (address.address.is_v4() ? 32 : 128))
+    return field.expected("an address alone, such as 10.254.0.1/32");
+  out = address;
+}
+
+constexpr Key<Table> kTableKeys[] = {
+    {"name", Need::required, [](const Field& f, Table& t) { read_name(f, t.name); }},
+    {"max-routes", Need::optional,
+     [](const Field& f, Table& t) { read_unsigned(f, t.max_routes, 16, 1U << 24); }},
+    {"ipv6-blocks", Need::optional,
+     [](const Field& f, Table& t) { read_unsigned(f, t.ipv6_blocks, 4096, kMostBlocks); }},
+};
+
+constexpr Key<Loopback> kLoopbackKeys[] = {
+    {"name", Need::required, [](const Field& f, Loopback& l) { read_name(f, l.name); }},
+    {"addresses", Need::required,
+     [](const Field& f, Loopback& l) { read_list(f, l.addresses, kMostPortAddresses, read_own_address); }},
+    {"table", Need::optional, [](const Field& f, Loopback& l) { read_name(f, l.table.name); }},
 };
 
 constexpr Key<Port> kPortKeys[] = {
@@ -87,16 +116,20 @@ constexpr Key<Port> kPortKeys[] = {
     {"vlan", Need::optional, [](const Field& f, Port& p) { read_unsigned(f, p.vlan, 1, 4094); }},
     {"addresses", Need::optional,
      [](const Field& f, Port& p) { read_list(f, p.addresses, kMostPortAddresses, read_interface_address); }},
+    {"table", Need::optional, [](const Field& f, Port& p) { read_name(f, p.table.name); }},
+    {"encrypted-only", Need::optional, [](const Field& f, Port& p) { read_bool(f, p.encrypted_only); }},
     {"mtu", Need::optional, [](const Field& f, Port& p) { read_unsigned(f, p.mtu, 576, 9000); }},
     {"offload", Need::optional, [](const Field& f, Port& p) { read_choice(f, p.offload, kOffload); }},
 };
 
 constexpr Key<Route> kRouteKeys[] = {
+    {"table", Need::optional, [](const Field& f, Route& r) { read_name(f, r.table.name); }},
     {"to", Need::required, [](const Field& f, Route& r) { read_network(f, r.to); }},
     {"via", Need::optional, [](const Field& f, Route& r) { read_address(f, r.via.emplace()); }},
     {"tunnel", Need::optional, [](const Field& f, Route& r) { read_name(f, r.tunnel); }},
     {"group", Need::optional, [](const Field& f, Route& r) { read_name(f, r.group); }},
     {"blackhole", Need::optional, [](const Field& f, Route& r) { read_bool(f, r.blackhole); }},
+    {"via-table", Need::optional, [](const Field& f, Route& r) { read_name(f, r.via_table.name); }},
 };
 
 constexpr Key<Group> kGroupKeys[] = {
@@ -140,6 +173,16 @@ void read_ports(const Field& field, std::vector<Port>& out) {
   if (empty_list || field.node.kind == NodeKind::null) field.expected("at least one port");
 }
 
+void read_table(const Field& item, Table& out) {
+  out.mark = item.node.mark;
+  read_block({item.reading, item.node, "table"}, kTableKeys, out);
+}
+
+void read_loopback(const Field& item, Loopback& out) {
+  out.mark = item.node.mark;
+  read_block({item.reading, item.node, "loopback"}, kLoopbackKeys, out);
+}
+
 void read_route(const Field& item, Route& out) {
   out.mark = item.node.mark;
   const Field block{item.reading, item.node, "route"};
@@ -148,6 +191,10 @@ void read_route(const Field& item, Route& out) {
   const int targets = (out.via ? 1 : 0) + (out.tunnel.empty() ? 0 : 1) + (out.group.empty() ? 0 : 1) +
                       (out.blackhole ? 1 : 0);
   if (targets != 1) block.error("route: expected exactly one of: via, tunnel, group, blackhole");
+  const Node& via_table = item.node.at("via-table");
+  if (&via_table == &item.node) out.via_table = out.table;
+  if (out.blackhole && &via_table != &item.node)
+    item.reading.errors.add(via_table.mark, "via-table: a blackhole leads nowhere");
 }
 
 void read_group(const Field& item, Group& out) {
@@ -173,6 +220,10 @@ constexpr Key<Configuration> kFileKeys[] = {
      [](const Field& f, Configuration& c) { read_directory(f, c.state_directory); }},
     {"dataplane", Need::optional,
      [](const Field& f, Configuration& c) { read_block(f, kDataplaneKeys, c.dataplane); }},
+    {"tables", Need::optional,
+     [](const Field& f, Configuration& c) { read_list(f, c.tables, kMaxTables - 1, read_table); }},
+    {"loopbacks", Need::optional,
+     [](const Field& f, Configuration& c) { read_list(f, c.loopbacks, kMostLoopbacks, read_loopback); }},
     {"ports", Need::required, [](const Field& f, Configuration& c) { read_ports(f, c.ports); }},
     {"routes", Need::optional,
      [](const Field& f, Configuration& c) { read_list(f, c.routes, kMostItems, read_route); }},
@@ -190,6 +241,8 @@ void append_gateway_keys(std::vector<KnownKey>& to) {
   append_keys(to, "", kFileKeys);
   append_keys(to, "dataplane", kDataplaneKeys);
   append_keys(to, "dataplane.crypto-devices", kCryptoDeviceKeys);
+  append_keys(to, "tables", kTableKeys);
+  append_keys(to, "loopbacks", kLoopbackKeys);
   append_keys(to, "ports", kPortKeys);
   append_keys(to, "routes", kRouteKeys);
   append_keys(to, "groups", kGroupKeys);

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <memory>
 
 #include "conf/sections.hpp"
@@ -23,6 +24,18 @@ Node parse(std::string_view text, Errors& errors) {
   }
 }
 
+// Every name was checked.
+void number_tables(Configuration& configuration) {
+  std::map<std::string_view, TableId> numbers{{kMainTableName, kMainTable}};
+  for (const Table& table : configuration.tables)
+    numbers.emplace(table.name, static_cast<TableId>(numbers.size()));
+  const auto number = [&](TableRef& table) { table.id = numbers.at(table.name); };
+  for (Loopback& loopback : configuration.loopbacks) number(loopback.table);
+  for (Port& port : configuration.ports) number(port.table);
+  for (Route& route : configuration.routes) number(route.table), number(route.via_table);
+  for (Tunnel& tunnel : configuration.tunnels) number(tunnel.table), number(tunnel.overlay);
+}
+
 Configuration load(std::string_view text, const std::string& name, const std::string& folder,
                    Secrets secrets) {
   Reading reading{Errors(name), secrets, folder};
@@ -32,8 +45,10 @@ Configuration load(std::string_view text, const std::string& name, const std::st
   check_names(reading.errors, root, configuration);
   check_addresses(reading.errors, root, configuration);
   check_manual(reading.errors, root, configuration);
+  check_tables(reading.errors, root, configuration);
   check_ways(reading.errors, root, configuration);
   reading.errors.raise();
+  number_tables(configuration);
   return configuration;
 }
 

@@ -42,6 +42,7 @@ struct Dataplane {
   unsigned packet_buffers{16384};
   unsigned max_tunnels{1024};
   unsigned max_routes{65536};
+  unsigned ipv6_blocks{0};  // of a route table; 0: what the least memory holds
   std::vector<CryptoDevice> crypto_devices;
 };
 
@@ -61,6 +62,32 @@ struct Dataplane {
   return std::min(outbound_slots(dataplane) + channel::kFirstFreeSpi, channel::kMaxSpiSlots);
 }
 
+// Where no table is named.
+inline constexpr char kMainTableName[] = "main";
+
+// As the file names it, and, once the loader has checked that name, its number: `main` is 0, and the others
+// follow in the file's order.
+struct TableRef {
+  std::string name{kMainTableName};
+  TableId id{kMainTable};
+};
+
+// A route table beside `main`.
+struct Table {
+  std::string name;
+  unsigned max_routes{1000};  // of each family
+  unsigned ipv6_blocks{0};    // as in Dataplane
+  Mark mark;
+};
+
+// Addresses of the gateway on no port.
+struct Loopback {
+  std::string name;
+  std::vector<IpPrefix> addresses;  // with host bits
+  TableRef table;
+  Mark mark;
+};
+
 struct Port {
   std::string name;
   std::string device;     // as written: PCI address, devargs, or KIND:INTERFACE (see device_args)
@@ -69,15 +96,19 @@ struct Port {
   std::vector<IpPrefix> addresses;  // with host bits
   std::uint16_t mtu{1500};  // bytes of IP packet; 576..9000. Of a sub-interface: the parent's by default
   Offload offload{Offload::automatic};  // ESP's cryptography by the port's card
+  TableRef table;
+  bool encrypted_only{false};
   Mark mark;
 };
 
 struct Route {
+  TableRef table;
   IpPrefix to;
   std::optional<IpAddress> via;  // exactly one of via, tunnel, group, blackhole
   std::string tunnel;
   std::string group;
   bool blackhole{false};
+  TableRef via_table;  // where the gateway, tunnel or group is; as `table` by default
   Mark mark;
 };
 
@@ -156,6 +187,7 @@ struct Tunnel {
   std::string name;
   IpAddress local;
   IpAddress remote;
+  TableRef table;     // whose addresses these are
   Identity local_id;  // default: the address
   Identity remote_id;
   std::optional<Manual> manual;  // then nothing of IKE's counts
@@ -181,6 +213,7 @@ struct Tunnel {
   Fragmentation fragmentation{Fragmentation::before};
   std::uint16_t tfc_length{0};  // bytes to which inner packets are padded; channel::kTfcToMtu; 0: none
   std::string interface;        // default: the tunnel's name
+  TableRef overlay;             // its table; default: main, or in transport mode `table`
   std::vector<IpPrefix> addresses;
   std::uint16_t mtu{0};  // 0: derived, or with Fragmentation::after the most
   bool clamp_mss{true};
@@ -199,6 +232,8 @@ struct Configuration {
   std::string runtime_directory{"/run/espgate"};    // sockets; made with mode 0700
   std::string state_directory{"/var/lib/espgate"};  // what outlives a restart; made with mode 0700
   Dataplane dataplane;
+  std::vector<Table> tables;
+  std::vector<Loopback> loopbacks;
   std::vector<Port> ports;
   std::vector<Route> routes;
   std::vector<Tunnel> tunnels;

@@ -33,12 +33,13 @@ void read_psk_file(const Field& field, crypto::SecretBytes& out);
 // A key of exactly the suite's length: the bytes themselves, or hex digits.
 void read_key_file(const Field& field, const crypto::SuiteRow& suite, crypto::SecretBytes& out);
 
-// check_names.cpp, check_addresses.cpp, check_manual.cpp, check_ways.cpp: what several parts must agree on.
-// `root` is the file `configuration` was read from, for the places of errors. What is empty or unset was
-// reported before.
+// check_names.cpp, check_addresses.cpp, check_manual.cpp, check_tables.cpp, check_ways.cpp: what several
+// parts must agree on. `root` is the file `configuration` was read from, for the places of errors. What is
+// empty or unset was reported before.
 void check_names(Errors& errors, const Node& root, const Configuration& configuration);
 void check_addresses(Errors& errors, const Node& root, const Configuration& configuration);
 void check_manual(Errors& errors, const Node& root, const Configuration& configuration);
+void check_tables(Errors& errors, const Node& root, const Configuration& configuration);
 void check_ways(Errors& errors, const Node& root, const Configuration& configuration);
 
 }  // namespace espgate::conf

@@ -164,10 +164,12 @@ constexpr Key<Tunnel> kInterfaceKeys[] = {
      }},
     {"mtu", Need::optional, [](const Field& f, Tunnel& t) { read_unsigned(f, t.mtu, 576, 9000); }},
     {"clamp-mss", Need::optional, [](const Field& f, Tunnel& t) { read_bool(f, t.clamp_mss); }},
+    {"table", Need::optional, [](const Field& f, Tunnel& t) { read_name(f, t.overlay.name); }},
 };
 
 constexpr Key<Tunnel> kTunnelKeys[] = {
     {"name", Need::required, [](const Field& f, Tunnel& t) { read_name(f, t.name); }},
+    {"table", Need::optional, [](const Field& f, Tunnel& t) { read_name(f, t.table.name); }},
     {"local", Need::required, [](const Field& f, Tunnel& t) { read_block(f, kLocalKeys, t); }},
     {"remote", Need::required, [](const Field& f, Tunnel& t) { read_block(f, kRemoteKeys, t); }},
     {"psk", Need::optional, [](const Field& f, Tunnel& t) { read_psk(f, t.psk); }},

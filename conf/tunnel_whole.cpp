@@ -121,6 +121,9 @@ void check_fragmentation(const Field& tunnel, const Tunnel& out) {
 
 void complete_tunnel(const Field& block, Tunnel& tunnel) {
   fill_defaults(tunnel);
+  const Node& interface = block.node.at("interface");
+  const bool named = &interface != &block.node && &interface.at("table") != &interface;
+  if (tunnel.mode == channel::Mode::transport && !named) tunnel.overlay = tunnel.table;
   if (block.node.kind != NodeKind::map) return;
   if (tunnel.manual)
     check_without_ike(block);

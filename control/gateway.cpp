@@ -318,7 +318,9 @@ void Gateway::peer_moved(const channel::PeerMoved& moved) {
   const ChildRecord* const record = book_.find(moved.tunnel, moved.inbound_spi);
   if (record == nullptr) return;
   note_remote(moved.tunnel, moved.inbound_spi, moved.remote);
-  if (!record->adopted) daemon_.peer_moved(moved.inbound_spi, {moved.remote, moved.remote_port}, now_);
+  if (record->adopted) return;
+  const TableId table = configuration_.tunnels[moved.tunnel].table.id;
+  daemon_.peer_moved(moved.inbound_spi, {moved.remote, moved.remote_port, table}, now_);
 }
 
 void Gateway::lifetime_event(const channel::SaLifetime& lifetime, bool hard) {
@@ -365,7 +367,7 @@ void Gateway::refused(const CommandSubject& subject, const std::string& words) {
       manager_.note_error(subject.index, {Failure::dataplane_refused, line}, now_);
       break;
     case CommandKind::set_route:
-      refused_routes_[subject.destination] = words;
+      refused_routes_[{subject.table, subject.destination}] = words;
       break;
     case CommandKind::install_inbound_sa:
       if (manual_.has(subject.index))
@@ -414,8 +416,8 @@ std::string Gateway::describe(const CommandSubject& subject) const {
   }
 }
 
-const std::string* Gateway::route_refusal(const IpPrefix& destination) const {
-  const auto found = refused_routes_.find(destination);
+const std::string* Gateway::route_refusal(TableId table, const IpPrefix& destination) const {
+  const auto found = refused_routes_.find({table, destination});
   return found == refused_routes_.end() ? nullptr : &found->second;
 }
 

@@ -70,7 +70,7 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   };
   [[nodiscard]] const Path* path(TunnelId tunnel) const;
   // Why the dataplane refused a route; nullptr: it did not.
-  [[nodiscard]] const std::string* route_refusal(const IpPrefix& destination) const;
+  [[nodiscard]] const std::string* route_refusal(TableId table, const IpPrefix& destination) const;
 
   // ike::Host
   void send(const ike::Endpoint& local, const ike::Endpoint& remote, ike::Bytes datagram) override;
@@ -157,7 +157,7 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   LineLimit unknown_spi_lines_{1, 10};
   UnknownSpis unknown_spis_;
   std::vector<channel::SaHeld> held_;
-  std::map<IpPrefix, std::string> refused_routes_;
+  std::map<std::pair<TableId, IpPrefix>, std::string> refused_routes_;
   std::map<TunnelId, Path> paths_;
   std::vector<std::function<void()>> deferred_;
   std::string away_because_{"not connected yet"};

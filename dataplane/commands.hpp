@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "channel/messages.hpp"
+#include "conf/schema.hpp"
 #include "dataplane/associations.hpp"
 #include "dataplane/control_link.hpp"
 #include "dataplane/groups.hpp"
@@ -20,6 +21,8 @@
 
 namespace espgate::dataplane {
 
+// The routes to addresses on no port, at the start. False: a route table is too small for them.
+[[nodiscard]] bool add_loopback_routes(Ribs& ribs, const std::vector<conf::Loopback>& loopbacks);
 // The ports' own routes, at the start: addresses, connected networks, and no directed broadcast (RFC 2644).
 // False: a route table is too small for them.
 [[nodiscard]] bool add_port_routes(Ribs& ribs, const Interfaces& interfaces);

@@ -57,6 +57,14 @@ Pool make_pool(const conf::Configuration& configuration) {
   return pool;
 }
 
+// The main table is made to be fast.
+std::vector<Routes::Size> sizes_of_others(const conf::Configuration& configuration) {
+  std::vector<Routes::Size> sizes;
+  for (const conf::Table& table : configuration.tables)
+    sizes.push_back({table.max_routes, table.max_routes <= Routes::kMostInTree, table.ipv6_blocks});
+  return sizes;
+}
+
 }  // namespace
 
 channel::Hello shape_for(const conf::Configuration& configuration) noexcept {
@@ -89,7 +97,9 @@ RefusedSuites test_suites(crypto::BulkEngine& engine) {
 Gateway::Gateway(const conf::Configuration& configuration, const std::string& socket_path)
     : identification_secret_(random_seed()),
       page_(shape_for(configuration)),
-      tables_(shape_for(configuration), configuration.dataplane.max_routes),
+      tables_(shape_for(configuration),
+              {configuration.dataplane.max_routes, false, configuration.dataplane.ipv6_blocks},
+              sizes_of_others(configuration)),
       pool_(make_pool(configuration)),
       exceptions_(make_ring("exceptions", kExceptionsSize, RING_F_SC_DEQ)),
       ike_ring_(make_ring("ike", kIkeSize, RING_F_SC_DEQ)),
@@ -110,8 +120,8 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
   ports_ = std::make_unique<Ports>(configuration.ports, tables_, interfaces_, page_, pool_.get(),
                                    static_cast<unsigned>(workers_.size()));
   ports_->wire(workers_);
-  if (!add_port_routes(ribs_, interfaces_))
-    throw std::runtime_error("max-routes is too small for the ports' addresses");
+  if (!add_port_routes(ribs_, interfaces_) || !add_loopback_routes(ribs_, configuration.loopbacks))
+    throw std::runtime_error("max-routes is too small for the addresses of the ports and loopbacks");
   ribs_.commit();
   ports_->start();
   ports_->offer_cards(offload_);

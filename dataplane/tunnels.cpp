@@ -12,7 +12,9 @@ namespace {
 
 constexpr std::uint16_t kMinMtu = 576;
 constexpr std::uint16_t kMaxMtu = 9000;
-constexpr std::uint32_t kTunnelOwners = 1U << 16;  // host routes: ports have the owners below
+// Owners of host routes: ports have those below.
+constexpr std::uint32_t kLoopbackOwners = 1U << 8;
+constexpr std::uint32_t kTunnelOwners = 1U << 16;
 
 // Printable, closed by a zero, not empty: it is shown to the operator.
 bool is_name(const channel::Name& name) noexcept {
@@ -54,6 +56,16 @@ bool add_port_routes(Ribs& ribs, const Interfaces& interfaces) {
           return false;
     }
   }
+  return true;
+}
+
+bool add_loopback_routes(Ribs& ribs, const std::vector<conf::Loopback>& loopbacks) {
+  std::uint32_t owner = kLoopbackOwners;
+  for (const conf::Loopback& loopback : loopbacks)
+    for (const IpPrefix& own : loopback.addresses)
+      if (!ribs[loopback.table.id].set(host_route(own.address), {RouteSource::host, owner++},
+                                       {NextHopKind::host, Note::kNoPort, 0, 0}))
+        return false;
   return true;
 }
 
@@ -99,6 +111,7 @@ CommandStatus Commands::set_tunnel(const channel::SetTunnel& wanted, std::uint64
   tunnel.mark = mark_;
   tunnel.wanted = wanted;
   peers_.add(wanted.underlay, wanted.remote);
+  peers_.add_end(wanted.underlay, wanted.local);
   if (wanted.mode == channel::Mode::transport)
     peers_.add_transport(wanted.underlay, wanted.local, wanted.remote, wanted.index);
   publish_tunnel(tunnel);
@@ -124,6 +137,7 @@ CommandStatus Commands::remove_tunnel(std::uint32_t index, std::uint64_t now) {
 
 void Commands::forget_peer(const channel::SetTunnel& tunnel) {
   peers_.remove(tunnel.underlay, tunnel.remote);
+  peers_.remove_end(tunnel.underlay, tunnel.local);
   peers_.remove_transport(tunnel.underlay, tunnel.local, tunnel.remote, tunnel.index);
 }
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "dataplane/offload/flights.hpp"
+#include "dataplane/path/cleartext.hpp"
 #include "dataplane/path/ways.hpp"
 
 namespace espgate::dataplane {
@@ -20,6 +21,8 @@ void process_received(Worker& worker, std::uint8_t port, std::span<rte_mbuf*> pa
   classify(worker, port, packets);
   mark(worker, Stage::classify);
   decrypt(worker, scratch.esp);
+  if (worker.tables->some_encrypted_only) [[unlikely]]
+    refuse_cleartext(worker, scratch.plain);
   forward(worker, scratch.plain);
 }
 
@@ -72,6 +75,8 @@ void process_inbox(Worker& worker, std::span<rte_mbuf*> packets) noexcept {
   for (rte_mbuf* const mbuf : packets) run_errand(worker, mbuf);
   decrypt(worker, scratch.esp);
   encrypt(worker, scratch.chosen);
+  if (worker.tables->some_encrypted_only) [[unlikely]]
+    refuse_cleartext(worker, scratch.plain);
   forward(worker, scratch.plain);
 }
 

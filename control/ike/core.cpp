@@ -12,11 +12,12 @@ using std::chrono::milliseconds;
 // After this long the peer either has our answer or has given up asking: its SAs are gone then, or will be.
 constexpr auto kSendLater = std::chrono::seconds(30);
 
-std::string address_key(const IpAddress& local, const IpAddress& remote) {
+std::string address_key(TableId table, const IpAddress& local, const IpAddress& remote) {
   std::string key(local.bytes.begin(), local.bytes.end());
   key.append(remote.bytes.begin(), remote.bytes.end());
   key += static_cast<char>(local.family);
   key += static_cast<char>(remote.family);
+  key += static_cast<char>(table);
   return key;
 }
 
@@ -39,7 +40,7 @@ Core::Core(const std::vector<conf::Tunnel>& tunnels, Host& the_host, const Setti
   for (TunnelId id = 0; id < tunnels.size(); ++id) {
     tunnels_[id].config = &tunnels[id];
     if (tunnels[id].manual) continue;  // nobody's to negotiate
-    by_addresses_[address_key(tunnels[id].local, tunnels[id].remote)].push_back(id);
+    by_addresses_[address_key(tunnels[id].table.id, tunnels[id].local, tunnels[id].remote)].push_back(id);
     by_identities[identity_key(tunnels[id])].push_back(id);
   }
   for (const auto& [key, ids] : by_identities) {
@@ -51,8 +52,8 @@ Core::Core(const std::vector<conf::Tunnel>& tunnels, Host& the_host, const Setti
 
 Core::~Core() = default;
 
-std::vector<TunnelId> Core::candidates(const IpAddress& local, const IpAddress& remote) const {
-  const auto found = by_addresses_.find(address_key(local, remote));
+std::vector<TunnelId> Core::candidates(const Endpoint& local, const IpAddress& remote) const {
+  const auto found = by_addresses_.find(address_key(local.table, local.address, remote));
   return found == by_addresses_.end() ? std::vector<TunnelId>{} : found->second;
 }
 

@@ -52,7 +52,7 @@ class Core {
   [[nodiscard]] TunnelState& tunnel(TunnelId id) { return tunnels_[id]; }
   [[nodiscard]] bool exists(TunnelId id) const { return id < tunnels_.size(); }
   // The tunnels between these addresses, in the order configured.
-  [[nodiscard]] std::vector<TunnelId> candidates(const IpAddress& local, const IpAddress& remote) const;
+  [[nodiscard]] std::vector<TunnelId> candidates(const Endpoint& local, const IpAddress& remote) const;
 
   // IKE SAs, by the SPI that we chose.
   [[nodiscard]] std::uint64_t fresh_ike_spi() const;

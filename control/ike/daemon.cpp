@@ -59,6 +59,7 @@ void dispatch(Core& core, const Header& header, Bytes datagram, const Endpoint& 
       reply_unprotected(core, header, {Protocol::none, {}, NotifyType::invalid_ike_spi, {}}, local, remote);
     return;
   }
+  if (sa->table() != local.table) return;  // no port of its table has it from its peer
   if (is_protected(header)) return sa->received(header, datagram, local, remote);
   if (says_unknown_spi(header, datagram)) sa->unprotected_hint();
 }
@@ -121,8 +122,8 @@ void Daemon::initiate(TunnelId tunnel, Time now) {
     const conf::Tunnel& wanted = *core.tunnel(tunnel).config;
     constexpr std::uint16_t kIkePort = 500;
     IkeSa& fresh = core.adopt(std::make_unique<IkeSa>(core, IkeSa::Role::initiator, core.fresh_ike_spi(),
-                                                      Endpoint{wanted.local, kIkePort},
-                                                      Endpoint{wanted.remote, kIkePort}));
+                                                      Endpoint{wanted.local, kIkePort, wanted.table.id},
+                                                      Endpoint{wanted.remote, kIkePort, wanted.table.id}));
     fresh.begin(tunnel);
   });
 }

@@ -81,7 +81,7 @@ void answer(Core& core, const Stranger& s, const Payloads& payloads, std::string
     return reply_unprotected(core, s.header, {Protocol::none, {}, NotifyType::invalid_syntax, {}}, s.local,
                              s.remote);
   }
-  std::vector<TunnelId> candidates = core.candidates(s.local.address, s.remote.address);
+  std::vector<TunnelId> candidates = core.candidates(s.local, s.remote.address);
   if (candidates.empty()) {
     core.log_stranger("no tunnel is configured between " + text(s.local) + " and " + text(s.remote) +
                       ", which wants one");

@@ -67,6 +67,7 @@ class IkeSa {
   [[nodiscard]] std::uint64_t our_spi() const {
     return role_ == Role::initiator ? spi_initiator_ : spi_responder_;
   }
+  [[nodiscard]] TableId table() const { return local_.table; }
   [[nodiscard]] std::uint64_t peer_spi() const {
     return role_ == Role::initiator ? spi_responder_ : spi_initiator_;
   }

@@ -18,6 +18,15 @@ std::string addresses_of(const std::vector<IpPrefix>& addresses) {
   return text.empty() ? " no address" : text;
 }
 
+std::string in_table(const std::string& table) {
+  return table == conf::kMainTableName ? "" : ", table " + table;
+}
+
+std::string in_tables(const conf::Tunnel& tunnel) {
+  if (tunnel.table.id == kMainTable && tunnel.overlay.id == kMainTable) return {};
+  return fmt::format(", outside in table {}, inside in table {}", tunnel.table.name, tunnel.overlay.name);
+}
+
 std::string ends_of(const conf::Tunnel& tunnel) {
   const std::string local = to_string(tunnel.local);
   const std::string remote = to_string(tunnel.remote);
@@ -36,11 +45,16 @@ std::string summary(const conf::Configuration& configuration) {
       count_of(configuration.tunnels.size(), "tunnel"), count_of(configuration.groups.size(), "group"),
       count_of(configuration.routes.size(), "route"));
   for (const conf::Port& port : configuration.ports)
-    text += fmt::format("  port {}: {}, mtu {},{}\n", port.name, port.device, port.mtu,
-                        addresses_of(port.addresses));
+    text += fmt::format("  port {}: {}, mtu {},{}", port.name, port.device, port.mtu,
+                        addresses_of(port.addresses)) +
+            in_table(port.table.name) + "\n";
+  for (const conf::Loopback& loopback : configuration.loopbacks)
+    text += fmt::format("  loopback {}:{}{}\n", loopback.name, addresses_of(loopback.addresses),
+                        in_table(loopback.table.name));
   for (const conf::Tunnel& tunnel : configuration.tunnels)
-    text += fmt::format("  tunnel {}: {}, interface {},{}\n", tunnel.name, ends_of(tunnel), tunnel.interface,
-                        addresses_of(tunnel.addresses));
+    text += fmt::format("  tunnel {}: {}, interface {},{}", tunnel.name, ends_of(tunnel), tunnel.interface,
+                        addresses_of(tunnel.addresses)) +
+            in_tables(tunnel) + "\n";
   for (const conf::Group& group : configuration.groups) {
     text += fmt::format("  group {}:", group.name);
     for (const std::string& member : group.tunnels) text += fmt::format(" {}", member);

@@ -205,12 +205,25 @@ std::string render_crypto_devices(const json& data) {
   return text;
 }
 
+namespace {
+
+// Of a route that is not of the main table, or leads to another one; both may be missing.
+std::string line_of_tables(const json& row) {
+  const std::string table = row.contains("table") ? text_of(row, "table") : "main";
+  const std::string via = row.contains("via_table") ? text_of(row, "via_table") : table;
+  if (table == "main" && via == table) return {};
+  return wrapped(via == table ? "in table " + table : "in table " + table + ", by way of table " + via, 4);
+}
+
+}  // namespace
+
 std::string render_routes(const json& data) {
   if (data.empty()) return "no routes\n";
   std::string text = line(fmt::format("{} {} {}", left("DESTINATION", 43), left("KIND", 9), "TO"));
   for (const json& row : data) {
     text += line(fmt::format("{} {} {}", left(text_of(row, "destination"), 43), left(text_of(row, "kind"), 9),
                              left(text_of(row, "target"), 26)));
+    text += line_of_tables(row);
     if (const std::string refused = text_of(row, "refused"); !refused.empty())
       text += wrapped("refused by the dataplane: " + refused, 4);
   }

@@ -69,20 +69,27 @@ json show_groups(Gateway& gateway, const Arguments& arguments, Time) {
 
 namespace {
 
-void add_connected(json& rows, const std::string& interface, const std::vector<IpPrefix>& addresses) {
+void add_connected(json& rows, const std::string& interface, const std::string& table,
+                   const std::vector<IpPrefix>& addresses) {
   for (const IpPrefix& address : addresses)
-    rows.push_back({{"destination", to_string(network_of(address))},
+    rows.push_back({{"table", printable(table)},
+                    {"destination", to_string(network_of(address))},
                     {"kind", "connected"},
                     {"target", printable(interface)},
                     {"refused", ""}});
 }
 
 json static_route(const Gateway& gateway, const conf::Route& route) {
-  json row{{"destination", to_string(route.to)}, {"kind", "blackhole"}, {"target", ""}, {"refused", ""}};
+  json row{{"table", printable(route.table.name)},
+           {"destination", to_string(route.to)},
+           {"kind", "blackhole"},
+           {"target", ""},
+           {"via_table", printable(route.via_table.name)},
+           {"refused", ""}};
   if (route.via) row.update({{"kind", "gateway"}, {"target", to_string(*route.via)}});
   if (!route.tunnel.empty()) row.update({{"kind", "tunnel"}, {"target", printable(route.tunnel)}});
   if (!route.group.empty()) row.update({{"kind", "group"}, {"target", printable(route.group)}});
-  if (const std::string* refusal = gateway.route_refusal(route.to)) row["refused"] = *refusal;
+  if (const std::string* refusal = gateway.route_refusal(route.table.id, route.to)) row["refused"] = *refusal;
   return row;
 }
 
@@ -92,9 +99,12 @@ json show_routes(Gateway& gateway, const Arguments& arguments, Time) {
   want_no_arguments(arguments);
   want_ready(gateway);
   json rows = json::array();
-  for (const conf::Port& port : gateway.configuration().ports) add_connected(rows, port.name, port.addresses);
+  for (const conf::Port& port : gateway.configuration().ports)
+    add_connected(rows, port.name, port.table.name, port.addresses);
+  for (const conf::Loopback& loopback : gateway.configuration().loopbacks)
+    add_connected(rows, loopback.name, loopback.table.name, loopback.addresses);
   for (const conf::Tunnel& tunnel : gateway.configuration().tunnels)
-    add_connected(rows, tunnel.interface, tunnel.addresses);
+    add_connected(rows, tunnel.interface, tunnel.overlay.name, tunnel.addresses);
   for (const conf::Route& route : gateway.configuration().routes)
     rows.push_back(static_route(gateway, route));
   return rows;

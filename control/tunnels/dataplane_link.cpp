@@ -16,7 +16,7 @@ Command make_command(CommandKind kind) noexcept {
 }
 
 CommandSubject subject_of(const Command& command) noexcept {
-  CommandSubject subject{command.sequence, command.kind, 0, 0, 0, {}};
+  CommandSubject subject{command.sequence, command.kind, 0, 0, 0, {}, kMainTable};
   switch (command.kind) {
     case CommandKind::set_tunnel:
       subject.index = command.body.set_tunnel.index;
@@ -32,9 +32,11 @@ CommandSubject subject_of(const Command& command) noexcept {
       break;
     case CommandKind::set_route:
       subject.destination = command.body.set_route.destination;
+      subject.table = command.body.set_route.table;
       break;
     case CommandKind::remove_route:
       subject.destination = command.body.remove_route.destination;
+      subject.table = command.body.remove_route.table;
       break;
     case CommandKind::install_inbound_sa:
     case CommandKind::install_outbound_sa:

@@ -21,6 +21,7 @@ struct CommandSubject {
   std::uint32_t spi{0};
   std::uint32_t partner_spi{0};
   IpPrefix destination;  // of a route
+  TableId table{kMainTable};
 };
 
 class DataplaneLink {

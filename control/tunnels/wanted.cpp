@@ -55,6 +55,8 @@ Command Wanted::tunnel(std::size_t index) const {
   to.spread = from.spread ? 1 : 0;
   to.local = from.local;
   to.remote = from.remote;
+  to.underlay = from.table.id;
+  to.overlay = from.overlay.id;
   return command;
 }
 
@@ -73,6 +75,8 @@ Command Wanted::route(std::size_t index) const {
   const conf::Route& from = configuration_.routes[index];
   Command command = make_command(CommandKind::set_route);
   channel::SetRoute& to = command.body.set_route;
+  to.table = from.table.id;
+  to.via_table = from.via_table.id;
   to.destination = from.to;
   if (from.via) {
     to.kind = channel::RouteKind::gateway;

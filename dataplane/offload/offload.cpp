@@ -71,7 +71,7 @@ bool is_for_cards(const InboundSa& sa) noexcept {
 void Offload::adopt_for_card(InboundSa& sa, const channel::InstallSa& install) {
   if (!any_ || !is_for_cards(sa)) return;
   const NextHop home = tables_.routes(sa.underlay).find_one(install.local);
-  if (home.kind != NextHopKind::host || !slots_[home.port].queue_of) return;
+  if (home.kind != NextHopKind::host || home.port >= slots_.size() || !slots_[home.port].queue_of) return;
   Entry entry{.sa = describe_for_card(install, Direction::inbound), .held = {}};
   if (!slots_[home.port].card->can(entry.sa)) return;
   entry.sa.queue = slots_[home.port].queue_of(channel::spi_worker(install.spi));

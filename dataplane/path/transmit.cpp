@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "dataplane/offload/inline.hpp"
+#include "dataplane/path/cleartext.hpp"
 #include "dataplane/path/ethernet.hpp"
 #include "dataplane/path/ways.hpp"
 
@@ -75,6 +76,11 @@ void cut_up(Worker& worker, Packet& packet, std::uint16_t mtu, Whose whose, Take
   packet.length <= mtu ? wait(packet) : cut_up(worker, packet, mtu, whose, wait);
 }
 
+// Others' packets leave by an encrypted-only port in no case, and our own when they may.
+[[gnu::noinline]] bool may_leave_in_clear(const Packet& packet) noexcept {
+  return !packet.forwarded && may_be_in_clear(packet.ip, packet.family, packet.length);
+}
+
 // False: the packet, of whose way no more than `most` bytes are known to go through, can't go now, and was
 // disposed of.
 bool find_way(Worker& worker, Packet& packet, std::uint16_t most, Whose whose, Way& way) noexcept {
@@ -82,6 +88,10 @@ bool find_way(Worker& worker, Packet& packet, std::uint16_t most, Whose whose, W
   const PortInfo& port = worker.tables->ports[hop.port];
   if (!port.up.load(std::memory_order_acquire)) {
     worker.drop(packet.mbuf, DropReason::port_down);
+    return false;
+  }
+  if (whose == Whose::others && port.encrypted_only && !may_leave_in_clear(packet)) {
+    worker.drop(packet.mbuf, DropReason::cleartext_out);
     return false;
   }
   Neighbours& neighbours = worker.tables->neighbours;
@@ -196,8 +206,10 @@ class Sender {
     buffer_ = &worker_.transmit[way_.port];
     if (buffer_->count + kBurst > TransmitBuffer::kSize) flush_port(worker_, way_.port);
     count_ = buffer_->count;
-    // A connected hop is another neighbour for every destination.
-    if (packet.next_hop.kind == NextHopKind::gateway) last_ = packet.next_hop;
+    // A connected hop is another neighbour for every destination. On an encrypted-only port each packet is
+    // asked.
+    const bool asked = whose == Whose::others && worker_.tables->ports[way_.port].encrypted_only;
+    if (packet.next_hop.kind == NextHopKind::gateway && !asked) last_ = packet.next_hop;
     family_ = packet.family;
     return true;
   }

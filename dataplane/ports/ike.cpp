@@ -156,6 +156,8 @@ void IkePort::deliver(rte_mbuf* packet, bool known, std::uint64_t now) {
   const auto udp = checked_udp(ip, length);
   received_.table = note_of(packet).table;
   if (udp.empty() || !read_ike(ip, udp, received_)) return outbox_.drop(packet, DropReason::ike_malformed);
+  if (peers_.ends_elsewhere(received_.table, received_.local))
+    return outbox_.drop(packet, DropReason::wrong_table);
   const bool share = known || control_.undelivered() < channel::kIkeSlots / 2;
   if (!share || !(known ? peer_limit_ : stranger_limit_).take(received_.remote, now))
     return outbox_.drop(packet, DropReason::ike_rate_limited);

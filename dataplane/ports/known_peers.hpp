@@ -1,5 +1,6 @@
 // The outer ends of the tunnels, as the main thread needs them: whose IKE and fragments go ahead of
-// strangers', and between which ends this gateway's own packets go in transport mode. Main thread only.
+// strangers', in which route tables our ends are, and between which ends this gateway's own packets go in
+// transport mode. Main thread only.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +24,18 @@ class KnownPeers {
     return counts_.contains({table, address});
   }
 
+  // Where tunnels end here.
+  void add_end(TableId table, const IpAddress& local) { ends_[{local, table}]++; }
+  void remove_end(TableId table, const IpAddress& local) {
+    const auto found = ends_.find({local, table});
+    if (found != ends_.end() && --found->second == 0) ends_.erase(found);
+  }
+  // The address is an end of tunnels in other tables than this one only.
+  [[nodiscard]] bool ends_elsewhere(TableId table, const IpAddress& local) const {
+    const auto any = ends_.lower_bound({local, kMainTable});
+    return any != ends_.end() && any->first.first == local && !ends_.contains({local, table});
+  }
+
   void add_transport(TableId table, const IpAddress& local, const IpAddress& remote, std::uint32_t tunnel) {
     transports_[{table, local, remote}] = tunnel;
   }
@@ -41,6 +54,7 @@ class KnownPeers {
 
  private:
   std::map<std::pair<TableId, IpAddress>, unsigned> counts_;
+  std::map<std::pair<IpAddress, TableId>, unsigned> ends_;
   std::map<std::tuple<TableId, IpAddress, IpAddress>, std::uint32_t> transports_;
 };
 

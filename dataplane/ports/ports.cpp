@@ -64,11 +64,18 @@ Ports::~Ports() {
 
 // What does not change with the device.
 void Ports::publish(unsigned index, const conf::Port& wanted) {
-  interfaces_.push_back(
-      {.name = wanted.name, .mac = {}, .addresses = wanted.addresses, .link_local = {}, .vlan = wanted.vlan});
+  interfaces_.push_back({.name = wanted.name,
+                         .mac = {},
+                         .addresses = wanted.addresses,
+                         .link_local = {},
+                         .vlan = wanted.vlan,
+                         .table = wanted.table.id});
   PortInfo& info = tables_.ports[index];
   info.mtu = wanted.mtu;
   info.vlan = wanted.vlan;
+  info.table = wanted.table.id;
+  info.encrypted_only = wanted.encrypted_only;
+  tables_.some_encrypted_only = tables_.some_encrypted_only || wanted.encrypted_only;
   info.parent = static_cast<std::uint8_t>(ports_[index].parent);
   if (wanted.vlan != 0) tables_.vlans[info.parent][wanted.vlan] = static_cast<std::uint8_t>(index + 1);
   for (const IpPrefix& own : wanted.addresses) {

@@ -5,6 +5,7 @@
 
 #include "channel/spi.hpp"
 #include "dataplane/commands.hpp"
+#include "dataplane/path/cleartext.hpp"
 #include "dataplane/path/headers.hpp"
 #include "dataplane/ports/arp.hpp"
 #include "dataplane/ports/checksum.hpp"
@@ -149,6 +150,14 @@ void SlowPath::resolve(rte_mbuf* packet, std::uint64_t now) {
   tell_and_drop(packet, IcmpError::no_route, 0, now);
 }
 
+// By a port that is encrypted-only, and nothing that is let through there.
+bool SlowPath::came_in_clear(rte_mbuf* packet) const noexcept {
+  const Note& note = note_of(packet);
+  if (note.port >= interfaces_.size() || !tables_.ports[note.port].encrypted_only) return false;
+  const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+  return !may_be_in_clear(ip, *ip >> 4 == 4 ? Family::v4 : Family::v6, packet->data_len);
+}
+
 // RFC 4301 section 5.2, step 4: what the policy protects and came in clear. The neighbours of a link must
 // find each other before there is any SA.
 bool SlowPath::lacks_protection(rte_mbuf* packet) const {
@@ -164,6 +173,7 @@ bool SlowPath::lacks_protection(rte_mbuf* packet) const {
 }
 
 void SlowPath::to_host(rte_mbuf* packet, std::uint64_t now) {
+  if (came_in_clear(packet)) return outbox_.drop(packet, DropReason::cleartext_in);
   if (lacks_protection(packet)) return outbox_.drop(packet, DropReason::unprotected);
   *rte_pktmbuf_mtod(packet, const std::uint8_t*) >> 4 == 4 ? to_host4(packet, now) : to_host6(packet, now);
 }

@@ -28,14 +28,13 @@ void erase_and_free(T* slots, std::uint32_t count) noexcept {
 
 }  // namespace
 
-Forwarding::Forwarding(const channel::Hello& hello, std::uint32_t max_routes,
-                       std::span<const std::uint32_t> of_others)
+Forwarding::Forwarding(const channel::Hello& hello, Routes::Size main, std::span<const Routes::Size> others)
     : shape(hello), rcu(hello.workers), neighbours(rcu) {
   const std::uint32_t next_hops =
       hello.max_tunnels + hello.max_groups + kSharedGroups + Neighbours::kCapacity / 2;
-  route_tables_.push_back(std::make_unique<Routes>(rcu, max_routes, next_hops));
-  for (const std::uint32_t most : of_others)
-    route_tables_.push_back(std::make_unique<Routes>(rcu, most, next_hops));
+  route_tables_.push_back(std::make_unique<Routes>(rcu, main, next_hops));
+  for (const Routes::Size& size : others)
+    route_tables_.push_back(std::make_unique<Routes>(rcu, size, next_hops));
   try {
     tunnels = make_array<TunnelSlot>("tunnels", shape.max_tunnels);
     groups = make_array<std::atomic<const Group*>>("groups", shape.max_groups + kSharedGroups);

@@ -27,9 +27,10 @@ struct PortInfo {
   // DPDK's port id; kNoDevice while the device is absent: then workers neither receive nor send there. What
   // else is here changes only then, and is read after this or after `up` was.
   std::atomic<std::uint16_t> ethdev{0};
-  std::uint16_t vlan{0};      // the tag of its frames (IEEE 802.1Q); 0: they have none
-  std::uint8_t parent{0};     // if they have: the port on whose wire they are
-  TableId table{kMainTable};  // whose routes its packets take
+  std::uint16_t vlan{0};       // the tag of its frames (IEEE 802.1Q); 0: they have none
+  std::uint8_t parent{0};      // if they have: the port on whose wire they are
+  TableId table{kMainTable};   // whose routes its packets take
+  bool encrypted_only{false};  // path/cleartext.hpp
   std::atomic<bool> up{false};
   IpAddress address4;  // first of each family, source of ICMP errors; may be unset
   IpAddress address6;
@@ -45,10 +46,11 @@ struct Forwarding {
   // Groups that the dataplane makes itself, behind those of the control process.
   static constexpr std::uint32_t kSharedGroups = 1024;
 
-  // `max_routes` of the main table, and of each other one. Throws std::bad_alloc or std::runtime_error when
+  // The sizes of the main table and of each other one. Throws std::bad_alloc or std::runtime_error when
   // DPDK's memory does not suffice.
-  Forwarding(const channel::Hello& shape, std::uint32_t max_routes,
-             std::span<const std::uint32_t> of_others = {});
+  Forwarding(const channel::Hello& shape, Routes::Size main, std::span<const Routes::Size> others = {});
+  Forwarding(const channel::Hello& hello, std::uint32_t max_routes)
+      : Forwarding(hello, Routes::Size{max_routes}) {}
   ~Forwarding();
   Forwarding(const Forwarding&) = delete;
   Forwarding& operator=(const Forwarding&) = delete;
@@ -66,6 +68,7 @@ struct Forwarding {
   Rcu rcu;
   Neighbours neighbours;
   std::array<PortInfo, channel::kMaxPorts> ports;
+  bool some_encrypted_only{false};  // of them
   // [port][VLAN]: one more than the index of the port that has this VLAN's frames; 0: none has.
   std::array<std::array<std::uint8_t, 4096>, channel::kMaxPorts> vlans{};
   TunnelSlot* tunnels{nullptr};                // [shape.max_tunnels]

@@ -16,7 +16,6 @@ namespace espgate::dataplane {
 namespace {
 
 constexpr unsigned kMaxLookup = 64;
-constexpr std::uint32_t kMaxBlocks = 32767;  // tbl8 groups that a 15-bit value can name
 
 // FIBs are known to DPDK by name, and tests make several tables.
 std::string unique_name(const char* kind) {
@@ -29,25 +28,26 @@ std::string unique_name(const char* kind) {
                            " route table: " + rte_strerror(rte_errno));
 }
 
-rte_fib* make_fib4(std::uint32_t max_routes, bool narrow) {
+rte_fib* make_fib4(const Routes::Size& size, bool narrow) {
   rte_fib_conf conf{};
-  conf.type = RTE_FIB_DIR24_8;
+  conf.type = size.tree ? RTE_FIB_DUMMY : RTE_FIB_DIR24_8;
   conf.default_nh = 0;
-  conf.max_routes = static_cast<int>(max_routes);
+  conf.max_routes = static_cast<int>(size.max_routes);
   conf.dir24_8.nh_sz = narrow ? RTE_FIB_DIR24_8_2B : RTE_FIB_DIR24_8_4B;
-  conf.dir24_8.num_tbl8 = std::clamp(max_routes, 256U, kMaxBlocks);
+  conf.dir24_8.num_tbl8 = std::clamp(size.max_routes, 256U, Routes::kNarrowBlocks);
   return rte_fib_create(unique_name("routes4").c_str(), SOCKET_ID_ANY, &conf);
 }
 
-rte_fib6* make_fib6(std::uint32_t max_routes, bool narrow) {
+rte_fib6* make_fib6(const Routes::Size& size, bool narrow) {
   rte_fib6_conf conf{};
-  conf.type = RTE_FIB6_TRIE;
+  conf.type = size.tree ? RTE_FIB6_DUMMY : RTE_FIB6_TRIE;
   conf.default_nh = 0;
-  conf.max_routes = static_cast<int>(max_routes);
-  conf.trie.nh_sz = narrow ? RTE_FIB6_TRIE_2B : RTE_FIB6_TRIE_4B;
-  // A prefix longer than /24 takes a block for each 8 bits beyond that; prefixes in use share most of them.
-  conf.trie.num_tbl8 =
-      narrow ? std::clamp(max_routes * 4, 4096U, kMaxBlocks) : std::max(max_routes, kMaxBlocks);
+  conf.max_routes = static_cast<int>(size.max_routes);
+  const bool both = narrow && size.blocks6 <= Routes::kNarrowBlocks;
+  conf.trie.nh_sz = both ? RTE_FIB6_TRIE_2B : RTE_FIB6_TRIE_4B;
+  conf.trie.num_tbl8 = both ? std::clamp(size.max_routes * 4, 4096U, Routes::kNarrowBlocks)
+                            : std::max(size.max_routes, Routes::kNarrowBlocks);
+  if (size.blocks6 != 0) conf.trie.num_tbl8 = size.blocks6;
   return rte_fib6_create(unique_name("routes6").c_str(), SOCKET_ID_ANY, &conf);
 }
 
@@ -65,8 +65,7 @@ bool ends_the_space(const IpPrefix& prefix) noexcept {
 
 }  // namespace
 
-Routes::Routes(Rcu& rcu, std::uint32_t max_routes, std::uint32_t max_next_hops)
-    : rcu_(rcu), max_routes_(max_routes) {
+Routes::Routes(Rcu& rcu, Size size, std::uint32_t max_next_hops) : rcu_(rcu), size_(size) {
   // Those that were released stay a little longer.
   const Value values = max_next_hops < kNarrow ? kNarrow : 2 * max_next_hops;
   next_hops_.resize(values);
@@ -86,9 +85,9 @@ Routes::~Routes() { free_fibs(); }
 
 void Routes::create(unsigned side) {
   const bool narrow = next_hops_.size() <= kNarrow;
-  fib4_[side] = make_fib4(max_routes_, narrow);
+  fib4_[side] = make_fib4(size_, narrow);
   if (fib4_[side] == nullptr) fail("IPv4");
-  fib6_[side] = make_fib6(max_routes_, narrow);
+  fib6_[side] = make_fib6(size_, narrow);
   if (fib6_[side] == nullptr) fail("IPv6");
 }
 
@@ -200,7 +199,7 @@ bool Routes::set(const IpPrefix& destination, NextHop next_hop) {
   // Only a prefix longer than /24 needs a block; to find out that there is none takes long, so it is
   // remembered.
   const bool no_block = full && to.length > 24;
-  if (former == rib_.end() && (rib_.size() >= max_routes_ || no_block)) return false;
+  if (former == rib_.end() && (rib_.size() >= size_.max_routes || no_block)) return false;
   const Value value = intern(next_hop);
   if (value == 0) return false;
   if (!change_or_refresh({to, value})) {

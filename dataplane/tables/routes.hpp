@@ -1,6 +1,9 @@
 // Longest-prefix routes, IPv4 and IPv6, on rte_fib and rte_fib6. 22.11's FIBs can't be changed under a
 // reader, so there are two of each: the idle one is changed, swapped in, and after a grace period the other
 // one is changed too.
+//
+// A lookup in a large table is one read or two of 16 million entries, of 32 MiB each for two sides and two
+// families; a small table looks through a tree of what it has, and takes no more than that.
 #pragma once
 
 #include <atomic>
@@ -23,8 +26,22 @@ class Routes {
   // With fewer different next hops than these a FIB's entries are of 16 bits, which halves its 16 million.
   static constexpr std::uint32_t kNarrow = 32768;
 
-  // Room for `max_routes` of each family. Throws std::runtime_error when DPDK's memory does not suffice.
-  Routes(Rcu& rcu, std::uint32_t max_routes, std::uint32_t max_next_hops = kNarrow - 1);
+  // Of a tree, up to so many routes: the more, the longer a lookup takes.
+  static constexpr std::uint32_t kMostInTree = 4096;
+  // Blocks of 256 next hops that the entries of 16 bits can name.
+  static constexpr std::uint32_t kNarrowBlocks = 32767;
+
+  struct Size {
+    std::uint32_t max_routes;  // of each family
+    bool tree{false};
+    // A prefix of IPv6 longer than /24 takes a block for each 8 bits beyond that, as DPDK counts, which keeps
+    // one. 0: as many as entries of 16 bits can name, or fewer for few routes.
+    std::uint32_t blocks6{0};
+  };
+  // Throws std::runtime_error when DPDK's memory does not suffice.
+  Routes(Rcu& rcu, Size size, std::uint32_t max_next_hops = kNarrow - 1);
+  Routes(Rcu& rcu, std::uint32_t max_routes, std::uint32_t max_next_hops = kNarrow - 1)
+      : Routes(rcu, Size{max_routes}, max_next_hops) {}
   ~Routes();
   Routes(const Routes&) = delete;
   Routes& operator=(const Routes&) = delete;
@@ -65,7 +82,7 @@ class Routes {
   void free_fibs() noexcept;
 
   Rcu& rcu_;
-  std::uint32_t max_routes_;
+  Size size_;
   std::atomic<rte_fib*> live4_{nullptr};
   std::atomic<rte_fib6*> live6_{nullptr};
   rte_fib* fib4_[2]{};

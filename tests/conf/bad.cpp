@@ -46,11 +46,11 @@ TEST_CASE("errors at the top of the file") {
   check({
       {20, "nmae: east",
        "gw.yaml:20:1: unknown key \"nmae\"; expected one of: name, runtime-directory, state-directory, "
-       "dataplane, ports, "
+       "dataplane, tables, loopbacks, ports, "
        "routes, tunnels, groups (did you mean \"name\"?)"},
       {20, "colour: green",
        "gw.yaml:20:1: unknown key \"colour\"; expected one of: name, runtime-directory, state-directory, "
-       "dataplane, ports, "
+       "dataplane, tables, loopbacks, ports, "
        "routes, tunnels, groups"},
       {20, "name: east\nname: west", "gw.yaml:21:1: key \"name\" stands here twice; first on line 20"},
       {20, "name: two words",
@@ -64,13 +64,13 @@ TEST_CASE("errors at the top of the file") {
       {20, "[1, 2]: x",
        "gw.yaml:20:1: a key can't be a list, a block or nothing; expected one of: name, runtime-directory, "
        "state-directory, "
-       "dataplane, ports, routes, tunnels, groups"},
+       "dataplane, tables, loopbacks, ports, routes, tunnels, groups"},
       {1, "port:",
        "gw.yaml:1:1: unknown key \"port\"; expected one of: name, runtime-directory, state-directory, "
-       "dataplane, ports, "
+       "dataplane, tables, loopbacks, ports, "
        "routes, tunnels, groups (did you mean \"ports\"?)\ngw.yaml:1:1: file: the key \"ports\" is "
-       "missing\ngw.yaml:6:22: address: 192.0.2.1 is on no port; the ports' IPv4 addresses are: "
-       "none\ngw.yaml:11:22: address: 192.0.2.1 is on no port; the ports' IPv4 addresses are: "
+       "missing\ngw.yaml:6:22: address: 192.0.2.1 is on no port or loopback; the IPv4 addresses there are: "
+       "none\ngw.yaml:11:22: address: 192.0.2.1 is on no port or loopback; the IPv4 addresses there are: "
        "none\ngw.yaml:19:26: via: 192.0.2.254 lies on no port's network; expected an address next to one of "
        "the ports' addresses"},
       {20, "dataplane:\n  workers: []",
@@ -102,7 +102,8 @@ TEST_CASE("errors of the dataplane block") {
        "gw.yaml:5:3: tunnels: expected at most 1 (dataplane's max-tunnels), not 2"},
       {20, "dataplane: {work-ers: [1]}",
        "gw.yaml:20:13: unknown key \"work-ers\"; expected one of: workers, main-cpu, idle, hugepages, "
-       "memory, packet-buffers, max-tunnels, max-routes, crypto-devices (did you mean \"workers\"?)"},
+       "memory, packet-buffers, max-tunnels, max-routes, ipv6-blocks, crypto-devices (did you mean "
+       "\"workers\"?)"},
   });
 }
 
@@ -129,7 +130,8 @@ TEST_CASE("errors of crypto devices") {
 TEST_CASE("errors of ports") {
   check({
       {2, "  - {name: lan, adress: 10.1.0.1/24, device: \"af_packet:lan\"}",
-       "gw.yaml:2:17: unknown key \"adress\"; expected one of: name, device, parent, vlan, addresses, mtu, "
+       "gw.yaml:2:17: unknown key \"adress\"; expected one of: name, device, parent, vlan, addresses, table, "
+       "encrypted-only, mtu, "
        "offload "
        "(did you "
        "mean \"addresses\"?)"},
@@ -294,7 +296,7 @@ TEST_CASE("errors of tunnels") {
       {12, "    remote: {address: \"fe80::1\", id: west-b.example}",
        "gw.yaml:12:23: address: expected an address that is not of one link alone, not \"fe80::1\""},
       {11, "    local: {address: \"fd00:1::9\", id: east.example}",
-       "gw.yaml:11:22: address: fd00:1::9 is on no port; the ports' IPv6 addresses are: "
+       "gw.yaml:11:22: address: fd00:1::9 is on no port or loopback; the IPv6 addresses there are: "
        "fd00:1::1\ngw.yaml:12:23: address: 192.0.2.3 is of another family than the local address fd00:1::9"},
       {12, "    remote: {address: west.example, id: west-b.example}",
        "gw.yaml:12:23: address: expected the address of a host, such as 192.0.2.1, not \"west.example\""},
@@ -320,7 +322,8 @@ TEST_CASE("errors of tunnels") {
       {12, "    remote: {address: 192.0.2.3, id: {type: keyid}}",
        "gw.yaml:12:38: id: the key \"value\" is missing"},
       {11, "    local: {address: 192.0.2.9, id: east.example}",
-       "gw.yaml:11:22: address: 192.0.2.9 is on no port; the ports' IPv4 addresses are: 10.1.0.1, 192.0.2.1"},
+       "gw.yaml:11:22: address: 192.0.2.9 is on no port or loopback; the IPv4 addresses there are: 10.1.0.1, "
+       "192.0.2.1"},
       {11, "    local: {address: 192.0.2.1, identity: east.example}",
        "gw.yaml:11:33: unknown key \"identity\"; expected one of: address, id"},
       {13, "", "gw.yaml:10:5: tunnel: no secret; expected psk, psk-file or manual"},
@@ -414,12 +417,14 @@ TEST_CASE("errors of tunnels") {
        "10.0.4.0/24, 10.0.5.0/24, 10.0.6.0/24, 10.0.7.0/24, 10.0.8.0/24]}",
        "gw.yaml:14:24: local: expected a list of at most 8 entries, not a list of 9"},
       {13, "    psk: secret\n    mobike: true",
-       "gw.yaml:14:5: unknown key \"mobike\"; expected one of: name, local, remote, psk, psk-file, mode, "
+       "gw.yaml:14:5: unknown key \"mobike\"; expected one of: name, table, local, remote, psk, psk-file, "
+       "mode, "
        "manual, "
        "ike, esp, "
        "selectors, dpd, start, encapsulation, keepalive, outer, fragmentation, spread, interface"},
       {13, "    psk: secret\n    interfce: {name: x}",
-       "gw.yaml:14:5: unknown key \"interfce\"; expected one of: name, local, remote, psk, psk-file, mode, "
+       "gw.yaml:14:5: unknown key \"interfce\"; expected one of: name, table, local, remote, psk, psk-file, "
+       "mode, "
        "manual, "
        "ike, "
        "esp, selectors, dpd, start, encapsulation, keepalive, outer, fragmentation, spread, interface (did "
@@ -521,7 +526,7 @@ TEST_CASE("all errors of a file are told together, in its order") {
       words_of(
           "tunels: []\nports:\n  - {name: lan, mtu: big}\nroutes:\n  - {to: 10.0.0.0/8, via: 10.9.9.9}\n") ==
       "gw.yaml:1:1: unknown key \"tunels\"; expected one of: name, runtime-directory, state-directory, "
-      "dataplane, ports, "
+      "dataplane, tables, loopbacks, ports, "
       "routes, "
       "tunnels, groups (did you mean \"tunnels\"?)\n"
       "gw.yaml:3:5: port: the key \"device\" or \"parent\" is missing\n"

@@ -417,8 +417,8 @@ const std::vector<Row> kRows{
      }},
 };
 
-// Counted elsewhere: by the slow path, at the port's queue (worker_test.cpp), and with crypto devices
-// (offload/lookaside_failures_test.cpp).
+// Counted elsewhere: by the slow path, at the port's queue (worker_test.cpp), with crypto devices
+// (offload/lookaside_failures_test.cpp), and at encrypted-only ports (cleartext_test.cpp).
 constexpr DropReason kNotTheWays[] = {
     DropReason::ike_malformed,      DropReason::ike_rate_limited,     DropReason::host_protocol,
     DropReason::icmp_rate_limited,  DropReason::icmp_error_quiet,     DropReason::arp_malformed,
@@ -426,7 +426,7 @@ constexpr DropReason kNotTheWays[] = {
     DropReason::host_fragment,      DropReason::reassembly_malformed, DropReason::reassembly_too_big,
     DropReason::reassembly_full,    DropReason::reassembly_timeout,   DropReason::unprotected,
     DropReason::icmp_unbelieved,    DropReason::crypto_device_full,   DropReason::crypto_device_failed,
-    DropReason::crypto_device_lost,
+    DropReason::crypto_device_lost, DropReason::cleartext_in,         DropReason::cleartext_out,
 };
 
 }  // namespace

@@ -58,7 +58,8 @@ Rig::Rig(unsigned number, unsigned workers, std::uint32_t further_tables) {
   if (pool_ == nullptr) throw std::runtime_error("no pool");
   const channel::Hello shape{workers, kSlots, kSlots, 8, 4, kPorts};
   page_ = std::make_unique<channel::CountersPage>(shape);
-  tables_ = std::make_unique<Forwarding>(shape, kMaxRoutes, std::vector(further_tables, kMaxRoutes));
+  tables_ = std::make_unique<Forwarding>(shape, Routes::Size{kMaxRoutes},
+                                         std::vector(further_tables, Routes::Size{kMaxRoutes, true}));
   add_port(kOutside, number);
   add_port(kInside, number);
   const std::string text = std::to_string(number);

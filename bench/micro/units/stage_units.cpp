@@ -31,7 +31,8 @@ Figure sort_burst(const Meter& meter) {
   Burst& plain = bed.worker().scratch.plain;
   const Figure figure = meter.repeat(kBurst, [&] {
     plain.count = 0;
-    for (rte_mbuf* const mbuf : packets.frames()) sort_ip(bed.worker(), mbuf, {Note::kNoPort, kMainTable, false});
+    for (rte_mbuf* const mbuf : packets.frames())
+      sort_ip(bed.worker(), mbuf, {Note::kNoPort, kMainTable, false});
   });
   require(plain.count == kBurst, "not every packet was let through");
   return figure;

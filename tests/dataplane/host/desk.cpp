@@ -40,7 +40,7 @@ channel::Hello shape(unsigned workers) { return {workers, 512, 16, 9, 4, 2}; }
 Desk::Desk(unsigned count, unsigned buffers, std::uint32_t max_routes)
     : pool(make_pool(buffers)),
       page(shape(count)),
-      tables(shape(count), max_routes),
+      tables(shape(count), {max_routes}, std::vector{Routes::Size{256, true}}),
       outbox(workers, pool.get(), page.header().main_thread),
       slow_path(tables, interfaces, outbox, peers, control, kSeed),
       ike(tables, outbox, peers, control, kSeed, {kSeed, dataplane::Identifications::kMainThread}),

@@ -27,6 +27,7 @@ namespace espgate::test {
 
 inline constexpr std::uint8_t kLan = 0;
 inline constexpr std::uint8_t kWan = 1;
+inline constexpr TableId kRed = 1;  // a route table without ports
 inline constexpr std::uint64_t kSecond = 1'000'000'000;
 
 // A control process that reads all or nothing.

@@ -110,7 +110,8 @@ void read_all_the_time(Routes& routes, Rcu& rcu, std::atomic<bool>& stop, std::a
 TEST_CASE("random changes agree with the model while a worker looks up") {
   test::start_eal();
   Rcu rcu(1);
-  Routes routes(rcu, kMaxRoutes);
+  const bool tree = GENERATE(false, true);
+  Routes routes(rcu, Routes::Size{kMaxRoutes, tree});
   Model model;
   std::atomic<bool> stop{false};
   std::atomic<bool> wrong{false};
@@ -233,7 +234,8 @@ TEST_CASE("a table without blocks for long prefixes says so, and keeps what it h
 TEST_CASE("a full table refuses and stays as it was") {
   test::start_eal();
   Rcu rcu(1);
-  Routes routes(rcu, 4);
+  const bool tree = GENERATE(false, true);
+  Routes routes(rcu, Routes::Size{4, tree});
   for (std::uint32_t i = 0; i < 4; i++)
     CHECK(routes.set({v4_from_host_order(i << 24), 8}, {NextHopKind::tunnel, 0, 0, i}));
   const IpPrefix one_more = *parse_prefix("99.0.0.0/8");
@@ -300,4 +302,33 @@ TEST_CASE("more next hops than 15 bits can name") {
   for (std::uint32_t i = 0; i < kMany; i += 77)
     REQUIRE(routes.find_one(v4_from_host_order(0x10000000 + (i << 8) + 5)) ==
             NextHop{NextHopKind::tunnel, 0, 0, i});
+}
+
+// DPDK counts three blocks for each /48 and five for each /64, whether some are shared or not, and keeps one.
+TEST_CASE("many long prefixes of IPv6, where there are blocks for them") {
+  test::start_eal();
+  const std::uint8_t length = GENERATE(std::uint8_t{48}, std::uint8_t{64});
+  const std::uint32_t many = length == 48 ? 100'000 : 60'000;  // what the tests' memory holds
+  const std::uint32_t sites = length == 48 ? many : 600;
+  Rcu rcu(1);
+  Routes routes(rcu, Routes::Size{many, false, many * (length / 8U - 3) + 1});
+  const auto prefix_of = [&](std::uint32_t i) {
+    IpAddress address = *parse_address("2000::");
+    const std::uint32_t site = (i % sites) * 131;  // 24 bits of their own
+    for (unsigned byte = 0; byte < 3; byte++)
+      address.bytes[byte] = static_cast<std::uint8_t>(site >> (16 - 8 * byte));
+    if (length == 64) address.bytes[6] = static_cast<std::uint8_t>(i / sites);
+    return IpPrefix{address, length};
+  };
+  for (std::uint32_t i = 0; i < many; i++)
+    if (!routes.set(prefix_of(i), {NextHopKind::tunnel, 0, 0, i % 30'000})) FAIL("full at " << i);
+  routes.commit();
+  REQUIRE(routes.all().size() == many);
+  for (std::uint32_t i = 0; i < many; i++) {
+    IpAddress inside = prefix_of(i).address;
+    inside.bytes[15] = 9;
+    if (routes.find_one(inside).index != i % 30'000) FAIL(to_string(inside));
+    inside.bytes[5] ^= 0x80;
+    if (routes.find_one(inside).kind != NextHopKind::none) FAIL("beside " << to_string(inside));
+  }
 }

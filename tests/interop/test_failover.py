@@ -6,16 +6,19 @@ A tunnel pair with the same selectors on both, as a group (ECMP), and the loss a
   lan-e 10.1.0.10 --- east 192.0.2.1 --- net ---<                                       >--- lan-w 10.2.0.10
         fd00:1::10    espgate          (switch)  192.0.2.3 west-b (strongSwan) 10.2.0.2          fd00:2::10
 """
+import re
 import signal
 import unittest
 
 import swan
 from base import EAST, EAST_LAN, PSK, LabCase, to_lan
 from gateway import Gateway, configuration, tunnel
-from lab import iperf3_server, ping
+from lab import Capture, iperf3_server, ping, run, wait_until
+from paced import Paced
 from topologies import Dual
 
 PEERS = {"west-a": "192.0.2.2", "west-b": "192.0.2.3"}
+FLOWS = 500
 
 
 def peer(space, name):
@@ -67,6 +70,31 @@ class TunnelPair(LabCase):
         self.flows()
         self.still_flows()
         self.assertEqual(self.sent("west-a"), before, "nothing more is sent on the one that is down")
+
+    def paths(self):
+        """The flows, by source port, that lan-w gets from each west."""
+        captures = {name: Capture(self.net.lan_w, name, "udp", "dst", "port", "7007") for name in PEERS}
+        account = Paced((self.net.lan_e, "10.1.0.10"), (self.net.lan_w, "10.2.0.10"), 500, FLOWS, 3 * FLOWS).wait(60)
+        self.assertEqual((account["lost"], account["doubled"]), (0, 0), account)
+        return {name: set(re.findall(r" 10\.1\.0\.10\.(\d+) > ", run(["tcpdump", "-n", "-r", capture.stop()]).stdout))
+                for name, capture in captures.items()}
+
+    # Of 500 flows each has one way; those of the one that dies move and come back, the others never leave theirs.
+    def test_flows_stay_where_they_are(self):
+        wait_until(lambda: ping(self.net.lan_e, "10.2.0.10"), 10, "lan-w answers")
+        first = self.paths()
+        shares = {name: len(flows) / FLOWS for name, flows in first.items()}
+        print(shares)
+        self.assertEqual(len(first["west-a"] | first["west-b"]), FLOWS)
+        self.assertFalse(first["west-a"] & first["west-b"], "a flow goes one way")
+        for name, share in shares.items():
+            self.assertTrue(0.45 <= share <= 0.55, f"{name} has {share:.1%} of the flows")
+        self.peers["west-a"].stop(signal.SIGKILL)
+        self.east.wait_down("west-a", seconds=60)
+        self.assertEqual(self.paths(), {"west-a": set(), "west-b": first["west-a"] | first["west-b"]})
+        self.peers["west-a"] = self.stop_after(peer(self.net.west_a, "west-a").start())
+        self.east.wait_up("west-a", seconds=90)
+        self.assertEqual(self.paths(), first)
 
     # Its peer dies without a word: dead peer detection finds out.
     def test_dead_peer(self):

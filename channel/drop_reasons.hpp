@@ -71,6 +71,10 @@ namespace espgate::channel {
   X(unprotected, "unprotected",                                                                              \
     "to this gateway in clear, where a tunnel in transport mode should protect it")                          \
   X(host_protocol, "host-protocol", "to an address of this gateway, but a protocol that nobody here serves") \
+  X(bfd_malformed, "bfd-malformed", "BFD out of a tunnel that RFC 5880 6.8.6 says to discard")               \
+  X(bfd_hops, "bfd-hops", "BFD whose TTL or hop limit is not 255: not from the tunnel's other end")          \
+  X(bfd_no_session, "bfd-no-session", "BFD from another than the tunnel's peer, or for another session")     \
+  X(liveness_full, "liveness-full", "signs of life from far ends that the main thread has no time for")      \
   X(icmp_rate_limited, "icmp-rate-limited",                                                                  \
     "ICMP beyond the rate at which errors and answers are sent, or looked at")                               \
   X(icmp_error_quiet, "icmp-error-quiet", "no ICMP error is sent about such a packet (RFC 1122 3.2.2)")      \

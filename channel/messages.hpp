@@ -52,6 +52,24 @@ enum class CommandKind : std::uint16_t {
 // RFC 4301 section 4.1.
 enum class Mode : std::uint8_t { tunnel = 0, transport = 1 };
 
+inline constexpr std::uint32_t kLeastBfdInterval = 10'000;     // us
+inline constexpr std::uint32_t kMostBfdInterval = 10'000'000;  // us
+inline constexpr std::uint32_t kLeastProbeInterval = 50;       // ms
+inline constexpr std::uint32_t kMostProbeInterval = 60'000;    // ms
+inline constexpr std::uint32_t kLongestHold = 3'600'000;       // ms
+
+// How the far end of a tunnel is watched, beyond IKE. All zero: it is not. Mode::tunnel only.
+struct Watch {
+  IpAddress bfd_peer;  // unset: no BFD (RFC 5880, 5881). Of a family in which the interface has an address
+  std::uint32_t bfd_interval;   // us: between packets, both ways, as fast as the peer bears
+  std::uint8_t bfd_multiplier;  // not 0: so many missing ones take the session down
+  IpAddress probe_to;  // unset: no ICMP echo requests. Of a family in which the interface has an address
+  std::uint32_t probe_interval;  // ms: between requests, and for how long each may go unanswered
+  std::uint8_t probe_losses;     // not 0: so many in a row take the tunnel out of its groups
+  std::uint32_t hold_initial;    // ms: out of its groups after it was lost; doubled with each further loss
+  std::uint32_t hold_maximum;    // ms: up to this
+};
+
 // A virtual tunnel interface. `index` is chosen by the control process, below Hello::max_tunnels.
 struct SetTunnel {
   std::uint32_t index;
@@ -70,6 +88,7 @@ struct SetTunnel {
   IpAddress remote;
   TableId underlay;  // whose addresses these are, and whose routes the outer packets take
   TableId overlay;   // of the interface: its addresses, and the routes of what comes out
+  Watch watch;
 };
 
 struct RemoveTunnel {
@@ -227,11 +246,12 @@ enum class EventKind : std::uint16_t {
   sa_hard_lifetime,  // the SA drops now
   port_up,
   port_down,
-  port_absent,    // its device vanished; port_up tells of its return
-  unknown_spi,    // ESP came for SPIs that we do not have; at most one a second for each source
-  sa_limit_near,  // an outbound SA nears its sequence limit, and will drop there unless it is extended
-  peer_moved,     // authentic ESP came from elsewhere; the tunnel's outbound SAs send there now
-  path_mtu,       // what the way to a tunnel's far end carries was learned, or forgotten
+  port_absent,      // its device vanished; port_up tells of its return
+  unknown_spi,      // ESP came for SPIs that we do not have; at most one a second for each source
+  sa_limit_near,    // an outbound SA nears its sequence limit, and will drop there unless it is extended
+  peer_moved,       // authentic ESP came from elsewhere; the tunnel's outbound SAs send there now
+  path_mtu,         // what the way to a tunnel's far end carries was learned, or forgotten
+  tunnel_liveness,  // how a watched tunnel's far end is has changed
 };
 
 enum class CommandStatus : std::uint16_t {
@@ -314,6 +334,31 @@ struct PathMtu {
   IpAddress said_by;
 };
 
+// Why a watched tunnel is used by its groups, or is not.
+enum class LivenessReason : std::uint8_t {
+  not_watched = 0,
+  up,
+  no_sa,
+  bfd_waiting,     // for the peer's first packet, or for it to come up
+  bfd_no_packet,   // for `milliseconds`
+  bfd_peer_down,   // the peer said so; why, says bfd_remote_diagnostic
+  bfd_admin_down,  // the peer says that BFD is not to be asked: used
+  probe_waiting,   // for the first answer
+  probe_lost,      // no answer for `milliseconds`
+  held,            // alive again, and out of use for `milliseconds` from then on
+};
+
+struct TunnelLiveness {
+  std::uint32_t tunnel;
+  std::uint8_t up;  // 1: its groups use it, as far as its far end goes
+  LivenessReason reason;
+  std::uint8_t bfd_state;  // RFC 5880 section 4.1, as on the wire; all zero without BFD
+  std::uint8_t bfd_remote_state;
+  std::uint8_t bfd_remote_diagnostic;
+  std::uint32_t milliseconds;
+  bool operator==(const TunnelLiveness&) const noexcept = default;
+};
+
 struct Event {
   EventKind kind;
   std::uint16_t reserved[3];
@@ -326,6 +371,7 @@ struct Event {
     UnknownSpi unknown_spi;
     PeerMoved peer_moved;
     PathMtu path_mtu;
+    TunnelLiveness tunnel_liveness;
     std::array<std::uint8_t, 248> raw;
   } body;
 };

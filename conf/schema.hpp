@@ -183,6 +183,23 @@ struct OuterHeader {
   channel::DontFragment df{channel::DontFragment::clear};
 };
 
+// How the far end of a tunnel is watched from within it.
+struct Bfd {  // RFC 5880, 5881
+  IpAddress peer;
+  std::chrono::milliseconds interval{300};
+  std::uint8_t multiplier{3};
+};
+struct Probe {  // ICMP echo
+  IpAddress to;
+  std::chrono::milliseconds interval{200};
+  std::uint8_t losses{3};
+};
+// A tunnel that was lost and is back stays out of its groups for so long.
+struct HoldDown {
+  std::chrono::milliseconds initial{1000};
+  std::chrono::milliseconds maximum{30000};
+};
+
 struct Tunnel {
   std::string name;
   IpAddress local;
@@ -218,6 +235,9 @@ struct Tunnel {
   std::uint16_t mtu{0};  // 0: derived, or with Fragmentation::after the most
   bool clamp_mss{true};
   bool spread{false};  // idle workers help with its cryptography
+  std::optional<Bfd> bfd;
+  std::optional<Probe> probe;
+  HoldDown hold_down;  // with either of these
   Mark mark;
 };
 

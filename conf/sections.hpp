@@ -13,6 +13,14 @@ void append_gateway_keys(std::vector<KnownKey>& to);
 void read_tunnel(const Field& item, Tunnel& out);
 void append_tunnel_keys(std::vector<KnownKey>& to);
 
+// watch_section.cpp: `bfd`, `probe` and `hold-down`. `check_watch`: what the rest of the tunnel must have for
+// them.
+void read_bfd(const Field& field, Tunnel& out);
+void read_probe(const Field& field, Tunnel& out);
+void read_hold_down(const Field& field, Tunnel& out);
+void check_watch(const Field& tunnel, const Tunnel& out);
+void append_watch_keys(std::vector<KnownKey>& to);
+
 // tunnel_whole.cpp: defaults of what was not given, and the checks between a tunnel's keys. `block`: the
 // tunnel.
 void complete_tunnel(const Field& block, Tunnel& tunnel);

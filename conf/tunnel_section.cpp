@@ -191,6 +191,9 @@ constexpr Key<Tunnel> kTunnelKeys[] = {
      [](const Field& f, Tunnel& t) { read_choice(f, t.fragmentation, kFragmentation); }},
     {"spread", Need::optional, [](const Field& f, Tunnel& t) { read_bool(f, t.spread); }},
     {"interface", Need::optional, [](const Field& f, Tunnel& t) { read_block(f, kInterfaceKeys, t); }},
+    {"bfd", Need::optional, read_bfd},
+    {"probe", Need::optional, read_probe},
+    {"hold-down", Need::optional, read_hold_down},
 };
 
 }  // namespace
@@ -213,6 +216,7 @@ void append_tunnel_keys(std::vector<KnownKey>& to) {
   append_keys(to, "tunnels.outer", kOuterKeys);
   append_keys(to, "tunnels.selectors", kSelectorKeys);
   append_keys(to, "tunnels.interface", kInterfaceKeys);
+  append_watch_keys(to);
 }
 
 }  // namespace espgate::conf

@@ -133,6 +133,7 @@ void complete_tunnel(const Field& block, Tunnel& tunnel) {
   check_esn(block, tunnel);
   check_transport(block, tunnel);
   check_fragmentation(block, tunnel);
+  check_watch(block, tunnel);
 }
 
 }  // namespace espgate::conf

@@ -30,7 +30,8 @@ struct Unit {
   std::string_view name;
   std::uint64_t factor;
 };
-constexpr std::array<Unit, 4> kTimeUnits{{{"d", 86400}, {"h", 3600}, {"m", 60}, {"s", 1}}};
+constexpr std::array<Unit, 5> kTimeUnits{
+    {{"d", 86'400'000}, {"h", 3'600'000}, {"m", 60'000}, {"s", 1000}, {"ms", 1}}};
 constexpr std::array<Unit, 9> kSizeUnits{{{"", 1},
                                           {"k", 1'000},
                                           {"M", 1'000'000},
@@ -41,15 +42,16 @@ constexpr std::array<Unit, 9> kSizeUnits{{{"", 1},
                                           {"Gi", 1ULL << 30},
                                           {"Ti", 1ULL << 40}}};
 
-// "1h30m": numbers with units, each unit once and the larger first. "90": seconds.
-std::optional<std::uint64_t> to_seconds(std::string_view text) {
-  if (const auto plain = to_number(text)) return plain;
+// "1h30m", "250ms": numbers with units, each unit once and the larger first. "90": seconds.
+std::optional<std::uint64_t> to_milliseconds(std::string_view text) {
+  if (const auto plain = to_number(text)) return add_product(0, *plain, 1000);
   std::uint64_t sum = 0;
   const Unit* next = kTimeUnits.begin();
   while (!text.empty()) {
     const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
     const auto number = to_number(text.substr(0, digits));
-    const std::string_view unit_name = text.substr(digits, 1);
+    const std::size_t end = std::min(text.find_first_of("0123456789", digits), text.size());
+    const std::string_view unit_name = text.substr(digits, end - digits);
     const Unit* unit =
         std::find_if(next, kTimeUnits.end(), [&](const Unit& u) { return u.name == unit_name; });
     if (!number || unit == kTimeUnits.end()) return std::nullopt;
@@ -57,7 +59,7 @@ std::optional<std::uint64_t> to_seconds(std::string_view text) {
     if (!added) return std::nullopt;
     sum = *added;
     next = unit + 1;
-    text.remove_prefix(digits + 1);
+    text.remove_prefix(end);
   }
   return sum;
 }
@@ -71,13 +73,28 @@ std::optional<std::uint64_t> to_bytes(std::string_view text) {
   return add_product(0, *number, unit->factor);
 }
 
-// The largest unit that divides the seconds: what an operator would write.
-std::string duration_words(std::chrono::seconds time) {
-  const auto seconds = static_cast<std::uint64_t>(time.count());
+// The largest unit that divides the time: what an operator would write.
+std::string duration_words(std::chrono::milliseconds time) {
+  const auto milliseconds = static_cast<std::uint64_t>(time.count());
   for (const Unit& unit : kTimeUnits)
-    if (seconds != 0 && seconds % unit.factor == 0)
-      return fmt::format("{}{}", seconds / unit.factor, unit.name);
+    if (milliseconds != 0 && milliseconds % unit.factor == 0)
+      return fmt::format("{}{}", milliseconds / unit.factor, unit.name);
   return "0s";
+}
+
+using std::chrono::milliseconds;
+
+// nullopt: it is no time, or not within the bounds.
+std::optional<milliseconds> time_in(const Field& field, milliseconds least, milliseconds most) {
+  const auto time = field.is_scalar() ? to_milliseconds(field.node.text) : std::nullopt;
+  const auto count = [](milliseconds value) { return static_cast<std::uint64_t>(value.count()); };
+  if (!time || *time < count(least) || *time > count(most)) return std::nullopt;
+  return milliseconds(*time);
+}
+
+void expected_time(const Field& field, milliseconds least, milliseconds most, std::string_view example) {
+  field.expected(
+      fmt::format("a time from {} to {}, such as {}", duration_words(least), duration_words(most), example));
 }
 
 bool is_name_character(char c) noexcept {
@@ -173,12 +190,17 @@ void read_interface_address(const Field& field, IpPrefix& out) {
 
 void read_duration(const Field& field, std::chrono::seconds& out, std::chrono::seconds least,
                    std::chrono::seconds most) {
-  const auto seconds = field.is_scalar() ? to_seconds(field.node.text) : std::nullopt;
-  const auto count = [](std::chrono::seconds time) { return static_cast<std::uint64_t>(time.count()); };
-  if (!seconds || *seconds < count(least) || *seconds > count(most))
-    return field.expected(fmt::format("a time from {} to {}, such as 90s or 1h30m", duration_words(least),
-                                      duration_words(most)));
-  out = std::chrono::seconds(*seconds);
+  const auto time = time_in(field, least, most);
+  if (!time || *time % std::chrono::seconds(1) != time->zero())
+    return expected_time(field, least, most, "90s or 1h30m");
+  out = std::chrono::duration_cast<std::chrono::seconds>(*time);
+}
+
+void read_duration(const Field& field, std::chrono::milliseconds& out, std::chrono::milliseconds least,
+                   std::chrono::milliseconds most) {
+  const auto time = time_in(field, least, most);
+  if (!time) return expected_time(field, least, most, "250ms or 2s");
+  out = *time;
 }
 
 void read_size(const Field& field, std::uint64_t& out, std::uint64_t least, std::uint64_t most,

@@ -43,6 +43,8 @@ void read_network(const Field& field, IpPrefix& out);            // no host bits
 void read_interface_address(const Field& field, IpPrefix& out);  // "10.1.0.1/24"
 void read_duration(const Field& field, std::chrono::seconds& out, std::chrono::seconds least,
                    std::chrono::seconds most);  // "1h30m", "90s", "90"
+void read_duration(const Field& field, std::chrono::milliseconds& out, std::chrono::milliseconds least,
+                   std::chrono::milliseconds most);  // as well "250ms"
 // "100G", "64Ki"; `unit`: "bytes", for messages.
 void read_size(const Field& field, std::uint64_t& out, std::uint64_t least, std::uint64_t most,
                std::string_view unit);

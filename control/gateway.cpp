@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "channel/spi.hpp"
+#include "control/tunnels/far_end.hpp"
 #include "control/tunnels/takeover.hpp"
 
 namespace espgate::control {
@@ -56,6 +57,7 @@ void Gateway::attached(Time now) {
   held_.clear();
   refused_routes_.clear();
   paths_.clear();
+  far_ends_.clear();
   allocator_.emplace(link_.hello(), fresh_seed());
   claim_manual_spis();
   channel::Command command = make_command(CommandKind::list_sas);
@@ -292,6 +294,9 @@ void Gateway::event(const channel::Event& event) {
     case EventKind::path_mtu:
       path_mtu(event.body.path_mtu);
       break;
+    case EventKind::tunnel_liveness:
+      tunnel_liveness(event.body.tunnel_liveness);
+      break;
     case EventKind::none:
     case EventKind::command_done:
       break;
@@ -311,6 +316,27 @@ void Gateway::path_mtu(const channel::PathMtu& learned) {
 const Gateway::Path* Gateway::path(TunnelId tunnel) const {
   const auto found = paths_.find(tunnel);
   return found == paths_.end() ? nullptr : &found->second;
+}
+
+// A line of the log where its groups begin or cease to use it; of the rest, the last is shown.
+void Gateway::tunnel_liveness(const channel::TunnelLiveness& heard) {
+  if (heard.tunnel >= configuration_.tunnels.size()) return;
+  if (heard.reason == channel::LivenessReason::not_watched) {
+    far_ends_.erase(heard.tunnel);
+    return;
+  }
+  const auto [place, is_first] = far_ends_.try_emplace(heard.tunnel, FarEnd{heard, now_});
+  const bool turned = !is_first && place->second.last.up != heard.up;
+  place->second.last = heard;
+  if (turned) place->second.since = now_;
+  if (!turned && !(is_first && heard.up != 0)) return;
+  log_.add(heard.up != 0 ? Level::info : Level::warning, name_of_tunnel(heard.tunnel),
+           fmt::format("the far end is {}: {}", heard.up != 0 ? "alive" : "lost", far_end_words(heard)));
+}
+
+const Gateway::FarEnd* Gateway::far_end(TunnelId tunnel) const {
+  const auto found = far_ends_.find(tunnel);
+  return found == far_ends_.end() ? nullptr : &found->second;
 }
 
 // The outbound SAs have moved; IKE and what is shown follow.

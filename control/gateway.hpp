@@ -69,6 +69,12 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
     Time since;
   };
   [[nodiscard]] const Path* path(TunnelId tunnel) const;
+  // How the far end of a watched tunnel is; nullptr: it is not watched, or nothing is known yet.
+  struct FarEnd {
+    channel::TunnelLiveness last;
+    Time since;  // that its groups use it, or do not
+  };
+  [[nodiscard]] const FarEnd* far_end(TunnelId tunnel) const;
   // Why the dataplane refused a route; nullptr: it did not.
   [[nodiscard]] const std::string* route_refusal(TableId table, const IpPrefix& destination) const;
 
@@ -111,6 +117,7 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   void replace_adopted(TunnelId tunnel);
   void note_remote(TunnelId tunnel, std::uint32_t inbound_spi, const IpAddress& remote);
   void path_mtu(const channel::PathMtu& learned);
+  void tunnel_liveness(const channel::TunnelLiveness& heard);
   void peer_moved(const channel::PeerMoved& moved);
   void lifetime_event(const channel::SaLifetime& lifetime, bool hard);
   void refused(const CommandSubject& subject, const std::string& words);
@@ -159,6 +166,7 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   std::vector<channel::SaHeld> held_;
   std::map<std::pair<TableId, IpPrefix>, std::string> refused_routes_;
   std::map<TunnelId, Path> paths_;
+  std::map<TunnelId, FarEnd> far_ends_;
   std::vector<std::function<void()>> deferred_;
   std::string away_because_{"not connected yet"};
   std::size_t sync_position_{0};

@@ -18,6 +18,7 @@ Commands::Commands(const Parts& parts)
       groups_(parts.groups),
       interfaces_(parts.interfaces),
       peers_(parts.peers),
+      liveness_(parts.liveness),
       control_(parts.control),
       tunnels_(parts.tables.shape.max_tunnels),
       group_states_(parts.tables.shape.max_groups) {}
@@ -102,6 +103,7 @@ CommandStatus Commands::sync_end(std::uint64_t now) {
   for (std::uint32_t i = 0; i < tunnels_.size(); i++)
     if (tunnels_[i].set && tunnels_[i].mark != mark_) (void)remove_tunnel(i, now);
   for (const std::uint32_t tunnel : learned_) tell_path(tunnels_[tunnel]);  // this process may be a new one
+  liveness_.tell_all();
   return CommandStatus::ok;
 }
 
@@ -110,7 +112,11 @@ void Commands::settle(std::uint64_t now) {
     groups_.member_changed();  // tunnels' packets may leave by other ports now
     refresh_outer(changed, now);
   }
-  if (associations_.take_changed()) groups_.member_changed();
+  if (associations_.take_changed()) {
+    groups_.member_changed();
+    liveness_.look(now);
+  }
+  if (liveness_.take_changed()) groups_.member_changed();
   if (!groups_.settle(now)) return;
   // Far ends that are reached through a group may be behind another gateway now.
   refresh_outer(Ribs::Tables{}.set(), now);
@@ -125,6 +131,12 @@ void Commands::refresh_outer(const Ribs::Tables& changed, std::uint64_t now) {
 }
 
 void Commands::port_changed(std::uint64_t now) {
+  groups_.member_changed();
+  settle(now);
+}
+
+void Commands::follow_liveness(std::uint64_t now) {
+  if (!liveness_.take_changed()) return;
   groups_.member_changed();
   settle(now);
 }

@@ -13,6 +13,7 @@
 #include "dataplane/associations.hpp"
 #include "dataplane/control_link.hpp"
 #include "dataplane/groups.hpp"
+#include "dataplane/liveness/liveness.hpp"
 #include "dataplane/ports/ike.hpp"
 #include "dataplane/ports/interfaces.hpp"
 #include "dataplane/ports/resolver.hpp"
@@ -38,6 +39,7 @@ class Commands {
     Groups& groups;
     const Interfaces& interfaces;
     KnownPeers& peers;
+    Liveness& liveness;
     ControlLink& control;
   };
   explicit Commands(const Parts& parts);
@@ -51,6 +53,8 @@ class Commands {
   void settle(std::uint64_t now);
   // A port went up or down: members whose packets leave by it join or leave their groups.
   void port_changed(std::uint64_t now);
+  // Far ends were lost or came back: the same.
+  void follow_liveness(std::uint64_t now);
 
   // ICMP from `said_by` spoke of a packet that was too big. False: it was none that a tunnel here sent. The
   // tunnel's MTU is fitted to the path for ten minutes.
@@ -122,6 +126,7 @@ class Commands {
   Groups& groups_;
   const Interfaces& interfaces_;
   KnownPeers& peers_;
+  Liveness& liveness_;
   ControlLink& control_;
   std::vector<TunnelState> tunnels_;
   std::vector<GroupState> group_states_;

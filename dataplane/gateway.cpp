@@ -28,6 +28,15 @@ constexpr std::uint64_t kSnapshotEvery = 250'000'000;  // ns
 constexpr int kRestMs = 1;
 constexpr int kLongRestMs = 3;
 constexpr unsigned kRoundsBeforeLongRest = 200;
+constexpr std::uint64_t kNsPerMs = 1'000'000;
+// So long the commands of one round may take, before far ends are heard and spoken to again.
+constexpr std::uint64_t kCommandSlice = 3 * kNsPerMs;
+constexpr unsigned kCommandsBetweenLooks = 16;  // at the clock
+
+// What far ends send in the time that the main thread may be busy with something else.
+unsigned liveness_size(const channel::Hello& shape) noexcept {
+  return rte_align32pow2(std::clamp(4 * shape.max_tunnels, 1024U, 65536U));
+}
 
 std::uint64_t monotonic_ns() noexcept {
   timespec now{};
@@ -103,8 +112,10 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
       pool_(make_pool(configuration)),
       exceptions_(make_ring("exceptions", kExceptionsSize, RING_F_SC_DEQ)),
       ike_ring_(make_ring("ike", kIkeSize, RING_F_SC_DEQ)),
+      liveness_ring_(make_ring("liveness", liveness_size(tables_.shape), RING_F_SC_DEQ)),
       attachment_(socket_path, tables_.shape, page_),
       outbox_(workers_, pool_.get(), page_.header().main_thread),
+      liveness_(tables_, outbox_, attachment_, random_seed()),
       slow_path_(tables_, interfaces_, outbox_, peers_, attachment_, random_seed()),
       ike_(tables_, outbox_, peers_, attachment_, random_seed(),
            {identification_secret_, Identifications::kMainThread}),
@@ -112,9 +123,9 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
       offload_(tables_),
       associations_(tables_, slow_path_.resolver(), outbox_, offload_, peers_, page_, engine_,
                     test_suites(engine_)),
-      groups_(tables_, slow_path_.resolver()),
-      commands_(
-          {tables_, ribs_, slow_path_.resolver(), associations_, groups_, interfaces_, peers_, attachment_}) {
+      groups_(tables_, slow_path_.resolver(), liveness_),
+      commands_({tables_, ribs_, slow_path_.resolver(), associations_, groups_, interfaces_, peers_,
+                 liveness_, attachment_}) {
   slow_path_.set_owners(associations_, commands_);
   make_workers(configuration.dataplane);
   ports_ = std::make_unique<Ports>(configuration.ports, tables_, interfaces_, page_, pool_.get(),
@@ -145,6 +156,7 @@ void Gateway::make_workers(const conf::Dataplane& dataplane) {
     worker->inbox = inboxes_.back().get();
     worker->exceptions = exceptions_.get();
     worker->ike = ike_ring_.get();
+    worker->liveness = liveness_ring_.get();
     worker->pool = pool_.get();
     worker->adaptive = dataplane.idle == conf::Idle::adaptive;
     worker->identifications = {identification_secret_, w};
@@ -192,6 +204,7 @@ void Gateway::run(const std::atomic<bool>& stop) {
 }
 
 void Gateway::round(std::uint64_t now) {
+  serve_liveness(now);
   const unsigned work = serve_workers(now) + serve_control(now);
   slow_path_.advance(now);
   if (groups_.poll()) commands_.settle(now);
@@ -199,9 +212,34 @@ void Gateway::round(std::uint64_t now) {
   tables_.rcu.reclaim_ready();
   page_.header().heartbeat_ns.store(now, std::memory_order_relaxed);
   attachment_.flush();
+  rest(work);
+}
+
+// Not beyond the time at which a far end is to hear of us, as far as milliseconds can tell.
+void Gateway::rest(unsigned work) {
   const bool busy = work != 0 || attachment_.backlogged();
   idle_rounds_ = busy ? 0 : idle_rounds_ + 1;
-  attachment_.wait(busy ? 0 : idle_rounds_ < kRoundsBeforeLongRest ? kRestMs : kLongRestMs);
+  int longest = busy ? 0 : idle_rounds_ < kRoundsBeforeLongRest ? kRestMs : kLongRestMs;
+  if (longest > kRestMs && liveness_.next_deadline() < monotonic_ns() + kLongRestMs * kNsPerMs)
+    longest = kRestMs;
+  attachment_.wait(longest);
+}
+
+// All that came is heard before anybody is said to be silent: however long this thread was busy, that was not
+// the far end's silence. Groups follow at once.
+void Gateway::serve_liveness(std::uint64_t now) {
+  std::array<rte_mbuf*, kBurst> packets;
+  void** const objects = reinterpret_cast<void**>(packets.data());
+  unsigned heard = 0;
+  unsigned left = rte_ring_get_capacity(liveness_ring_.get());
+  do {
+    heard = rte_ring_sc_dequeue_burst(liveness_ring_.get(), objects, kBurst, nullptr);
+    for (unsigned i = 0; i < heard; i++)
+      if (!liveness_.receive(packets[i], now)) slow_path_.handle(packets[i], now);
+    left -= std::min(left, heard);
+  } while (heard == kBurst && left > 0);
+  liveness_.advance(now);
+  commands_.follow_liveness(now);
 }
 
 unsigned Gateway::serve_workers(std::uint64_t now) {
@@ -216,21 +254,27 @@ unsigned Gateway::serve_workers(std::uint64_t now) {
 
 // What the control process put into the command ring before an IKE datagram is applied before that datagram
 // goes out: so the datagrams are counted first, then all commands there can have been before them are
-// applied.
+// applied, which may take some rounds.
 unsigned Gateway::serve_control(std::uint64_t now) {
   if (!attachment_.attached()) ike_due_ = 0;
-  if (ike_due_ == 0) ike_due_ = std::min(attachment_.waiting_ike(), channel::kIkeSlots);
+  if (ike_due_ == 0) {
+    ike_due_ = std::min(attachment_.waiting_ike(), channel::kIkeSlots);
+    before_ike_ = channel::kCommandSlots;
+  }
   unsigned done = 0;
   bool drained = false;
-  while (!attachment_.backlogged() && done < channel::kCommandSlots) {
+  bool late = false;
+  while (!attachment_.backlogged() && done < channel::kCommandSlots && !late) {
     drained = !attachment_.next_command(command_);
     if (drained) break;
     commands_.execute(command_, now);
     explicit_bzero(&command_, sizeof(command_));
     done++;
+    late = done % kCommandsBetweenLooks == 0 && monotonic_ns() > now + kCommandSlice;
   }
   if (done > 0) commands_.settle(now);
-  if (!drained && done < channel::kCommandSlots) return done;
+  before_ike_ -= std::min(before_ike_, done);
+  if (!drained && before_ike_ > 0) return done;
   for (; ike_due_ > 0 && attachment_.next_ike(datagram_); ike_due_--, done++) ike_.send(datagram_, now);
   ike_due_ = 0;
   return done;
@@ -239,6 +283,7 @@ unsigned Gateway::serve_control(std::uint64_t now) {
 void Gateway::every_quarter_second(std::uint64_t now) {
   next_snapshot_ns_ = now + kSnapshotEvery;
   associations_.snapshot(attachment_, now);
+  liveness_.look_at_traffic(page_.tunnels(), now);
   offload_.poll(now);
   offload_.lookaside().tell(page_.header());
   commands_.age_paths(now);

@@ -17,6 +17,7 @@
 #include "dataplane/attachment.hpp"
 #include "dataplane/commands.hpp"
 #include "dataplane/groups.hpp"
+#include "dataplane/liveness/liveness.hpp"
 #include "dataplane/offload/offload.hpp"
 #include "dataplane/pool.hpp"
 #include "dataplane/ports/ike.hpp"
@@ -58,6 +59,8 @@ class Gateway {
   void round(std::uint64_t now);
   [[nodiscard]] unsigned serve_workers(std::uint64_t now);
   [[nodiscard]] unsigned serve_control(std::uint64_t now);
+  void serve_liveness(std::uint64_t now);
+  void rest(unsigned work);
   void every_quarter_second(std::uint64_t now);
   void port_changed(std::uint32_t port, PortChange change, std::uint64_t now);
 
@@ -67,6 +70,7 @@ class Gateway {
   Pool pool_;
   Ring exceptions_;
   Ring ike_ring_;
+  Ring liveness_ring_;
   std::vector<Ring> inboxes_;
   std::vector<std::unique_ptr<Worker>> owned_workers_;
   std::vector<Worker*> workers_;
@@ -76,6 +80,7 @@ class Gateway {
   Attachment attachment_;
   Outbox outbox_;
   KnownPeers peers_;
+  Liveness liveness_;
   SlowPath slow_path_;
   IkePort ike_;
   Ribs ribs_;
@@ -86,8 +91,9 @@ class Gateway {
   std::atomic<bool> stop_workers_{false};
   std::uint64_t next_snapshot_ns_{0};
   unsigned idle_rounds_{0};
-  std::uint32_t ike_due_{0};    // datagrams that may be sent once the commands before them are applied
-  channel::Command command_{};  // too large for the stack, and erased after each use
+  std::uint32_t ike_due_{0};     // datagrams that may be sent once the commands before them are applied
+  std::uint32_t before_ike_{0};  // commands that may have been in the ring before these
+  channel::Command command_{};   // too large for the stack, and erased after each use
   channel::IkeDatagram datagram_{};
 };
 

@@ -16,7 +16,8 @@ bool is_gateway(const WeightedHop& member) noexcept { return member.hop.kind == 
 
 }  // namespace
 
-Groups::Groups(Forwarding& tables, Resolver& resolver) : tables_(tables), resolver_(resolver) {
+Groups::Groups(Forwarding& tables, Resolver& resolver, const Liveness& liveness)
+    : tables_(tables), resolver_(resolver), liveness_(liveness) {
   for (std::uint32_t i = 0; i < Forwarding::kSharedGroups; i++)
     free_shared_.push_back(tables.shape.max_groups + i);
 }
@@ -173,6 +174,7 @@ MemberState Groups::state_of(NextHop member) const noexcept {
     if (sa == nullptr) return MemberState::no_sa;
     outer = sa->outer.load(std::memory_order_relaxed);
     if (outer == NextHop{}) return MemberState::no_route;
+    if (!liveness_.up(member.index)) return MemberState::far_end_lost;
   }
   if (!tables_.ports[outer.port].up.load(std::memory_order_relaxed)) return MemberState::port_down;
   const auto gateway = member.kind == NextHopKind::gateway ? gateways_.find(member.index) : gateways_.end();

@@ -12,6 +12,7 @@
 #include <tuple>
 #include <vector>
 
+#include "dataplane/liveness/liveness.hpp"
 #include "dataplane/ports/resolver.hpp"
 #include "dataplane/tables/buckets.hpp"
 #include "dataplane/tables/forwarding.hpp"
@@ -33,12 +34,13 @@ enum class MemberState : std::uint8_t {
   no_route,      // to the tunnel's far end
   port_down,     // by which its packets would leave
   no_neighbour,  // the gateway does not answer
+  far_end_lost,  // of a watched tunnel
 };
 
 class Groups {
  public:
-  // Both must outlive this, and no worker may be between two quiet points when this goes.
-  Groups(Forwarding& tables, Resolver& resolver);
+  // All must outlive this, and no worker may be between two quiet points when this goes.
+  Groups(Forwarding& tables, Resolver& resolver, const Liveness& liveness);
   ~Groups();
   Groups(const Groups&) = delete;
   Groups& operator=(const Groups&) = delete;
@@ -102,6 +104,7 @@ class Groups {
 
   Forwarding& tables_;
   Resolver& resolver_;
+  const Liveness& liveness_;
   std::map<std::uint32_t, std::unique_ptr<State>> groups_;  // by index
   std::map<Key, std::uint32_t> shared_;                     // index of each shared one
   std::deque<std::uint32_t> free_shared_;  // indices; one that was in use is the last to be taken

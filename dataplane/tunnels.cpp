@@ -82,7 +82,7 @@ CommandStatus Commands::check_tunnel(const channel::SetTunnel& wanted) const noe
   const bool ends = is_valid(wanted.local) && is_valid(wanted.remote) && wanted.local.is_set() &&
                     wanted.local.family == wanted.remote.family && is_unicast(wanted.local) &&
                     is_unicast(wanted.remote);
-  return ends ? CommandStatus::ok : CommandStatus::bad_address;
+  return ends ? Liveness::check(wanted) : CommandStatus::bad_address;
 }
 
 CommandStatus Commands::check_group(const channel::SetGroup& wanted) const noexcept {
@@ -115,6 +115,7 @@ CommandStatus Commands::set_tunnel(const channel::SetTunnel& wanted, std::uint64
   if (wanted.mode == channel::Mode::transport)
     peers_.add_transport(wanted.underlay, wanted.local, wanted.remote, wanted.index);
   publish_tunnel(tunnel);
+  liveness_.watch(wanted, now);
   if (add_tunnel_routes(wanted)) return CommandStatus::ok;
   (void)remove_tunnel(wanted.index, now);
   return CommandStatus::table_full;
@@ -126,6 +127,7 @@ CommandStatus Commands::remove_tunnel(std::uint32_t index, std::uint64_t now) {
   remove_routes_to({NextHopKind::tunnel, 0, 0, index}, now);
   remove_tunnel_routes(tunnel.wanted);
   associations_.remove_all_of(index, now);
+  liveness_.forget(index, now);
   forget_peer(tunnel.wanted);
   tunnel = TunnelState{};
   learned_.erase(index);

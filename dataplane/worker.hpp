@@ -50,6 +50,7 @@ struct Worker {
   Loan loan;
   channel::WorkerCounters* counters{nullptr};  // this worker's block of the counters page
   rte_ring* inbox{nullptr};                    // Errands; many producers
+  rte_ring* liveness{nullptr};                 // to the main thread, ahead of these: signs of life
   rte_ring* exceptions{nullptr};               // to the main thread; many producers
   rte_ring* ike{nullptr};                      // IKE datagrams to the main thread (data: the outer IP header)
   rte_mempool* pool{nullptr};                  // for packets made here (fragments)

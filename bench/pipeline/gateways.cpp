@@ -82,7 +82,7 @@ void Gateways::add_worker(std::uint32_t index, rte_mempool* pool) {
   worker.counters = &page_.worker(index);
   worker.pool = pool;
   worker.transmit_queues.fill({0, static_cast<std::uint16_t>(index)});
-  for (rte_ring** ring : {&worker.inbox, &worker.exceptions, &worker.ike})
+  for (rte_ring** ring : {&worker.inbox, &worker.exceptions, &worker.ike, &worker.liveness})
     rings_.push_back(*ring = make_ring("bench-" + std::to_string(rings_.size())));
 }
 

@@ -25,11 +25,19 @@ std::string joined(const json& list) {
   return text;
 }
 
+std::string far_end_note(const json& far_end) {
+  const bool alive = far_end.value("alive", false);
+  return wrapped(fmt::format("the far end is {} since {}: {}", alive ? "alive" : "lost",
+                             time_of(far_end, "since_seconds"), text_of(far_end, "reason")),
+                 4);
+}
+
 std::string tunnel_notes(const json& row) {
   std::string text = wrapped(fmt::format("{} > {}", text_of(row, "local"), text_of(row, "remote")), 4);
   if (row.value("adopted", false))
     text += wrapped("carried by SAs of a former control process until new ones are negotiated", 4);
   if (text_of(row, "keys") == "manual") text += wrapped("manual keys", 4);
+  if (row.contains("far_end")) text += far_end_note(row.at("far_end"));
   if (row.contains("path_mtu"))
     text += wrapped(fmt::format("the path carries {} bytes, said {} {} ago", count_of(row, "path_mtu"),
                                 text_of(row, "path_mtu_from"), time_of(row, "path_mtu_seconds")),

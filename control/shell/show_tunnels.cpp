@@ -4,6 +4,7 @@
 
 #include "control/shell/show.hpp"
 #include "control/shell/show_common.hpp"
+#include "control/tunnels/far_end.hpp"
 #include "control/tunnels/printable.hpp"
 
 namespace espgate::control {
@@ -14,6 +15,17 @@ void put_cuts(const channel::CountersView& page, TunnelId tunnel, json& row) {
   const bool known = tunnel < page.shape().max_tunnels;
   row["cut_before"] = known ? read(page.tunnels()[tunnel].cut_before) : 0;
   row["cut_after"] = known ? read(page.tunnels()[tunnel].cut_after) : 0;
+}
+
+void put_far_end(const Gateway& gateway, TunnelId tunnel, Time now, json& row) {
+  const Gateway::FarEnd* const far_end = gateway.far_end(tunnel);
+  if (far_end == nullptr) return;
+  row["far_end"] = {{"alive", far_end->last.up != 0},
+                    {"reason", far_end_words(far_end->last)},
+                    {"since_seconds", seconds_since(far_end->since, now)}};
+  if (!gateway.configuration().tunnels[tunnel].bfd) return;
+  row["far_end"]["bfd"] = bfd_state_name(far_end->last.bfd_state);
+  row["far_end"]["bfd_peer"] = bfd_state_name(far_end->last.bfd_remote_state);
 }
 
 }  // namespace
@@ -43,6 +55,7 @@ json show_tunnels(Gateway& gateway, const Arguments& arguments, Time now) {
       row["path_mtu_from"] = to_string(path->said_by);
       row["path_mtu_seconds"] = seconds_since(path->since, now);
     }
+    put_far_end(gateway, index, now, row);
     tunnel_traffic(page, index).put_into(row);
     put_cuts(page, index, row);
     rows.push_back(std::move(row));

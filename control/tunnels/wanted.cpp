@@ -10,6 +10,31 @@ namespace espgate::control {
 using channel::Command;
 using channel::CommandKind;
 
+namespace {
+
+std::uint32_t count_of(std::chrono::milliseconds time) noexcept {
+  return static_cast<std::uint32_t>(time.count());
+}
+
+channel::Watch watch(const conf::Tunnel& from) noexcept {
+  channel::Watch to{};
+  if (from.bfd) {
+    to.bfd_peer = from.bfd->peer;
+    to.bfd_interval = count_of(from.bfd->interval) * 1000;
+    to.bfd_multiplier = from.bfd->multiplier;
+  }
+  if (from.probe) {
+    to.probe_to = from.probe->to;
+    to.probe_interval = count_of(from.probe->interval);
+    to.probe_losses = from.probe->losses;
+  }
+  to.hold_initial = count_of(from.hold_down.initial);
+  to.hold_maximum = count_of(from.hold_down.maximum);
+  return to;
+}
+
+}  // namespace
+
 channel::Name to_name(const std::string& text) noexcept {
   channel::Name name{};
   std::memcpy(name.data(), text.data(), std::min(text.size(), name.size() - 1));
@@ -57,6 +82,7 @@ Command Wanted::tunnel(std::size_t index) const {
   to.remote = from.remote;
   to.underlay = from.table.id;
   to.overlay = from.overlay.id;
+  to.watch = watch(from);
   return command;
 }
 

@@ -61,9 +61,36 @@ void nat_traversal(Worker& worker, Packet& packet, const std::uint8_t* udp, unsi
   worker.drop(packet.mbuf, keepalive ? DropReason::nat_keepalive : DropReason::udp_encap_unknown);
 }
 
+// BFD (RFC 5881 section 4) and echo replies out of a tunnel: they do not wait behind what else goes to the
+// main thread.
+bool is_sign_of_life(const Packet& packet, const UpperLayer& upper) noexcept {
+  constexpr std::uint16_t kBfd = 3784;
+  constexpr std::uint8_t kEchoReply = 0;
+  constexpr std::uint8_t kEchoReply6 = 129;
+  if (packet.tunnel == Note::kNoTunnel || upper.fragment || packet.length < upper.offset + kUdp) return false;
+  const std::uint8_t* const at = packet.ip + upper.offset;
+  return (upper.protocol == kProtocolUdp && load16(at + 2) == kBfd) ||
+         (upper.protocol == kProtocolIcmp && *at == kEchoReply) ||
+         (upper.protocol == kProtocolIcmp6 && *at == kEchoReply6);
+}
+
+void to_liveness(Worker& worker, Packet& packet) noexcept {
+  set_data(packet.mbuf, packet.ip, packet.length);
+  note_of(packet.mbuf) = Note{static_cast<std::uint8_t>(Exception::to_host),
+                              packet.port,
+                              0,
+                              packet.tunnel,
+                              packet.next_hop,
+                              DropReason{},
+                              packet.table};
+  if (rte_ring_mp_enqueue(worker.liveness, packet.mbuf) != 0)
+    worker.drop(packet.mbuf, DropReason::liveness_full);
+}
+
 // To one of our addresses. IKE is taken from a port only: what came through a tunnel is not from its peer's
-// IKE. Fragments go to the main thread, which puts together those that may be ESP or IKE.
-void deliver(Worker& worker, Packet& packet) noexcept {
+// IKE. Fragments go to the main thread, which puts together those that may be ESP or IKE. Out of line, for
+// what is in line with it is in every packet's way.
+[[gnu::noinline]] void deliver(Worker& worker, Packet& packet) noexcept {
   const UpperLayer upper = upper_layer(packet.ip, packet.family, packet.length);
   const bool udp = upper.protocol == kProtocolUdp;
   if (udp && !upper.fragment && packet.port != Note::kNoPort && packet.length >= upper.offset + kUdp) {
@@ -73,6 +100,7 @@ void deliver(Worker& worker, Packet& packet) noexcept {
     if (port == kNatTraversalPort)
       return nat_traversal(worker, packet, at, static_cast<unsigned>(packet.length - upper.offset));
   }
+  if (is_sign_of_life(packet, upper)) return to_liveness(worker, packet);
   leave(worker, packet, Exception::to_host, DropReason{});
 }
 
@@ -93,7 +121,7 @@ bool spend_hop(Worker& worker, Packet& packet) noexcept {
   return true;
 }
 
-bool goes_on(Worker& worker, Packet& packet) noexcept {
+[[gnu::always_inline]] inline bool goes_on(Worker& worker, Packet& packet) noexcept {
   switch (packet.next_hop.kind) {
     case NextHopKind::connected:
     case NextHopKind::gateway:

@@ -20,6 +20,7 @@ struct IpFields {
   std::uint8_t service{0};          // IPv4: type of service
   std::uint16_t identification{0};  // IPv4
   std::uint16_t fragment{0};        // IPv4: flags and offset
+  std::uint8_t hop_limit{64};
 };
 
 [[nodiscard]] inline std::uint16_t ip_header_length(Family family) noexcept {
@@ -28,7 +29,6 @@ struct IpFields {
 
 // Without options or extension headers.
 inline void write_ip_header(std::uint8_t* at, const IpFields& fields) noexcept {
-  constexpr std::uint8_t kHopLimit = 64;
   if (fields.to.is_v4()) {
     rte_ipv4_hdr ip{};
     ip.version_ihl = 0x45;
@@ -36,7 +36,7 @@ inline void write_ip_header(std::uint8_t* at, const IpFields& fields) noexcept {
     ip.total_length = __builtin_bswap16(static_cast<std::uint16_t>(kIpv4 + fields.payload));
     ip.packet_id = __builtin_bswap16(fields.identification);
     ip.fragment_offset = __builtin_bswap16(fields.fragment);
-    ip.time_to_live = kHopLimit;
+    ip.time_to_live = fields.hop_limit;
     ip.next_proto_id = fields.protocol;
     std::memcpy(&ip.src_addr, fields.from.bytes.data(), 4);
     std::memcpy(&ip.dst_addr, fields.to.bytes.data(), 4);
@@ -48,7 +48,7 @@ inline void write_ip_header(std::uint8_t* at, const IpFields& fields) noexcept {
   ip.vtc_flow = __builtin_bswap32(6U << 28);
   ip.payload_len = __builtin_bswap16(fields.payload);
   ip.proto = fields.protocol;
-  ip.hop_limits = kHopLimit;
+  ip.hop_limits = fields.hop_limit;
   std::memcpy(ip.src_addr, fields.from.bytes.data(), 16);
   std::memcpy(ip.dst_addr, fields.to.bytes.data(), 16);
   std::memcpy(at, &ip, sizeof(ip));

@@ -383,6 +383,32 @@ TEST_CASE("errors of tunnels") {
        "1"},
       {13, "    psk: secret\n    keepalive: 256s",
        "gw.yaml:14:16: keepalive: expected a time from 0s to 255s, such as 90s or 1h30m, not \"256s\""},
+      {13, "    psk: secret\n    dpd: 1s500ms",
+       "gw.yaml:14:10: dpd: expected a time from 0s to 1h, such as 90s or 1h30m, not \"1s500ms\""},
+      {13, "    psk: secret\n    bfd: {}", "gw.yaml:14:10: bfd: the key \"peer\" is missing"},
+      {13, "    psk: secret\n    bfd: {peer: fd00::6}",
+       "gw.yaml:14:17: peer: packets to fd00::6 need an address of the interface as their source; "
+       "expected "
+       "one of that family in interface.addresses"},
+      {13, "    psk: secret\n    bfd: {peer: 169.254.2.1}",
+       "gw.yaml:14:17: peer: 169.254.2.1 is the interface's own address; expected the far end's"},
+      {13, "    psk: secret\n    bfd: {peer: 169.254.2.2, interval: 49ms}",
+       "gw.yaml:14:40: interval: expected a time from 50ms to 10s, such as 250ms or 2s, not \"49ms\""},
+      {13, "    psk: secret\n    bfd: {peer: 169.254.2.2, multiplier: 1}",
+       "gw.yaml:14:42: multiplier: expected a number from 2 to 50, not \"1\""},
+      {13, "    psk: secret\n    probe: {to: fd00::6}",
+       "gw.yaml:14:17: to: packets to fd00::6 need an address of the interface as their source; expected "
+       "one of that family in interface.addresses"},
+      {13,
+       "    psk: secret\n    probe: {to: 169.254.2.2, losses: "
+       "0}",
+       "gw.yaml:14:38: losses: expected a number from 1 to 50, not \"0\""},
+      {13, "    psk: secret\n    hold-down: {initial: 1s}",
+       "gw.yaml:14:16: hold-down: only a tunnel that is watched can be lost; expected bfd or probe as well"},
+      {13,
+       "    psk: secret\n    probe: {to: 169.254.2.2}\n    "
+       "hold-down: {initial: 1m}",
+       "gw.yaml:15:16: hold-down: expected a maximum that is not less than initial"},
       {13, "    psk: secret\n    outer: {dscp: 64}",
        "gw.yaml:14:19: dscp: expected copy or a number from 0 to 63, not \"64\""},
       {13, "    psk: secret\n    outer: {dscp: ef}",
@@ -421,13 +447,15 @@ TEST_CASE("errors of tunnels") {
        "mode, "
        "manual, "
        "ike, esp, "
-       "selectors, dpd, start, encapsulation, keepalive, outer, fragmentation, spread, interface"},
+       "selectors, dpd, start, encapsulation, keepalive, outer, fragmentation, spread, interface, bfd, "
+       "probe, hold-down"},
       {13, "    psk: secret\n    interfce: {name: x}",
        "gw.yaml:14:5: unknown key \"interfce\"; expected one of: name, table, local, remote, psk, psk-file, "
        "mode, "
        "manual, "
        "ike, "
-       "esp, selectors, dpd, start, encapsulation, keepalive, outer, fragmentation, spread, interface (did "
+       "esp, selectors, dpd, start, encapsulation, keepalive, outer, fragmentation, spread, interface, bfd, "
+       "probe, hold-down (did "
        "you mean "
        "\"interface\"?)"},
       {7, "    remote: {adress: 192.0.2.2}",

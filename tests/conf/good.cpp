@@ -51,6 +51,9 @@ tunnels:
     fragmentation: before
     spread: true
     interface: {name: vti-a, addresses: [169.254.1.1/30], mtu: 1400, clamp-mss: false}
+    bfd: {peer: 169.254.1.2, interval: 1s50ms, multiplier: 5}
+    probe: {to: 10.2.0.9, interval: 2, losses: 4}
+    hold-down: {initial: 250ms, maximum: 1m}
   - {name: west-b, local: {address: 192.0.2.1}, remote: {address: 192.0.2.3}, psk: other}
 groups:
   - {name: cloud, tunnels: [west-b, west-a]}
@@ -147,6 +150,16 @@ TEST_CASE("every key of a tunnel arrives where it belongs") {
   CHECK_FALSE(t.clamp_mss);
   CHECK(t.spread);
   CHECK(t.fragmentation == Fragmentation::before);
+  using std::chrono::milliseconds;
+  REQUIRE((t.bfd && t.probe));
+  CHECK(to_string(t.bfd->peer) == "169.254.1.2");
+  CHECK(t.bfd->interval == milliseconds(1050));
+  CHECK(t.bfd->multiplier == 5);
+  CHECK(to_string(t.probe->to) == "10.2.0.9");
+  CHECK(t.probe->interval == milliseconds(2000));
+  CHECK(t.probe->losses == 4);
+  CHECK(t.hold_down.initial == milliseconds(250));
+  CHECK(t.hold_down.maximum == milliseconds(60000));
 }
 
 TEST_CASE("what a tunnel does not say has a default") {

@@ -366,6 +366,12 @@ const std::vector<Row> kRows{
        return with_full(g, g.worker().ike,
                         [&] { return g.receive_ip(kOutside, to_us(17, udp(500, 500, filling(40)))); });
      }},
+    {DropReason::liveness_full, "BFD out of a tunnel while nobody takes it",
+     [](G g) {
+       return with_full(g, g.worker().liveness, [&] {
+         return g.open(1, with_trailer(to_us(17, udp(49152, 3784, filling(24))), kSuite, 4));
+       });
+     }},
     {DropReason::exception_full, "ARP while nobody takes it",
      [](G g) {
        return with_full(g, g.worker().exceptions, [&] {
@@ -420,13 +426,30 @@ const std::vector<Row> kRows{
 // Counted elsewhere: by the slow path, at the port's queue (worker_test.cpp), with crypto devices
 // (offload/lookaside_failures_test.cpp), and at encrypted-only ports (cleartext_test.cpp).
 constexpr DropReason kNotTheWays[] = {
-    DropReason::ike_malformed,      DropReason::ike_rate_limited,     DropReason::host_protocol,
-    DropReason::icmp_rate_limited,  DropReason::icmp_error_quiet,     DropReason::arp_malformed,
-    DropReason::nd_malformed,       DropReason::inject_full,          DropReason::transmit_full,
-    DropReason::host_fragment,      DropReason::reassembly_malformed, DropReason::reassembly_too_big,
-    DropReason::reassembly_full,    DropReason::reassembly_timeout,   DropReason::unprotected,
-    DropReason::icmp_unbelieved,    DropReason::crypto_device_full,   DropReason::crypto_device_failed,
-    DropReason::crypto_device_lost, DropReason::cleartext_in,         DropReason::cleartext_out,
+    DropReason::ike_malformed,
+    DropReason::ike_rate_limited,
+    DropReason::host_protocol,
+    DropReason::icmp_rate_limited,
+    DropReason::icmp_error_quiet,
+    DropReason::arp_malformed,
+    DropReason::nd_malformed,
+    DropReason::inject_full,
+    DropReason::transmit_full,
+    DropReason::host_fragment,
+    DropReason::reassembly_malformed,
+    DropReason::reassembly_too_big,
+    DropReason::reassembly_full,
+    DropReason::reassembly_timeout,
+    DropReason::unprotected,
+    DropReason::icmp_unbelieved,
+    DropReason::crypto_device_full,
+    DropReason::crypto_device_failed,
+    DropReason::crypto_device_lost,
+    DropReason::cleartext_in,
+    DropReason::cleartext_out,
+    DropReason::bfd_malformed,
+    DropReason::bfd_hops,
+    DropReason::bfd_no_session,
 };
 
 }  // namespace

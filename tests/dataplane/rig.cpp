@@ -122,7 +122,7 @@ void Rig::add_worker(unsigned index) {
   worker->counters = &page_->worker(index);
   worker->pool = pool_;
   worker->identifications = {kIdentificationSecret, index};
-  for (rte_ring** ring : {&worker->inbox, &worker->exceptions, &worker->ike})
+  for (rte_ring** ring : {&worker->inbox, &worker->exceptions, &worker->ike, &worker->liveness})
     rings_.push_back(*ring = make_ring());
   worker->transmit_queues[kOutside] =
       worker->transmit_queues[kInside] = {0, static_cast<std::uint16_t>(index)};

@@ -129,7 +129,7 @@ class Target {
 
   static std::uint64_t left(const dataplane::Worker& worker) {
     return worker.transmit[kLan].count + worker.transmit[kWan].count + rte_ring_count(worker.exceptions) +
-           rte_ring_count(worker.ike) + rte_ring_count(worker.inbox);
+           rte_ring_count(worker.ike) + rte_ring_count(worker.inbox) + rte_ring_count(worker.liveness);
   }
 
   void receive_answers() {

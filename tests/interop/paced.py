@@ -2,13 +2,15 @@
 """UDP packets at an even rate from one network namespace to another, each with its number, while something happens on
 their way: what is lost, doubled or reordered is known one by one, and when it was sent.
 
-  paced.py NAMESPACE:ADDRESS NAMESPACE:ADDRESS --rate 5000 --flows 64 [--count 100000]
+  paced.py NAMESPACE:ADDRESS NAMESPACE:ADDRESS --rate 5000 --flows 64 [--count 100000] [--hosts 500 --step 256]
 
-Sends until SIGINT or `--count`, waits a little for what is still on its way, and prints JSON.
+Sends until SIGINT or `--count`, waits a little for what is still on its way, and prints JSON. With `--hosts` the flows go
+to so many addresses in turn, `--step` apart, all of which must be the receiving namespace's.
 """
 import argparse
 import contextlib
 import ctypes
+import ipaddress
 import json
 import os
 import select
@@ -46,21 +48,25 @@ def inside(namespace):
 
 def bound(address, port):
     opened = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    if opened.family == socket.AF_INET6:
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     opened.bind((address, port))
     return opened
 
 
 class Stream:
-    def __init__(self, source, destination, flows, size):
-        self.to = (destination[1], PORT)
+    def __init__(self, source, destination, options):
+        flows = options.flows
+        first = ipaddress.ip_address(destination[1])
+        hosts = [(str(first + host * options.step), PORT) for host in range(options.hosts)]
         with inside(source[0]):
-            self.senders = [bound(source[1], FIRST_PORT + flow) for flow in range(flows)]
+            self.senders = [(bound(source[1], FIRST_PORT + flow), hosts[flow % len(hosts)]) for flow in range(flows)]
         with inside(destination[0]):
-            self.receiver = bound(*self.to)
+            self.receiver = bound("::" if first.version == 6 else "0.0.0.0", PORT)
         # Not this process shall lose what the gateways have delivered.
         self.receiver.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
         self.receiver.setblocking(False)
-        self.padding = bytes(max(0, size - MARK.size))
+        self.padding = bytes(max(0, options.size - MARK.size))
         self.sent = []  # when each was, by its number
         self.seen = bytearray()
         self.highest = [-1] * flows
@@ -74,8 +80,9 @@ class Stream:
         now = time.monotonic_ns()
         self.sent.append(now)
         self.seen.append(0)
+        sender, to = self.senders[flow]
         try:
-            self.senders[flow].sendto(MARK.pack(flow, place, now) + self.padding, self.to)
+            sender.sendto(MARK.pack(flow, place, now) + self.padding, to)
         except OSError:
             self.refused += 1
 
@@ -113,11 +120,14 @@ class Stream:
 
     def account(self):
         lost = [number for number, seen in enumerate(self.seen) if not seen]
-        flows = {}
+        flows, rows = {}, {}
         for number in lost:
-            flow = flows.setdefault(number % len(self.senders), {"lost": 0, "first_ns": self.sent[number]})
-            flow["lost"] += 1
-            flow["last_ns"] = self.sent[number]
+            place, flow = divmod(number, len(self.senders))
+            its = flows.setdefault(flow, {"lost": 0, "in_a_row": 0, "first_ns": self.sent[number]})
+            rows[flow] = (place, rows[flow][1] + 1 if rows.get(flow, (None,))[0] == place - 1 else 1)
+            its["lost"] += 1
+            its["in_a_row"] = max(its["in_a_row"], rows[flow][1])
+            its["last_ns"] = self.sent[number]
         seconds = (self.sent[-1] - self.sent[0]) / 1e9 if len(self.sent) > 1 else 0
         return {"sent": len(self.sent), "lost": len(lost), "doubled": self.doubled, "reordered": self.reordered,
                 "refused": self.refused, "rate": (len(self.sent) - 1) / seconds if seconds else 0,
@@ -137,10 +147,12 @@ def main():
     parser.add_argument("destination", type=end, metavar="NAMESPACE:ADDRESS")
     parser.add_argument("--rate", type=float, default=5000, help="packets a second, of all flows together")
     parser.add_argument("--flows", type=int, default=64)
+    parser.add_argument("--hosts", type=int, default=1, help="destinations")
+    parser.add_argument("--step", type=int, default=1, help="between two of them")
     parser.add_argument("--size", type=int, default=64, help="bytes of UDP payload")
     parser.add_argument("--count", type=int, default=1 << 30)
     options = parser.parse_args()
-    stream = Stream(options.source, options.destination, options.flows, options.size)
+    stream = Stream(options.source, options.destination, options)
 
     def stop(*_):
         stream.stopping = True
@@ -152,13 +164,14 @@ def main():
 
 
 class Paced:
-    """A running paced.py, for tests. `source` and `destination`: (namespace of the lab, address)."""
+    """A running paced.py, for tests. `source` and `destination`: (namespace of the lab, address). `more`: options."""
 
-    def __init__(self, source, destination, rate, flows=64, count=None):
+    def __init__(self, source, destination, rate, flows=64, count=None, **more):
         space = source[0]
         argv = [sys.executable, os.path.abspath(__file__), *(f"{where.name}:{address}" for where, address in
                                                              (source, destination)),
-                "--rate", str(rate), "--flows", str(flows), *(["--count", str(count)] if count else [])]
+                "--rate", str(rate), "--flows", str(flows), *(["--count", str(count)] if count else []),
+                *(f"--{name}={value}" for name, value in more.items())]
         self.process = space.start(f"paced-{time.monotonic_ns()}", *argv)
 
     def stop(self):

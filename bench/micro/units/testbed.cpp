@@ -49,7 +49,7 @@ void Testbed::add_worker(std::uint32_t index) {
   worker.counters = &page_.worker(index);
   worker.pool = pool_;
   worker.transmit_queues.fill({0, static_cast<std::uint16_t>(index)});
-  for (rte_ring** ring : {&worker.inbox, &worker.exceptions, &worker.ike})
+  for (rte_ring** ring : {&worker.inbox, &worker.exceptions, &worker.ike, &worker.liveness})
     rings_.push_back(*ring = make_ring("units-" + std::to_string(rings_.size())));
 }
 

@@ -219,7 +219,7 @@ class Churn {
   // ICMP errors that would be sent; the main thread's own business is tested elsewhere.
   void take_raised() {
     for (dataplane::Worker* worker : desk_.workers)
-      for (rte_ring* ring : {worker->exceptions, worker->ike}) {
+      for (rte_ring* ring : {worker->exceptions, worker->ike, worker->liveness}) {
         void* packet = nullptr;
         while (rte_ring_dequeue(ring, &packet) == 0) stock_.give_back(static_cast<rte_mbuf*>(packet));
       }

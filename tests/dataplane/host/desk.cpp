@@ -42,13 +42,15 @@ Desk::Desk(unsigned count, unsigned buffers, std::uint32_t max_routes)
       page(shape(count)),
       tables(shape(count), {max_routes}, std::vector{Routes::Size{256, true}}),
       outbox(workers, pool.get(), page.header().main_thread),
+      liveness(tables, outbox, control, kSeed),
       slow_path(tables, interfaces, outbox, peers, control, kSeed),
       ike(tables, outbox, peers, control, kSeed, {kSeed, dataplane::Identifications::kMainThread}),
       ribs(tables),
       offload(tables),
       associations(tables, slow_path.resolver(), outbox, offload, peers, page, engine, RefusedSuites{}),
-      groups(tables, slow_path.resolver()),
-      commands({tables, ribs, slow_path.resolver(), associations, groups, interfaces, peers, control}) {
+      groups(tables, slow_path.resolver(), liveness),
+      commands(
+          {tables, ribs, slow_path.resolver(), associations, groups, interfaces, peers, liveness, control}) {
   slow_path.set_owners(associations, commands);
   for (std::uint32_t w = 0; w < count; w++) add_worker(w);
   add_port("lan", {"10.1.0.1/24", "fd00:1::1/64"});
@@ -72,7 +74,7 @@ void Desk::add_worker(std::uint32_t index) {
   worker->counters = &page.worker(index);
   worker->pool = pool.get();
   worker->identifications = {kSeed, index};
-  for (rte_ring** ring : {&worker->inbox, &worker->exceptions, &worker->ike}) {
+  for (rte_ring** ring : {&worker->inbox, &worker->exceptions, &worker->ike, &worker->liveness}) {
     rings.push_back(make_ring(1024));
     *ring = rings.back().get();
   }
@@ -128,6 +130,9 @@ bool Desk::serve_rings() {
     for (; rte_ring_dequeue(ring, &object) == 0; any = true) serve(static_cast<rte_mbuf*>(object));
   };
   for (Worker* worker : workers) {
+    each(worker->liveness, [&](rte_mbuf* packet) {
+      if (!liveness.receive(packet, now)) slow_path.handle(packet, now);
+    });
     each(worker->exceptions, [&](rte_mbuf* packet) { slow_path.handle(packet, now); });
     each(worker->ike, [&](rte_mbuf* packet) { ike.receive({&packet, 1}, now); });
     each(worker->inbox, [&](rte_mbuf* packet) { process_inbox(*worker, {&packet, 1}); });
@@ -199,12 +204,14 @@ void Desk::know(std::uint8_t port, std::string_view address, const Octets& mac) 
 channel::CommandStatus Desk::run(const channel::Command& wanted) {
   commands.execute(wanted, now);
   commands.settle(now);
-  const channel::Event last = control.events.back();
-  if (last.kind != channel::EventKind::command_done) throw std::runtime_error("not answered last");
-  if (last.body.command_done.sequence != wanted.sequence)
+  const auto last = std::find_if(control.events.rbegin(), control.events.rend(), [](const auto& event) {
+    return event.kind == channel::EventKind::command_done;
+  });
+  if (last == control.events.rend() || last->body.command_done.sequence != wanted.sequence)
     throw std::runtime_error("answered another command");
-  control.events.pop_back();
-  return last.body.command_done.status;
+  const channel::CommandStatus status = last->body.command_done.status;
+  control.events.erase(std::next(last).base());
+  return status;
 }
 
 const Octets& packet(const std::string& wanted) {

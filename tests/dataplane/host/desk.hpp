@@ -91,6 +91,7 @@ class Desk {
   crypto::BulkEngine engine;
   dataplane::Outbox outbox;
   dataplane::KnownPeers peers;
+  dataplane::Liveness liveness;
   dataplane::SlowPath slow_path;
   dataplane::IkePort ike;
   dataplane::Ribs ribs;

@@ -268,9 +268,9 @@ TEST_CASE("a control process that scribbles over the region: forwarding goes on,
   dataplane::Attachment attachment(path, desk.page.header().shape, desk.page);
   dataplane::Associations associations(desk.tables, desk.slow_path.resolver(), desk.outbox, desk.offload,
                                        desk.peers, desk.page, desk.engine, {});
-  dataplane::Groups groups(desk.tables, desk.slow_path.resolver());
+  dataplane::Groups groups(desk.tables, desk.slow_path.resolver(), desk.liveness);
   dataplane::Commands commands({desk.tables, desk.ribs, desk.slow_path.resolver(), associations, groups,
-                                desk.interfaces, desk.peers, attachment});
+                                desk.interfaces, desk.peers, desk.liveness, attachment});
   dataplane::IkePort ike(desk.tables, desk.outbox, desk.peers, attachment, 7, {});
   std::atomic<bool> stop{false};
   std::thread worker([&] { forwarder.run(stop); });

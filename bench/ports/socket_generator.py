@@ -4,14 +4,13 @@ Every packet carries the number of its trial, its flow, its place in it, and whe
 or reordered is known one by one.
 """
 import contextlib
-import ctypes
-import os
 import select
 import socket
 import struct
 import time
 
 import flows
+from namespaces import inside
 from search import RESIDUAL_SECONDS, Trial
 
 MARK = struct.Struct("!IHIQ")  # trial, flow, place in the flow, nanoseconds; what fits into a frame of 64 bytes
@@ -19,23 +18,6 @@ BACKLOG = 32  # packets that are sent at once, at most, after this process was k
 RECEIVE_BUFFER = 32 << 20
 SO_RCVBUFFORCE = 33  # Linux's numbers that Python has no names for
 IP_MTU_DISCOVER, IP_PMTUDISC_PROBE = 10, 3  # DF is set, and no size refused for what a path is thought to carry
-
-
-@contextlib.contextmanager
-def inside(namespace):
-    """Sockets that are opened meanwhile belong to the network namespace, and stay there."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def enter(opened):
-        if libc.setns(opened.fileno(), 0) != 0:
-            raise OSError(ctypes.get_errno(), f"network namespace {namespace}: {os.strerror(ctypes.get_errno())}")
-
-    with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{namespace}") as there:
-        enter(there)
-        try:
-            yield
-        finally:
-            enter(home)
 
 
 class Arrivals:

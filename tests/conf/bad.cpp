@@ -5,10 +5,10 @@
 #include <catch2/catch.hpp>
 #include <string>
 
-#include "conf/load.hpp"
 #include "tests/conf/base.hpp"
 
 using namespace espgate::conf;
+using espgate::conf::tests::words_of;
 
 namespace {
 
@@ -20,15 +20,6 @@ struct Row {
 
 // Line 3 as it is, for what is to stand on line 4.
 const std::string kWan = "  - {name: wan, device: \"af_packet:wan\", addresses: [192.0.2.1/24]}\n";
-
-std::string words_of(const std::string& text) {
-  try {
-    (void)load_text(text, "gw.yaml");
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "accepted";
-}
 
 template <std::size_t N>
 void check(const Row (&rows)[N]) {

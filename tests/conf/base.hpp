@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "conf/load.hpp"
+
 namespace espgate::conf::tests {
 
 inline constexpr std::string_view kBase =
@@ -37,6 +39,16 @@ inline std::string with_line(int number, std::string_view text) {
   result += text;
   if (!text.empty()) result += '\n';
   return result + std::string(kBase.substr(end));
+}
+
+// What the loader says of a file, all of it.
+inline std::string words_of(const std::string& text) {
+  try {
+    (void)load_text(text, "gw.yaml");
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "accepted";
 }
 
 }  // namespace espgate::conf::tests

@@ -3,21 +3,13 @@
 #include <catch2/catch.hpp>
 #include <string>
 
-#include "conf/load.hpp"
+#include "tests/conf/base.hpp"
 
 using namespace espgate;
 using namespace espgate::conf;
+using espgate::conf::tests::words_of;
 
 namespace {
-
-std::string words_of(const std::string& text) {
-  try {
-    (void)load_text(text, "gw.yaml");
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "accepted";
-}
 
 // Two tables with the same network, and a tunnel whose outside is in `inet` and whose inside is in `red`.
 const std::string kBase = R"(tables:

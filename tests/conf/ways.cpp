@@ -3,21 +3,12 @@
 #include <catch2/catch.hpp>
 #include <string>
 
-#include "conf/load.hpp"
 #include "tests/conf/base.hpp"
 
 using namespace espgate::conf;
+using espgate::conf::tests::words_of;
 
 namespace {
-
-std::string words_of(const std::string& text) {
-  try {
-    (void)load_text(text, "gw.yaml");
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "accepted";
-}
 
 const std::string kSecret = "    psk: secret\n";
 

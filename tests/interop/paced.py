@@ -9,7 +9,6 @@ to so many addresses in turn, `--step` apart, all of which must be the receiving
 """
 import argparse
 import contextlib
-import ctypes
 import ipaddress
 import json
 import os
@@ -20,6 +19,10 @@ import struct
 import sys
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench", "ports"))
+
+from namespaces import inside  # noqa: E402
+
 MARK = struct.Struct("!IIQ")  # flow, place in the flow, nanoseconds
 PORT = 7007
 FIRST_PORT = 30000  # a flow is a source port from here on
@@ -27,23 +30,6 @@ BACKLOG = 16  # packets that are sent at once, at most, after this process was k
 STRAGGLERS = 1.5  # seconds
 SO_RCVBUFFORCE = 33  # Linux's number that Python has no name for
 RECEIVE_BUFFER = 64 << 20
-
-
-@contextlib.contextmanager
-def inside(namespace):
-    """Sockets that are opened meanwhile belong to the network namespace, and stay there."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def enter(opened):
-        if libc.setns(opened.fileno(), 0) != 0:
-            raise OSError(ctypes.get_errno(), f"network namespace {namespace}")
-
-    with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{namespace}") as there:
-        enter(there)
-        try:
-            yield
-        finally:
-            enter(home)
 
 
 def bound(address, port):

@@ -43,6 +43,19 @@ struct GroupDesk : Desk {
     const dataplane::NeighbourId id = slow_path.resolver().pin(port, *parse_address(address), now);
     return {{NextHopKind::gateway, port, 0, id}, weight, 1};
   }
+  // Two that answer, as the members.
+  std::array<WeightedHop, 2> two_gateways() {
+    know(kWan, "192.0.2.101", kGatewayMac);
+    know(kWan, "192.0.2.102", {2, 0, 0, 0, 9, 10});
+    const std::array<WeightedHop, 2> both{by_gateway(kWan, "192.0.2.101"), by_gateway(kWan, "192.0.2.102")};
+    set({both[0], both[1]});
+    return both;
+  }
+  // Into the group.
+  void route(std::string_view prefix) {
+    REQUIRE(ribs[kMainTable].set(*parse_prefix(prefix), {dataplane::RouteSource::configured, 0},
+                                 {NextHopKind::group, 0, 0, 0}));
+  }
   // As the main thread's round does.
   void turn() {
     if (groups.poll()) commands.settle(now);
@@ -129,13 +142,8 @@ TEST_CASE("members that stay keep their flows when others come and go") {
 
 TEST_CASE("a group of gateways: packets in clear, by the neighbours that answer and the ports that are up") {
   GroupDesk desk;
-  desk.know(kWan, "192.0.2.101", kGatewayMac);
-  desk.know(kWan, "192.0.2.102", {2, 0, 0, 0, 9, 10});
-  const WeightedHop first = desk.by_gateway(kWan, "192.0.2.101");
-  const WeightedHop second = desk.by_gateway(kWan, "192.0.2.102");
-  desk.set({first, second});
-  REQUIRE(desk.ribs[kMainTable].set(*parse_prefix("10.2.0.0/16"), {dataplane::RouteSource::configured, 0},
-                                    {NextHopKind::group, 0, 0, 0}));
+  const auto [first, second] = desk.two_gateways();
+  desk.route("10.2.0.0/16");
   desk.commands.settle(desk.now);
   (void)desk.sent();  // what was asked about the neighbours
   std::map<std::string, unsigned> by_mac;
@@ -189,13 +197,8 @@ TEST_CASE("a gateway that does not answer leaves its group until it does") {
 
 TEST_CASE("tunnels whose far ends lie behind a group of gateways leave by one that answers") {
   GroupDesk desk;
-  desk.know(kWan, "192.0.2.101", kGatewayMac);
-  desk.know(kWan, "192.0.2.102", {2, 0, 0, 0, 9, 10});
-  const WeightedHop first = desk.by_gateway(kWan, "192.0.2.101");
-  const WeightedHop second = desk.by_gateway(kWan, "192.0.2.102");
-  desk.set({first, second});
-  REQUIRE(desk.ribs[kMainTable].set(*parse_prefix("203.0.113.0/24"), {dataplane::RouteSource::configured, 0},
-                                    {NextHopKind::group, 0, 0, 0}));
+  const auto [first, second] = desk.two_gateways();
+  desk.route("203.0.113.0/24");
   desk.commands.settle(desk.now);
   std::map<std::uint32_t, unsigned> by_neighbour;
   for (std::uint32_t i = 1; i <= 4; i++) {
@@ -294,8 +297,7 @@ TEST_CASE("packets are counted for each member, by every worker") {
   GroupDesk desk(2);
   desk.set({to_tunnel(1, 3), to_tunnel(2)});
   REQUIRE(desk.run(set_route("10.2.0.0/16", RouteKind::group, 0)) == CommandStatus::bad_index);
-  REQUIRE(desk.ribs[kMainTable].set(*parse_prefix("10.2.0.0/16"), {dataplane::RouteSource::configured, 0},
-                                    {NextHopKind::group, 0, 0, 0}));
+  desk.route("10.2.0.0/16");
   desk.know(kWan, "192.0.2.2", kGatewayMac);
   desk.commands.settle(desk.now);
   (void)desk.sent();

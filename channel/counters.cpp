@@ -13,12 +13,14 @@ namespace espgate::channel {
 namespace {
 
 constexpr std::uint32_t kMostTunnels = 1U << 20;
+constexpr std::uint32_t kMostGroups = 1U << 20;
 
 // Where the arrays of a page of one shape lie. Both sides compute it; the control process compares.
 struct PageLayout {
   std::uint64_t workers;
   std::uint64_t tunnels;
   std::uint64_t ports;
+  std::uint64_t groups;
   std::uint64_t inbound;
   std::uint64_t outbound;
   std::uint64_t size;
@@ -27,7 +29,7 @@ struct PageLayout {
 bool is_possible(const Hello& shape) noexcept {
   return shape.workers >= 1 && shape.workers <= kMaxWorkers && shape.ports <= kMaxPorts &&
          shape.inbound_slots <= kMaxSpiSlots && shape.outbound_slots <= kMaxSpiSlots &&
-         shape.max_tunnels <= kMostTunnels;
+         shape.max_tunnels <= kMostTunnels && shape.max_groups <= kMostGroups;
 }
 
 // For a possible shape: no sum overflows.
@@ -37,7 +39,8 @@ PageLayout layout_of(const Hello& shape) noexcept {
   layout.workers = sizeof(CountersHeader);
   layout.tunnels = layout.workers + workers * sizeof(WorkerCounters);
   layout.ports = layout.tunnels + shape.max_tunnels * sizeof(InterfaceCounters);
-  layout.inbound = layout.ports + shape.ports * sizeof(PortStatus);
+  layout.groups = layout.ports + shape.ports * sizeof(PortStatus);
+  layout.inbound = layout.groups + shape.max_groups * sizeof(GroupStatus);
   layout.outbound = layout.inbound + workers * shape.inbound_slots * sizeof(SaStatus);
   layout.size = layout.outbound + workers * shape.outbound_slots * sizeof(SaStatus);
   return layout;
@@ -46,7 +49,8 @@ PageLayout layout_of(const Hello& shape) noexcept {
 bool describes(const CountersHeader& header, const PageLayout& layout) noexcept {
   return header.size == layout.size && header.workers_offset == layout.workers &&
          header.tunnels_offset == layout.tunnels && header.ports_offset == layout.ports &&
-         header.inbound_offset == layout.inbound && header.outbound_offset == layout.outbound;
+         header.groups_offset == layout.groups && header.inbound_offset == layout.inbound &&
+         header.outbound_offset == layout.outbound;
 }
 
 void fill_header(CountersHeader& header, const Hello& shape, const PageLayout& layout) noexcept {
@@ -56,6 +60,7 @@ void fill_header(CountersHeader& header, const Hello& shape, const PageLayout& l
   header.workers_offset = layout.workers;
   header.tunnels_offset = layout.tunnels;
   header.ports_offset = layout.ports;
+  header.groups_offset = layout.groups;
   header.inbound_offset = layout.inbound;
   header.outbound_offset = layout.outbound;
 }
@@ -102,6 +107,10 @@ PortStatus& CountersPage::port(std::uint32_t port) noexcept {
   return *element<PortStatus>(header_, header_->ports_offset, port);
 }
 
+GroupStatus& CountersPage::group(std::uint32_t group) noexcept {
+  return *element<GroupStatus>(header_, header_->groups_offset, group);
+}
+
 SaStatus* CountersPage::inbound(std::uint32_t worker) noexcept {
   return element<SaStatus>(header_, header_->inbound_offset,
                            std::uint64_t{worker} * header_->shape.inbound_slots);
@@ -136,6 +145,10 @@ const InterfaceCounters* CountersView::tunnels() const noexcept {
 
 const PortStatus& CountersView::port(std::uint32_t port) const noexcept {
   return *element<PortStatus>(header_, layout_of(shape_).ports, port);
+}
+
+const GroupStatus& CountersView::group(std::uint32_t group) const noexcept {
+  return *element<GroupStatus>(header_, layout_of(shape_).groups, group);
 }
 
 const SaStatus* CountersView::inbound(std::uint32_t worker) const noexcept {

@@ -102,9 +102,32 @@ struct alignas(8) SaStatus {
   Counter by_device;     // or a crypto device
 };
 
+// Why a member of a group gets no flows.
+enum class MemberState : std::uint32_t {
+  absent = 0,  // there is no such member
+  up,
+  no_tunnel,     // it has been removed
+  no_sa,         // to send on
+  no_route,      // to the tunnel's far end
+  port_down,     // by which its packets would leave
+  no_neighbour,  // the gateway does not answer
+  far_end_lost,  // of a watched tunnel
+};
+
+struct GroupMemberStatus {
+  std::atomic<MemberState> state;
+  std::atomic<std::uint32_t> buckets;  // of kGroupBuckets
+  Counter packets;                     // sent into it by way of the group
+};
+inline constexpr std::uint32_t kGroupBuckets = 512;
+// In the order of SetGroup; refreshed as SaStatus is.
+struct GroupStatus {
+  GroupMemberStatus members[kMaxGroupMembers];
+};
+
 // The page: this header, then arrays at the offsets it names (from the page's start, multiples of 8).
 // [worker] WorkerCounters; [tunnel] InterfaceCounters, which the main thread refreshes as it does SaStatus;
-// [port] PortStatus; [worker][slot] SaStatus, twice.
+// [port] PortStatus; [group] GroupStatus; [worker][slot] SaStatus, twice.
 struct CountersHeader {
   std::uint64_t magic;
   std::uint64_t size;
@@ -112,6 +135,7 @@ struct CountersHeader {
   std::uint64_t workers_offset;
   std::uint64_t tunnels_offset;
   std::uint64_t ports_offset;
+  std::uint64_t groups_offset;
   std::uint64_t inbound_offset;
   std::uint64_t outbound_offset;
   WorkerCounters main_thread;               // the slow path's own drops and packets

@@ -35,8 +35,10 @@ constexpr void fold_tables(Fold& fold) {
                 AT(SetTunnel, addresses), AT(SetTunnel, address_count), AT(SetTunnel, mtu),
                 AT(SetTunnel, clamp_mss), AT(SetTunnel, spread), AT(SetTunnel, mode),
                 AT(SetTunnel, cut_after), AT(SetTunnel, local), AT(SetTunnel, remote)});
-  fold.numbers({sizeof(SetGroup), AT(SetGroup, index), AT(SetGroup, name), AT(SetGroup, tunnels),
-                AT(SetGroup, member_count)});
+  fold.numbers({sizeof(SetGroup), AT(SetGroup, index), AT(SetGroup, name), AT(SetGroup, member_count),
+                AT(SetGroup, table), AT(SetGroup, members)});
+  fold.numbers({sizeof(GroupMember), AT(GroupMember, tunnel), AT(GroupMember, gateway),
+                AT(GroupMember, priority), AT(GroupMember, weight)});
   fold.numbers({sizeof(SetRoute), AT(SetRoute, destination), AT(SetRoute, kind), AT(SetRoute, gateway),
                 AT(SetRoute, index), sizeof(RemoveRoute), sizeof(RemoveTunnel), sizeof(RemoveGroup)});
 }
@@ -106,6 +108,8 @@ constexpr void fold_counters(Fold& fold) {
                 AT(PortStatus, receive_queues), AT(PortStatus, transmit_queues), AT(PortStatus, changed_ns),
                 AT(PortStatus, missed), AT(PortStatus, no_buffer), AT(PortStatus, receive_errors),
                 AT(PortStatus, transmit_errors)});
+  fold.numbers({sizeof(GroupStatus), sizeof(GroupMemberStatus), AT(GroupMemberStatus, state),
+                AT(GroupMemberStatus, buckets), AT(GroupMemberStatus, packets)});
   fold.numbers({sizeof(SaStatus), AT(SaStatus, spi), AT(SaStatus, tunnel), AT(SaStatus, packets),
                 AT(SaStatus, bytes), AT(SaStatus, highest_sequence), AT(SaStatus, replayed),
                 AT(SaStatus, failed), AT(SaStatus, last_used_ns), AT(SaStatus, by_card),

@@ -40,6 +40,8 @@ const char* words(CommandStatus status) noexcept {
       return "the gateway lies on no connected network";
     case CommandStatus::table_full:
       return "the table is full";
+    case CommandStatus::bad_member:
+      return "a member of the group comes twice, or has an impossible weight or priority";
     case CommandStatus::bad_table:
       return "no route table has this number, or the next hop is in another one";
   }

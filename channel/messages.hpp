@@ -20,7 +20,8 @@
 namespace espgate::channel {
 
 inline constexpr std::uint32_t kNameLength = 32;  // with the closing zero
-inline constexpr std::uint32_t kMaxGroupMembers = 16;
+inline constexpr std::uint32_t kMaxGroupMembers = 64;
+inline constexpr std::uint16_t kMaxWeight = 256;   // of a group's member
 inline constexpr std::uint32_t kMaxSelectors = 8;  // per side of a child SA
 inline constexpr std::uint32_t kMaxTunnelAddresses = 4;
 inline constexpr std::uint32_t kMaxKeyMaterial = 128;   // bytes of one SA: cipher key, salt and integrity key
@@ -95,11 +96,20 @@ struct RemoveTunnel {
   std::uint32_t index;
 };
 
+// A tunnel, or a gateway if its address is set.
+struct GroupMember {
+  std::uint32_t tunnel;   // index
+  IpAddress gateway;      // on a connected network of a port of SetGroup::table
+  std::uint8_t priority;  // 1..255: of those that are up, the ones with the lowest number have all flows
+  std::uint16_t weight;   // 1..kMaxWeight
+};
+
 struct SetGroup {
   std::uint32_t index;  // below Hello::max_groups
   Name name;
-  std::array<std::uint32_t, kMaxGroupMembers> tunnels;  // tunnel indices
   std::uint32_t member_count;
+  TableId table;                                      // whose networks the gateways are on
+  std::array<GroupMember, kMaxGroupMembers> members;  // each once
 };
 
 struct RemoveGroup {
@@ -234,7 +244,7 @@ struct Command {
     RemoveSa remove_sa;
     ExtendSa extend_sa;
     MoveSa move_sa;
-    std::array<std::uint8_t, 1272> raw;
+    std::array<std::uint8_t, 1592> raw;
   } body;
 };
 
@@ -273,7 +283,8 @@ enum class CommandStatus : std::uint16_t {
   bad_selector,
   unreachable,  // a route's gateway lies on no connected network
   table_full,
-  bad_table,  // no such route table, or another one than the next hop's
+  bad_member,  // of a group: twice there, or its weight or priority
+  bad_table,   // no such route table, or another one than the next hop's
 };
 
 [[nodiscard]] const char* words(CommandStatus status) noexcept;
@@ -400,6 +411,6 @@ struct Hello {
 template <class T>
 inline constexpr bool kPlain = std::is_trivially_copyable_v<T>&& std::is_standard_layout_v<T>;
 static_assert(kPlain<Command> && kPlain<Event> && kPlain<IkeDatagram> && kPlain<Hello>);
-static_assert(sizeof(Command::Body) >= sizeof(InstallSa));
+static_assert(sizeof(Command::Body) >= sizeof(InstallSa) && sizeof(Command::Body) >= sizeof(SetGroup));
 
 }  // namespace espgate::channel

@@ -82,6 +82,7 @@ class CountersPage {
   [[nodiscard]] WorkerCounters& worker(std::uint32_t worker) noexcept;
   [[nodiscard]] InterfaceCounters* tunnels() noexcept;  // [max_tunnels]
   [[nodiscard]] PortStatus& port(std::uint32_t port) noexcept;
+  [[nodiscard]] GroupStatus& group(std::uint32_t group) noexcept;
   [[nodiscard]] SaStatus* inbound(std::uint32_t worker) noexcept;   // [inbound_slots]
   [[nodiscard]] SaStatus* outbound(std::uint32_t worker) noexcept;  // [outbound_slots]
 
@@ -106,6 +107,7 @@ class CountersView {
   [[nodiscard]] const WorkerCounters& worker(std::uint32_t worker) const noexcept;
   [[nodiscard]] const InterfaceCounters* tunnels() const noexcept;
   [[nodiscard]] const PortStatus& port(std::uint32_t port) const noexcept;
+  [[nodiscard]] const GroupStatus& group(std::uint32_t group) const noexcept;
   [[nodiscard]] const SaStatus* inbound(std::uint32_t worker) const noexcept;
   [[nodiscard]] const SaStatus* outbound(std::uint32_t worker) const noexcept;
 

@@ -101,23 +101,40 @@ std::string of_table(const Configuration& configuration, const std::string& tabl
   return configuration.tables.empty() ? "" : " of table " + in_quotes(table);
 }
 
-void check_gateway(Errors& errors, const Node& place, const Route& route, const Configuration& configuration,
-                   const std::vector<Connected>& all) {
-  const IpAddress& via = *route.via;
+void check_gateway(Errors& errors, const Node& place, const IpAddress& via, const std::string& table,
+                   const Configuration& configuration, const std::vector<Connected>& all) {
   if (!via.is_set()) return;
-  if (route.to.address.is_set() && via.family != route.to.address.family)
-    return errors.add(
-        place.mark, fmt::format("via: {} is of another family than {}", to_string(via), to_string(route.to)));
-  if (is_own(all, route.via_table.name, via))
+  if (is_own(all, table, via))
     return errors.add(place.mark, fmt::format("via: {} is this gateway's own address", to_string(via)));
   const bool reachable = std::any_of(all.begin(), all.end(), [&](const Connected& each) {
-    return each.kind == Kind::port && each.table == route.via_table.name && contains(each.address, via);
+    return each.kind == Kind::port && each.table == table && contains(each.address, via);
   });
   if (!reachable)
     errors.add(place.mark,
                fmt::format("via: {} lies on no port's network{}; expected an address next to one of the "
                            "ports' addresses",
-                           to_string(via), of_table(configuration, route.via_table.name)));
+                           to_string(via), of_table(configuration, table)));
+}
+
+void check_route_gateway(Errors& errors, const Node& place, const Route& route,
+                         const Configuration& configuration, const std::vector<Connected>& all) {
+  const IpAddress& via = *route.via;
+  if (via.is_set() && route.to.address.is_set() && via.family != route.to.address.family)
+    return errors.add(
+        place.mark, fmt::format("via: {} is of another family than {}", to_string(via), to_string(route.to)));
+  check_gateway(errors, place, via, route.via_table.name, configuration, all);
+}
+
+void check_group_gateways(Errors& errors, const Node& root, const Configuration& configuration,
+                          const std::vector<Connected>& all) {
+  for (std::size_t i = 0; i < configuration.groups.size(); ++i) {
+    const Group& group = configuration.groups[i];
+    const Node& members = root.at("groups").at(i).at("members");
+    for (std::size_t m = 0; m < group.members.size(); ++m)
+      if (group.members[m].via)
+        check_gateway(errors, members.at(m).at("via"), *group.members[m].via, group.table.name, configuration,
+                      all);
+  }
 }
 
 void check_routes(Errors& errors, const Node& root, const Configuration& configuration,
@@ -129,7 +146,7 @@ void check_routes(Errors& errors, const Node& root, const Configuration& configu
   for (std::size_t i = 0; i < configuration.routes.size(); ++i) {
     const Route& route = configuration.routes[i];
     const Node& place = root.at("routes").at(i);
-    if (route.via) check_gateway(errors, place.at("via"), route, configuration, all);
+    if (route.via) check_route_gateway(errors, place.at("via"), route, configuration, all);
     if (!is_valid(route.to)) continue;
     const Mark mark = place.at("to").mark;
     const auto [first, is_new] =
@@ -208,6 +225,7 @@ void check_addresses(Errors& errors, const Node& root, const Configuration& conf
   const std::vector<Connected> all = all_connected(root, configuration);
   check_overlaps(errors, all);
   check_routes(errors, root, configuration, all);
+  check_group_gateways(errors, root, configuration, all);
   check_endpoints(errors, root, configuration, all);
   check_twins(errors, root, configuration);
   for (std::size_t i = 0; i < configuration.ports.size(); ++i)

@@ -69,22 +69,33 @@ std::set<std::string_view> transports(const Configuration& configuration) {
   return names;
 }
 
-void check_members(Errors& errors, const Node& members, const Group& group, const Names& tunnels,
+void check_member(Errors& errors, const Node& place, const GroupMember& member, const Names& tunnels,
+                  const std::set<std::string_view>& transport) {
+  if (member.via) return;
+  tunnels.refer(member.tunnel, place);
+  if (transport.contains(member.tunnel))
+    errors.add(place.mark,
+               fmt::format("tunnel {} is in transport mode, which carries only what its two ends say to each "
+                           "other; expected tunnels that can carry the same traffic",
+                           in_quotes(member.tunnel)));
+}
+
+void check_members(Errors& errors, const Node& block, const Group& group, const Names& tunnels,
                    const std::set<std::string_view>& transport) {
+  const bool named = &block.at("tunnels") != &block;
+  const Node& list = block.at(named ? "tunnels" : "members");
   std::set<std::string> seen;
-  if (members.kind == NodeKind::null || (members.kind == NodeKind::list && members.children.empty()))
-    errors.add(members.mark, "tunnels: expected at least one tunnel");
-  for (std::size_t i = 0; i < group.tunnels.size(); ++i) {
-    const Node& place = members.at(i);
-    tunnels.refer(group.tunnels[i], place);
-    if (transport.contains(group.tunnels[i]))
-      errors.add(
-          place.mark,
-          fmt::format("tunnel {} is in transport mode, which carries only what its two ends say to each "
-                      "other; expected tunnels that can carry the same traffic",
-                      in_quotes(group.tunnels[i])));
-    if (!seen.insert(group.tunnels[i]).second)
-      errors.add(place.mark, fmt::format("tunnel {} is in the group already", in_quotes(group.tunnels[i])));
+  if (&list != &block &&
+      (list.kind == NodeKind::null || (list.kind == NodeKind::list && list.children.empty())))
+    errors.add(list.mark, named ? "tunnels: expected at least one tunnel" : "members: expected at least one");
+  for (std::size_t i = 0; i < group.members.size(); ++i) {
+    const GroupMember& member = group.members[i];
+    const Node& place = named ? list.at(i) : list.at(i).at(member.via ? "via" : "tunnel");
+    check_member(errors, place, member, tunnels, transport);
+    const std::string what = member.via ? to_string(*member.via) : member.tunnel;
+    if (!what.empty() && !seen.insert((member.via ? "via " : "tunnel ") + what).second)
+      errors.add(place.mark, fmt::format("{} {} is in the group already", member.via ? "gateway" : "tunnel",
+                                         in_quotes(what)));
   }
 }
 
@@ -108,6 +119,8 @@ void check_table_names(Errors& errors, const Node& root, const Configuration& co
     tables.refer(configuration.tunnels[i].table.name, tunnel.at("table"));
     tables.refer(configuration.tunnels[i].overlay.name, tunnel.at("interface").at("table"));
   }
+  for (std::size_t i = 0; i < configuration.groups.size(); ++i)
+    tables.refer(configuration.groups[i].table.name, root.at("groups").at(i).at("table"));
   for (std::size_t i = 0; i < configuration.routes.size(); ++i) {
     const Route& route = configuration.routes[i];
     tables.refer(route.table.name, root.at("routes").at(i).at("table"));
@@ -206,7 +219,7 @@ void check_names(Errors& errors, const Node& root, const Configuration& configur
   for (std::size_t i = 0; i < configuration.groups.size(); ++i) {
     const Node& group = root.at("groups").at(i);
     groups.define(configuration.groups[i].name, group.at("name"));
-    check_members(errors, group.at("tunnels"), configuration.groups[i], tunnels, transport);
+    check_members(errors, group, configuration.groups[i], tunnels, transport);
   }
   for (std::size_t i = 0; i < configuration.routes.size(); ++i) {
     const Node& route = root.at("routes").at(i);

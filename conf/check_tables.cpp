@@ -20,10 +20,15 @@ class Overlays {
     for (const Group& group : configuration.groups) groups_.emplace(group.name, &group);
   }
 
-  // The tables of the interfaces that a route leads into; none of a route to a gateway.
+  // The tables of the interfaces and of a group's gateways that a route leads to; none of a route to a
+  // gateway.
   [[nodiscard]] std::set<std::string_view> of(const Route& route) const {
     std::set<std::string_view> overlays;
     for (const Tunnel* tunnel : into(route)) overlays.insert(tunnel->overlay.name);
+    const auto group = groups_.find(route.group);
+    if (group != groups_.end())
+      for (const GroupMember& member : group->second->members)
+        if (member.via) overlays.insert(group->second->table.name);
     return overlays;
   }
 
@@ -35,7 +40,7 @@ class Overlays {
     add(route.tunnel);
     const auto group = groups_.find(route.group);
     if (group != groups_.end())
-      for (const std::string& member : group->second->tunnels) add(member);
+      for (const GroupMember& member : group->second->members) add(member.tunnel);
     return tunnels;
   }
 

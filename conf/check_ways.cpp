@@ -59,8 +59,12 @@ void check_routes(Errors& errors, const Node& root, const Configuration& configu
     check_into(errors, mark, route.to, route.tunnel, tunnels);
     const auto group = groups.find(route.group);
     if (group == groups.end()) continue;
-    for (const std::string& member : group->second->tunnels)
-      check_into(errors, mark, route.to, member, tunnels);
+    for (const GroupMember& member : group->second->members) {
+      if (!member.via) check_into(errors, mark, route.to, member.tunnel, tunnels);
+      if (member.via && member.via->is_set() && member.via->family != route.to.address.family)
+        errors.add(mark, fmt::format("to: {} and gateway {} of group {} are of different families",
+                                     to_string(route.to), to_string(*member.via), in_quotes(route.group)));
+    }
   }
 }
 

@@ -132,10 +132,34 @@ constexpr Key<Route> kRouteKeys[] = {
     {"via-table", Need::optional, [](const Field& f, Route& r) { read_name(f, r.via_table.name); }},
 };
 
+constexpr Key<GroupMember> kMemberKeys[] = {
+    {"tunnel", Need::optional, [](const Field& f, GroupMember& m) { read_name(f, m.tunnel); }},
+    {"via", Need::optional, [](const Field& f, GroupMember& m) { read_address(f, m.via.emplace()); }},
+    {"weight", Need::optional,
+     [](const Field& f, GroupMember& m) { read_unsigned(f, m.weight, 1, channel::kMaxWeight); }},
+    {"priority", Need::optional,
+     [](const Field& f, GroupMember& m) { read_unsigned(f, m.priority, 1, 255); }},
+};
+
+void read_member(const Field& item, GroupMember& out) {
+  const Field block{item.reading, item.node, "member"};
+  read_block(block, kMemberKeys, out);
+  if (item.node.kind != NodeKind::map) return;
+  const bool tunnel = &item.node.at("tunnel") != &item.node;
+  const bool via = &item.node.at("via") != &item.node;
+  if (tunnel == via) block.error("member: expected exactly one of: tunnel, via");
+}
+
+// Tunnels' names alone: equal weights.
+void read_member_name(const Field& item, GroupMember& out) { read_name(item, out.tunnel); }
+
 constexpr Key<Group> kGroupKeys[] = {
     {"name", Need::required, [](const Field& f, Group& g) { read_name(f, g.name); }},
-    {"tunnels", Need::required,
-     [](const Field& f, Group& g) { read_list(f, g.tunnels, channel::kMaxGroupMembers, read_name); }},
+    {"tunnels", Need::optional,
+     [](const Field& f, Group& g) { read_list(f, g.members, channel::kMaxGroupMembers, read_member_name); }},
+    {"members", Need::optional,
+     [](const Field& f, Group& g) { read_list(f, g.members, channel::kMaxGroupMembers, read_member); }},
+    {"table", Need::optional, [](const Field& f, Group& g) { read_name(f, g.table.name); }},
 };
 
 void check_sub_interface(const Field& block) {
@@ -199,7 +223,12 @@ void read_route(const Field& item, Route& out) {
 
 void read_group(const Field& item, Group& out) {
   out.mark = item.node.mark;
-  read_block({item.reading, item.node, "group"}, kGroupKeys, out);
+  const Field block{item.reading, item.node, "group"};
+  read_block(block, kGroupKeys, out);
+  if (item.node.kind != NodeKind::map) return;
+  const bool tunnels = &item.node.at("tunnels") != &item.node;
+  const bool members = &item.node.at("members") != &item.node;
+  if (tunnels == members) block.error("group: expected exactly one of: tunnels, members");
 }
 
 // The sockets in the runtime directory have paths of at most 107 characters (sun_path).
@@ -246,6 +275,7 @@ void append_gateway_keys(std::vector<KnownKey>& to) {
   append_keys(to, "ports", kPortKeys);
   append_keys(to, "routes", kRouteKeys);
   append_keys(to, "groups", kGroupKeys);
+  append_keys(to, "groups.members", kMemberKeys);
 }
 
 }  // namespace espgate::conf

@@ -34,6 +34,7 @@ void number_tables(Configuration& configuration) {
   for (Port& port : configuration.ports) number(port.table);
   for (Route& route : configuration.routes) number(route.table), number(route.via_table);
   for (Tunnel& tunnel : configuration.tunnels) number(tunnel.table), number(tunnel.overlay);
+  for (Group& group : configuration.groups) number(group.table);
 }
 
 Configuration load(std::string_view text, const std::string& name, const std::string& folder,

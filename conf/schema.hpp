@@ -241,9 +241,17 @@ struct Tunnel {
   Mark mark;
 };
 
+struct GroupMember {
+  std::string tunnel;            // exactly one of tunnel and via
+  std::optional<IpAddress> via;  // on a port's network
+  std::uint16_t weight{1};       // 1..channel::kMaxWeight
+  std::uint8_t priority{1};      // 1..255
+};
+
 struct Group {
   std::string name;
-  std::vector<std::string> tunnels;
+  std::vector<GroupMember> members;
+  TableRef table;  // whose networks the gateways are on
   Mark mark;
 };
 

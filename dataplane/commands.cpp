@@ -144,11 +144,22 @@ void Commands::follow_liveness(std::uint64_t now) {
 CommandStatus Commands::set_group(const channel::SetGroup& wanted, std::uint64_t now) {
   if (const CommandStatus status = check_group(wanted); status != CommandStatus::ok) return status;
   std::vector<WeightedHop> members;
-  for (std::uint32_t m = 0; m < wanted.member_count; m++)
-    members.push_back({.hop = {NextHopKind::tunnel, 0, 0, wanted.tunnels[m]}});
-  groups_.set(wanted.index, members, now);
-  group_states_[wanted.index] = {true, mark_};
-  return CommandStatus::ok;
+  std::vector<NeighbourId> pinned;  // until the group has them
+  CommandStatus status = CommandStatus::ok;
+  for (std::uint32_t m = 0; m < wanted.member_count && status == CommandStatus::ok; m++) {
+    const channel::GroupMember& from = wanted.members[m];
+    NextHop hop{NextHopKind::tunnel, 0, 0, from.tunnel};
+    if (from.gateway.is_set()) status = gateway_hop(wanted.table, from.gateway, now, hop);
+    if (hop.kind == NextHopKind::gateway) pinned.push_back(hop.index);
+    members.push_back({hop, from.weight, from.priority});
+  }
+  if (status == CommandStatus::ok && !Groups::is_sound(members)) status = CommandStatus::bad_member;
+  if (status == CommandStatus::ok) {
+    groups_.set(wanted.index, members, now);
+    group_states_[wanted.index] = {true, mark_};
+  }
+  for (const NeighbourId neighbour : pinned) resolver_.unpin(neighbour, now);
+  return status;
 }
 
 CommandStatus Commands::remove_group(std::uint32_t index, std::uint64_t now) {
@@ -179,21 +190,27 @@ CommandStatus Commands::next_hop_of(const channel::SetRoute& wanted, std::uint64
     default:
       return CommandStatus::unknown_command;
   }
-  if (!is_valid(wanted.gateway) || wanted.gateway.family != wanted.destination.address.family)
-    return CommandStatus::bad_address;
-  const auto is_there = [&](const Interface& i) { return i.table == wanted.via_table; };
-  const auto port = std::find_if(interfaces_.begin(), interfaces_.end(), [&](const Interface& i) {
-    return is_there(i) && on_link(i, wanted.gateway);
-  });
+  if (wanted.gateway.family != wanted.destination.address.family) return CommandStatus::bad_address;
+  const CommandStatus status = gateway_hop(wanted.via_table, wanted.gateway, now, out.next_hop);
+  out.pinned = status == CommandStatus::ok;
+  return status;
+}
+
+// Pins its neighbour.
+CommandStatus Commands::gateway_hop(TableId table, const IpAddress& gateway, std::uint64_t now,
+                                    NextHop& out) {
+  if (!is_valid(gateway)) return CommandStatus::bad_address;
+  const auto is_there = [&](const Interface& i) { return i.table == table; };
+  const auto port = std::find_if(interfaces_.begin(), interfaces_.end(),
+                                 [&](const Interface& i) { return is_there(i) && on_link(i, gateway); });
   // A link-local gateway is on every link; which one is meant can be told only when there is one.
   const bool which =
-      !is_link_local(wanted.gateway) || std::count_if(interfaces_.begin(), interfaces_.end(), is_there) == 1;
+      !is_link_local(gateway) || std::count_if(interfaces_.begin(), interfaces_.end(), is_there) == 1;
   if (port == interfaces_.end() || !which) return CommandStatus::unreachable;
   const auto index = static_cast<std::uint8_t>(port - interfaces_.begin());
-  const NeighbourId id = resolver_.pin(index, wanted.gateway, now);
+  const NeighbourId id = resolver_.pin(index, gateway, now);
   if (id == kNoNeighbour) return CommandStatus::table_full;
-  out.next_hop = {NextHopKind::gateway, index, 0, id};
-  out.pinned = true;
+  out = {NextHopKind::gateway, index, 0, id};
   return CommandStatus::ok;
 }
 

@@ -97,6 +97,7 @@ class Commands {
   [[nodiscard]] Status set_route(const channel::SetRoute& wanted, std::uint64_t now);
   [[nodiscard]] Status remove_route(const channel::RemoveRoute& unwanted, std::uint64_t now);
   [[nodiscard]] Status next_hop_of(const channel::SetRoute& wanted, std::uint64_t now, StaticRoute& out);
+  [[nodiscard]] Status gateway_hop(TableId table, const IpAddress& gateway, std::uint64_t now, NextHop& out);
   [[nodiscard]] Status check_tunnel(const channel::SetTunnel& wanted) const noexcept;
   [[nodiscard]] Status check_group(const channel::SetGroup& wanted) const noexcept;
   [[nodiscard]] bool is_tunnel(std::uint32_t index) const noexcept {

@@ -284,6 +284,7 @@ void Gateway::every_quarter_second(std::uint64_t now) {
   next_snapshot_ns_ = now + kSnapshotEvery;
   associations_.snapshot(attachment_, now);
   liveness_.look_at_traffic(page_.tunnels(), now);
+  groups_.tell(page_);
   offload_.poll(now);
   offload_.lookaside().tell(page_.header());
   commands_.age_paths(now);

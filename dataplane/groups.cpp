@@ -80,9 +80,20 @@ void Groups::place_members(State& state, std::span<const WeightedHop> wanted, st
       unpin(next[place].hop, now);  // it was pinned as a member before
   }
   auto free = next.begin();
-  for (const WeightedHop& member : come) *(free = std::find_if(free, next.end(), is_free)) = member;
+  for (const WeightedHop& member : come) {
+    free = std::find_if(free, next.end(), is_free);
+    *free = member;
+    const auto place = static_cast<std::size_t>(free - next.begin());
+    state.before[place] += packets_at(state, place);
+  }
   state.changed = state.changed || state.members != next;
   state.members = next;
+  state.order.clear();
+  for (const WeightedHop& member : wanted) {
+    const auto at = std::find_if(next.begin(), next.end(),
+                                 [&](const WeightedHop& other) { return other.hop == member.hop; });
+    state.order.push_back(static_cast<std::uint8_t>(at - next.begin()));
+  }
   changed_ = true;
 }
 
@@ -223,6 +234,43 @@ void Groups::publish_group(std::uint32_t index, const State& state) {
     next->members[place] = state.members[place].hop;
   next->buckets = state.buckets;
   publish<Group>(tables_.rcu, tables_.groups[index], std::move(next));
+}
+
+std::uint64_t Groups::packets_at(const State& state, std::size_t place) const noexcept {
+  std::uint64_t sum = 0;
+  for (std::uint32_t w = 0; w < tables_.shape.workers; w++)
+    sum += state.packets[w].by_place[place].load(std::memory_order_relaxed);
+  return sum - state.before[place];
+}
+
+void Groups::tell_group(channel::GroupStatus& out, const State& state) const {
+  std::array<std::uint32_t, Group::kMembers> buckets{};
+  for (const std::uint8_t place : state.buckets.member)
+    if (place != Buckets::kNobody) buckets[place]++;
+  for (std::size_t i = 0; i < channel::kMaxGroupMembers; i++) {
+    channel::GroupMemberStatus& member = out.members[i];
+    const bool there = i < state.order.size();
+    const std::size_t place = there ? state.order[i] : 0;
+    const bool free = is_free(state.members[place]);
+    const MemberState now = free ? MemberState::no_tunnel : state_of(state.members[place].hop);
+    member.state.store(there ? now : MemberState::absent, std::memory_order_relaxed);
+    member.buckets.store(there && !free ? buckets[place] : 0, std::memory_order_relaxed);
+    member.packets.store(there && !free ? packets_at(state, place) : 0, std::memory_order_relaxed);
+  }
+}
+
+void Groups::tell(channel::CountersPage& page) {
+  const State nobody;
+  for (auto at = told_.begin(); at != told_.end();) {
+    const bool gone = !groups_.contains(*at);
+    if (gone) tell_group(page.group(*at), nobody);
+    at = gone ? told_.erase(at) : std::next(at);
+  }
+  for (const auto& [index, state] : groups_) {
+    if (index >= tables_.shape.max_groups) break;
+    tell_group(page.group(index), *state);
+    told_.insert(index);
+  }
 }
 
 bool Groups::settle(std::uint64_t now) {

@@ -8,10 +8,12 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <tuple>
 #include <vector>
 
+#include "channel/region.hpp"
 #include "dataplane/liveness/liveness.hpp"
 #include "dataplane/ports/resolver.hpp"
 #include "dataplane/tables/buckets.hpp"
@@ -26,16 +28,7 @@ struct WeightedHop {
   bool operator==(const WeightedHop&) const = default;
 };
 
-// Why a member gets no flows.
-enum class MemberState : std::uint8_t {
-  up,
-  no_tunnel,     // it has been removed
-  no_sa,         // to send on
-  no_route,      // to the tunnel's far end
-  port_down,     // by which its packets would leave
-  no_neighbour,  // the gateway does not answer
-  far_end_lost,  // of a watched tunnel
-};
+using channel::MemberState;
 
 class Groups {
  public:
@@ -70,6 +63,8 @@ class Groups {
   void member_changed() noexcept { changed_ = true; }
   // Looks whether gateways stopped or began to answer. True: `settle` has something to do.
   [[nodiscard]] bool poll() noexcept;
+  // Writes who is in the control process's groups to the page: state, buckets, packets. A few times a second.
+  void tell(channel::CountersPage& page);
   // Lets the workers see what changed. After the routes' commit. True: flows by gateways moved, so what was
   // looked up through a group may be another way now.
   bool settle(std::uint64_t now);
@@ -83,7 +78,9 @@ class Groups {
     Buckets home{nobodys()};  // what they would have if all of this priority were up
     bool changed{true};       // members came or went since it was published
     std::unique_ptr<GroupPackets[]> packets;
-    std::uint32_t users{0};  // of a shared one
+    std::array<std::uint64_t, Group::kMembers> before{};  // packets of who was in a place earlier
+    std::vector<std::uint8_t> order;                      // the members' places, as they were named
+    std::uint32_t users{0};                               // of a shared one
   };
   struct Gateway {
     std::uint32_t members{0};
@@ -99,6 +96,8 @@ class Groups {
   void unpin(NextHop hop, std::uint64_t now);
   void choose(State& state) const noexcept;
   void publish_group(std::uint32_t index, const State& state);
+  [[nodiscard]] std::uint64_t packets_at(const State& state, std::size_t place) const noexcept;
+  void tell_group(channel::GroupStatus& out, const State& state) const;
   void drop_released(std::uint64_t now);
   void forget_key(std::uint32_t index);
 
@@ -110,6 +109,7 @@ class Groups {
   std::deque<std::uint32_t> free_shared_;  // indices; one that was in use is the last to be taken
   std::vector<std::uint32_t> released_;    // without users; may have some again
   std::map<NeighbourId, Gateway> gateways_;
+  std::set<std::uint32_t> told_;  // groups that stand in the page
   bool changed_{false};
 };
 

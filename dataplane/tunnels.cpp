@@ -90,11 +90,10 @@ CommandStatus Commands::check_group(const channel::SetGroup& wanted) const noexc
   if (!is_name(wanted.name)) return CommandStatus::bad_name;
   if (wanted.member_count == 0 || wanted.member_count > channel::kMaxGroupMembers)
     return CommandStatus::bad_count;
-  for (std::uint32_t i = 0; i < wanted.member_count; i++) {
-    if (!is_tunnel(wanted.tunnels[i])) return CommandStatus::bad_index;
-    const auto seen = wanted.tunnels.begin() + i;
-    if (std::find(wanted.tunnels.begin(), seen, wanted.tunnels[i]) != seen) return CommandStatus::bad_index;
-  }
+  if (!is_table(wanted.table)) return CommandStatus::bad_table;
+  for (std::uint32_t i = 0; i < wanted.member_count; i++)
+    if (!wanted.members[i].gateway.is_set() && !is_tunnel(wanted.members[i].tunnel))
+      return CommandStatus::bad_index;
   return CommandStatus::ok;
 }
 

@@ -57,7 +57,8 @@ std::string summary(const conf::Configuration& configuration) {
             in_tables(tunnel) + "\n";
   for (const conf::Group& group : configuration.groups) {
     text += fmt::format("  group {}:", group.name);
-    for (const std::string& member : group.tunnels) text += fmt::format(" {}", member);
+    for (const conf::GroupMember& member : group.members)
+      text += fmt::format(" {}", member.via ? to_string(*member.via) : member.tunnel);
     text += "\n";
   }
   return text;

@@ -38,7 +38,9 @@ const std::vector<ShellCommand>& shell_commands() {
       {"show crypto-devices", "", "devices for lookaside cryptography: suites, sessions, packets",
        show_crypto_devices, render_crypto_devices},
       {"show routes", "", "connected and static routes", show_routes, render_routes},
-      {"show groups", "", "tunnel groups and which members are up", show_groups, render_groups},
+      {"show groups", "", "groups and which members are up", show_groups, render_groups},
+      {"show group", "NAME", "one group: its members, their shares of the flows, their packets", show_group,
+       render_group},
       {"show drops", "[--nonzero]", "every reason for which packets were dropped, with its meaning",
        show_drops, render_drops},
       {"show unknown-spis", "", "who sent ESP that no SA here takes: how much, and with which SPI",
@@ -141,6 +143,11 @@ std::set<std::string> argument_choices(const ShellCommand& command, const Argume
   const bool takes_keyword = command.arguments.find("tunnel NAME") != std::string_view::npos;
   const bool after_keyword = !before.empty() && before.back() == "tunnel";
   if (takes_keyword && !after_keyword) return {"-n", "tunnel"};
+  if (command.words == "show group") {
+    for (const conf::Group& group : configuration.groups)
+      if (before.empty()) choices.insert(group.name);
+    return choices;
+  }
   if (command.arguments.find("NAME") != std::string_view::npos && (before.empty() || after_keyword))
     for (const conf::Tunnel& tunnel : configuration.tunnels) choices.insert(tunnel.name);
   if (command.arguments == "[--nonzero]" && before.empty()) choices.insert("--nonzero");

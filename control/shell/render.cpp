@@ -238,8 +238,23 @@ std::string render_routes(const json& data) {
   return text;
 }
 
+std::string render_group(const json& data) {
+  std::string text =
+      line(fmt::format("group {}: {} of {} members up, {} buckets", text_of(data, "name"),
+                       count_of(data, "members_up"), data.at("members").size(), count_of(data, "buckets")));
+  text += line(fmt::format("{} {} {} {} {} {}", left("MEMBER", 20), right("WEIGHT", 6), right("PRIO", 4),
+                           right("BUCKETS", 7), right("PACKETS", 8), "STATE"));
+  for (const json& member : data.at("members"))
+    text += line(fmt::format("{} {} {} {} {} {}", left(text_of(member, "name"), 20),
+                             right(std::to_string(count_of(member, "weight")), 6),
+                             right(std::to_string(count_of(member, "priority")), 4),
+                             right(std::to_string(count_of(member, "buckets")), 7),
+                             right(number_of(member, "packets"), 8), text_of(member, "state")));
+  return text;
+}
+
 std::string render_groups(const json& data) {
-  if (data.empty()) return "no tunnel groups are configured\n";
+  if (data.empty()) return "no groups are configured\n";
   std::string text = line(fmt::format("{} {}", left("GROUP", 32), "MEMBERS UP"));
   for (const json& row : data) {
     text += line(fmt::format("{} {} of {}", left(text_of(row, "name"), 32), count_of(row, "members_up"),

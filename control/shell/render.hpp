@@ -14,6 +14,7 @@ std::string render_ipsec_sa(const json& data);
 std::string render_interfaces(const json& data);
 std::string render_crypto_devices(const json& data);
 std::string render_routes(const json& data);
+std::string render_group(const json& data);
 std::string render_groups(const json& data);
 std::string render_drops(const json& data);
 std::string render_unknown_spis(const json& data);

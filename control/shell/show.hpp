@@ -13,6 +13,7 @@ json show_ipsec_sa(Gateway& gateway, const Arguments& arguments, Time now);
 json show_interfaces(Gateway& gateway, const Arguments& arguments, Time now);
 json show_crypto_devices(Gateway& gateway, const Arguments& arguments, Time now);
 json show_routes(Gateway& gateway, const Arguments& arguments, Time now);
+json show_group(Gateway& gateway, const Arguments& arguments, Time now);
 json show_groups(Gateway& gateway, const Arguments& arguments, Time now);
 json show_drops(Gateway& gateway, const Arguments& arguments, Time now);
 json show_unknown_spis(Gateway& gateway, const Arguments& arguments, Time now);

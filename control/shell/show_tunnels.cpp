@@ -63,23 +63,6 @@ json show_tunnels(Gateway& gateway, const Arguments& arguments, Time now) {
   return rows;
 }
 
-json show_groups(Gateway& gateway, const Arguments& arguments, Time) {
-  want_no_arguments(arguments);
-  want_ready(gateway);
-  json rows = json::array();
-  for (const conf::Group& group : gateway.configuration().groups) {
-    json members = json::array();
-    unsigned up = 0;
-    for (const std::string& name : group.tunnels) {
-      const TunnelState state = gateway.manager().status(tunnel_named(gateway, name)).state;
-      up += state == TunnelState::up ? 1 : 0;
-      members.push_back({{"name", printable(name)}, {"state", name_of(state)}});
-    }
-    rows.push_back({{"name", printable(group.name)}, {"members", std::move(members)}, {"members_up", up}});
-  }
-  return rows;
-}
-
 namespace {
 
 void add_connected(json& rows, const std::string& interface, const std::string& table,

@@ -92,8 +92,12 @@ Command Wanted::group(std::size_t index) const {
   channel::SetGroup& to = command.body.set_group;
   to.index = static_cast<std::uint32_t>(index);
   to.name = to_name(from.name);
-  for (const std::string& member : from.tunnels)
-    if (to.member_count < to.tunnels.size()) to.tunnels[to.member_count++] = tunnels_.at(member);
+  to.table = from.table.id;
+  for (const conf::GroupMember& member : from.members) {
+    if (to.member_count == to.members.size()) break;
+    to.members[to.member_count++] = {member.via ? 0 : tunnels_.at(member.tunnel),
+                                     member.via.value_or(IpAddress{}), member.priority, member.weight};
+  }
   return command;
 }
 

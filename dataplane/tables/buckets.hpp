@@ -8,7 +8,7 @@
 
 namespace espgate::dataplane {
 
-inline constexpr std::uint16_t kMostWeight = 256;
+inline constexpr std::uint16_t kMostWeight = channel::kMaxWeight;
 
 // By place among a group's members; 0: nobody is there, or it is not up.
 using Weights = std::array<std::uint16_t, Group::kMembers>;

@@ -12,7 +12,7 @@ namespace espgate::dataplane {
 // Which member has which bucket. The main thread moves only the buckets it must when a member goes or
 // returns.
 struct Buckets {
-  static constexpr std::uint32_t kCount = 512;
+  static constexpr std::uint32_t kCount = channel::kGroupBuckets;
   static constexpr std::uint8_t kNobody = 0xff;  // in every bucket while no member is up
   std::array<std::uint8_t, kCount> member;       // places among the group's members
   bool operator==(const Buckets&) const = default;
@@ -22,7 +22,7 @@ struct GroupPackets;
 
 // Replaced whole, retired through Rcu. What every packet needs of a small group are two cache lines of it.
 struct alignas(64) Group {
-  static constexpr std::uint32_t kMembers = 64;
+  static constexpr std::uint32_t kMembers = channel::kMaxGroupMembers;
   GroupPackets* packets{nullptr};           // [worker]
   std::array<NextHop, kMembers> members{};  // tunnels and gateways
   Buckets buckets{};

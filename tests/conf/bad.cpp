@@ -240,15 +240,39 @@ TEST_CASE("errors of routes") {
 }
 
 TEST_CASE("errors of groups") {
+  std::string many = "[t0";
+  for (int i = 1; i < 65; ++i) many += fmt::format(",t{}", i);
+  many += "]";
   check({
       {16, "  - {name: cloud, tunnels: [west-a, west-x]}",
        "gw.yaml:16:37: no tunnel is named \"west-x\"; did you mean \"west-a\"?"},
       {16, "  - {name: cloud, tunnels: [west-a, west-a]}",
        "gw.yaml:16:37: tunnel \"west-a\" is in the group already"},
       {16, "  - {name: cloud, tunnels: []}", "gw.yaml:16:28: tunnels: expected at least one tunnel"},
-      {16, "  - {name: cloud}", "gw.yaml:16:5: group: the key \"tunnels\" is missing"},
-      {16, "  - {name: cloud, tunnels: [a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q]}",
-       "gw.yaml:16:28: tunnels: expected a list of at most 16 entries, not a list of 17"},
+      {16, "  - {name: cloud}", "gw.yaml:16:5: group: expected exactly one of: tunnels, members"},
+      {16, "  - {name: cloud, tunnels: [west-a], members: [{tunnel: west-b}]}",
+       "gw.yaml:16:5: group: expected exactly one of: tunnels, members"},
+      {16, "  - {name: cloud, members: []}", "gw.yaml:16:28: members: expected at least one"},
+      {16, "  - {name: cloud, members: [{weight: 2}]}",
+       "gw.yaml:16:29: member: expected exactly one of: tunnel, via"},
+      {16, "  - {name: cloud, members: [{tunnel: west-a, via: 192.0.2.9}]}",
+       "gw.yaml:16:29: member: expected exactly one of: tunnel, via"},
+      {16, "  - {name: cloud, members: [{tunnel: west-x}]}",
+       "gw.yaml:16:38: no tunnel is named \"west-x\"; did you mean \"west-a\"?"},
+      {16, "  - {name: cloud, members: [{tunnel: west-a}, {tunnel: west-a, weight: 2}]}",
+       "gw.yaml:16:56: tunnel \"west-a\" is in the group already"},
+      {16, "  - {name: cloud, members: [{via: 192.0.2.9}, {via: 192.0.2.9}]}",
+       "gw.yaml:16:53: gateway \"192.0.2.9\" is in the group already"},
+      {16, "  - {name: cloud, members: [{tunnel: west-a, weight: 0}]}",
+       "gw.yaml:16:54: weight: expected a number from 1 to 256, not \"0\""},
+      {16, "  - {name: cloud, members: [{tunnel: west-a, priority: 256}]}",
+       "gw.yaml:16:56: priority: expected a number from 1 to 255, not \"256\""},
+      {16, "  - {name: cloud, members: [{via: 203.0.113.9}]}",
+       "gw.yaml:16:35: via: 203.0.113.9 lies on no port's network; expected an address next to one of the "
+       "ports' "
+       "addresses"},
+      {16, "  - {name: cloud, tunnels: " + many + "}",
+       "gw.yaml:16:28: tunnels: expected a list of at most 64 entries, not a list of 65"},
       {16, "  - {name: cloud, tunnels: [west-a]}\n  - {name: cloud, tunnels: [west-b]}",
        "gw.yaml:17:12: a second group is named \"cloud\"; the first is on line 16"},
   });

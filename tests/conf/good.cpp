@@ -109,7 +109,11 @@ TEST_CASE("every key arrives where it belongs") {
 
   REQUIRE(c.groups.size() == 1);
   CHECK(c.groups[0].name == "cloud");
-  CHECK(c.groups[0].tunnels == std::vector<std::string>{"west-b", "west-a"});
+  REQUIRE(c.groups[0].members.size() == 2);
+  CHECK(c.groups[0].members[0].tunnel == "west-b");
+  CHECK(c.groups[0].members[1].tunnel == "west-a");
+  CHECK(c.groups[0].members[1].weight == 1);
+  CHECK(c.groups[0].members[1].priority == 1);
 }
 
 TEST_CASE("every key of a tunnel arrives where it belongs") {
@@ -361,4 +365,21 @@ TEST_CASE("ten thousand tunnels load in a moment") {
             "}, psk: s, interface: {addresses: [10." + middle + "/30]}}\n";
   }
   CHECK(load(text).tunnels.size() == 10'000);
+}
+
+TEST_CASE("members of a group: tunnels and gateways, with weights and priorities") {
+  const Configuration c = load(tests::with_line(16,
+                                                "  - {name: cloud, members: [{tunnel: west-b, weight: 3}, "
+                                                "{via: 192.0.2.9, priority: 2, weight: 256}]}"));
+  REQUIRE(c.groups.size() == 1);
+  REQUIRE(c.groups[0].members.size() == 2);
+  const GroupMember& tunnel = c.groups[0].members[0];
+  CHECK(tunnel.tunnel == "west-b");
+  CHECK_FALSE(tunnel.via);
+  CHECK(tunnel.weight == 3);
+  CHECK(tunnel.priority == 1);
+  const GroupMember& gateway = c.groups[0].members[1];
+  CHECK(to_string(gateway.via.value()) == "192.0.2.9");
+  CHECK(gateway.weight == 256);
+  CHECK(gateway.priority == 2);
 }

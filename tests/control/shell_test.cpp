@@ -59,7 +59,7 @@ struct Up : Pair {
     west.configuration.ports[0].addresses = {*parse_prefix("192.0.2.1/24")};
     conf::Group group;
     group.name = "pair";
-    group.tunnels = {"to-east"};
+    group.members = {{.tunnel = "to-east", .via = {}}};
     west.configuration.groups.push_back(group);
     conf::Route route;
     route.to = *parse_prefix("10.2.0.0/16");
@@ -123,7 +123,7 @@ TEST_CASE("every command answers, in data and in text of 80 columns", "[shell]")
   Up pair;
   for (const control::ShellCommand& command : control::shell_commands()) {
     std::string line(command.words);
-    if (command.arguments == "NAME") line += " to-east";
+    if (command.arguments == "NAME") line += command.words == "show group" ? " pair" : " to-east";
     INFO(line);
     const json answer = ask(pair, line, false);
     CHECK(answer.at("status") == 0);
@@ -335,6 +335,41 @@ TEST_CASE("show crypto-devices tells of those that the dataplane has", "[shell]"
   CHECK(row.at("sessions") == 2);
   CHECK(row.at("lost") == 7);
   CHECK_THAT(control::render_crypto_devices(data_of(pair, "show crypto-devices")), Catch::Contains("lost 7"));
+}
+
+TEST_CASE("a group: what the dataplane says of its members", "[shell]") {
+  Up pair;
+  channel::GroupMemberStatus& member = pair.west.dataplane.page().group(0).members[0];
+  CHECK(data_of(pair, "show groups").at(0).at("members_up") == 0);
+  CHECK(data_of(pair, "show group pair").at("members").at(0).at("state") == "not known to the dataplane");
+  member.buckets = 512;
+  member.packets = 123456;
+  const std::pair<channel::MemberState, std::string> kStates[] = {
+      {channel::MemberState::up, "up"},
+      {channel::MemberState::no_tunnel, "not known to the dataplane"},
+      {channel::MemberState::no_sa, "down: no SA to send on"},
+      {channel::MemberState::no_route, "down: no route to the far end"},
+      {channel::MemberState::port_down, "down: the port is down"},
+      {channel::MemberState::no_neighbour, "down: no answer to ARP or ND"},
+      {static_cast<channel::MemberState>(77), "not known to the dataplane"}};
+  for (const auto& [state, words] : kStates) {
+    member.state = state;
+    const json group = data_of(pair, "show group pair");
+    CHECK(group.at("members").at(0).at("state") == words);
+    CHECK(group.at("members_up") == (state == channel::MemberState::up ? 1 : 0));
+    check_columns(control::render_group(group));
+    check_columns(control::render_groups(data_of(pair, "show groups")));
+  }
+  const json row = data_of(pair, "show group pair").at("members").at(0);
+  CHECK(row.at("name") == "to-east");
+  CHECK(row.at("kind") == "tunnel");
+  CHECK(row.at("weight") == 1);
+  CHECK(row.at("priority") == 1);
+  CHECK(row.at("buckets") == 512);
+  CHECK(row.at("packets") == 123456);
+  CHECK_THAT(error_of(pair, "show group"), Catch::Contains("one group's name is wanted"));
+  CHECK_THAT(error_of(pair, "show group pear"), Catch::Contains("there is no group \"pear\""));
+  CHECK(control::complete("show group p", pair.west.configuration) == std::vector<std::string>{"pair"});
 }
 
 TEST_CASE("without a dataplane the commands say so; log, version and help still answer", "[shell]") {

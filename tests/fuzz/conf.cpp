@@ -55,8 +55,9 @@ void check(const conf::Configuration& configuration) {
   }
   for (const conf::Group& group : configuration.groups) {
     demand(!group.name.empty() && groups.insert(group.name).second, "groups have names of their own");
-    demand(!group.tunnels.empty(), "a group has members");
-    for (const std::string& member : group.tunnels) demand(tunnels.contains(member), "members exist");
+    demand(!group.members.empty(), "a group has members");
+    for (const conf::GroupMember& member : group.members)
+      demand(member.via ? is_valid(*member.via) : tunnels.contains(member.tunnel), "members exist");
   }
   for (const conf::Route& route : configuration.routes) {
     demand(is_valid(route.to), "a route has a destination");

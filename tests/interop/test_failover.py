@@ -8,6 +8,7 @@ A tunnel pair with the same selectors on both, as a group (ECMP), and the loss a
 """
 import re
 import signal
+import time
 import unittest
 
 import swan
@@ -79,6 +80,10 @@ class TunnelPair(LabCase):
         return {name: set(re.findall(r" 10\.1\.0\.10\.(\d+) > ", run(["tcpdump", "-n", "-r", capture.stop()]).stdout))
                 for name, capture in captures.items()}
 
+    def members(self):
+        time.sleep(0.8)  # the dataplane tells four times a second
+        return {row["name"]: row for row in self.east.json("show", "group", "west")["members"]}
+
     # Of 500 flows each has one way; those of the one that dies move and come back, the others never leave theirs.
     def test_flows_stay_where_they_are(self):
         wait_until(lambda: ping(self.net.lan_e, "10.2.0.10"), 10, "lan-w answers")
@@ -89,9 +94,15 @@ class TunnelPair(LabCase):
         self.assertFalse(first["west-a"] & first["west-b"], "a flow goes one way")
         for name, share in shares.items():
             self.assertTrue(0.45 <= share <= 0.55, f"{name} has {share:.1%} of the flows")
+        self.assertEqual([row["buckets"] for row in self.members().values()], [256, 256])
         self.peers["west-a"].stop(signal.SIGKILL)
         self.east.wait_down("west-a", seconds=60)
+        before = self.members()
+        self.assertEqual([row["state"] for row in before.values()], ["down: no SA to send on", "up"])
         self.assertEqual(self.paths(), {"west-a": set(), "west-b": first["west-a"] | first["west-b"]})
+        after = self.members()
+        self.assertGreaterEqual(after["west-b"]["packets"] - before["west-b"]["packets"], 3 * FLOWS)
+        self.assertEqual(after["west-a"]["packets"], before["west-a"]["packets"])
         self.peers["west-a"] = self.stop_after(peer(self.net.west_a, "west-a").start())
         self.east.wait_up("west-a", seconds=90)
         self.assertEqual(self.paths(), first)

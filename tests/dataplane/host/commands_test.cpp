@@ -514,9 +514,18 @@ TEST_CASE("every status, by a command with one thing wrong") {
   expect(S::bad_index, remove_tunnel(0xffffffff));
   expect(S::bad_index, set_group(4, {3}));
   expect(S::bad_index, set_group(1, {4}));
-  expect(S::bad_index, set_group(1, {3, 3}));
+  expect(S::bad_member, set_group(1, {3, 3}));
+  const auto member = [&](CommandStatus status, auto&& spoil) {
+    expect(status, spoilt(set_group(1, {3}), [&](auto& b) { spoil(b.set_group.members[0]); }));
+  };
+  member(S::bad_member, [](auto& m) { m.weight = 0; });
+  member(S::bad_member, [](auto& m) { m.weight = 257; });
+  member(S::bad_member, [](auto& m) { m.priority = 0; });
+  member(S::unreachable, [](auto& m) { m.gateway = *parse_address("198.51.100.1"); });
+  member(S::bad_address, [](auto& m) { m.gateway.family = static_cast<Family>(9); });
+  expect(S::bad_table, spoilt(set_group(1, {3}), [](auto& b) { b.set_group.table = 2; }));
   expect(S::bad_count, set_group(1, {}));
-  expect(S::bad_count, spoilt(set_group(1, {3}), [](auto& b) { b.set_group.member_count = 17; }));
+  expect(S::bad_count, spoilt(set_group(1, {3}), [](auto& b) { b.set_group.member_count = 65; }));
   expect(S::bad_name, spoilt(set_group(1, {3}), [](auto& b) { b.set_group.name = {}; }));
   expect(S::bad_index, remove_group(3));
   route(S::bad_prefix, [](auto& b) { b.set_route.destination.length = 33; });

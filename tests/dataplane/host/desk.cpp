@@ -277,7 +277,7 @@ channel::Command set_group(std::uint32_t index, const std::vector<std::uint32_t>
   out.body.set_group.index = index;
   out.body.set_group.name = name("group" + std::to_string(index));
   for (const std::uint32_t tunnel : tunnels)
-    out.body.set_group.tunnels[out.body.set_group.member_count++] = tunnel;
+    out.body.set_group.members[out.body.set_group.member_count++] = {tunnel, {}, 1, 1};
   return out;
 }
 

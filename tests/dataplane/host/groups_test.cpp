@@ -8,8 +8,8 @@ using namespace espgate::test;
 using channel::Command;
 using channel::CommandKind;
 using channel::CommandStatus;
+using channel::MemberState;
 using channel::RouteKind;
-using dataplane::MemberState;
 using dataplane::WeightedHop;
 
 namespace {
@@ -310,4 +310,59 @@ TEST_CASE("packets are counted for each member, by every worker") {
   CHECK(desk.packets(0, 0) + desk.packets(0, 1) == 400);
   CHECK(desk.packets(0, 0) > 240);  // of 300 expected
   CHECK(desk.packets(0, 0) < 360);
+}
+
+TEST_CASE("the control process is told who has how much, member by member") {
+  GroupDesk desk;
+  desk.know(kWan, "192.0.2.2", kGatewayMac);
+  Command wanted = set_group(0, {2, 1, 3});
+  wanted.body.set_group.members[0].weight = 3;
+  wanted.body.set_group.members[2].priority = 2;
+  wanted.body.set_group.members[3] = {0, *parse_address("192.0.2.101"), 2, 5};
+  wanted.body.set_group.member_count = 4;
+  REQUIRE(desk.run(wanted) == CommandStatus::ok);
+  REQUIRE(desk.run(set_route("10.2.0.0/16", RouteKind::group, 0)) == CommandStatus::ok);
+  (void)desk.sent();
+  for (unsigned i = 0; i < 100; i++) (void)desk.pass(kLan, {flow(i)});
+  const auto& told = desk.page.group(0).members;
+  const auto packets = [&] { return told[0].packets.load() + told[1].packets.load(); };
+  desk.groups.tell(desk.page);
+  CHECK(told[0].buckets == 384);
+  CHECK(told[1].buckets == 128);
+  CHECK(told[2].buckets == 0);
+  CHECK(told[2].state == MemberState::up);
+  CHECK(told[3].state == MemberState::up);
+  CHECK(told[4].state == MemberState::absent);
+  CHECK(packets() == 100);
+  CHECK(told[0].packets > told[1].packets);
+  desk.down(2);
+  desk.groups.tell(desk.page);
+  CHECK(told[0].state == MemberState::no_sa);
+  CHECK(told[1].buckets == 512);
+  // Another member in its place begins at nothing; who stays goes on.
+  const std::uint64_t stays = told[1].packets;
+  REQUIRE(desk.run(set_group(0, {1, 4})) == CommandStatus::ok);
+  desk.groups.tell(desk.page);
+  CHECK(told[0].packets == stays);
+  CHECK(told[1].packets == 0);
+  CHECK(told[1].state == MemberState::up);
+  CHECK(told[2].state == MemberState::absent);
+  Command remove = command(CommandKind::remove_group);
+  remove.body.remove_group.index = 0;
+  REQUIRE(desk.run(remove) == CommandStatus::ok);
+  desk.groups.tell(desk.page);
+  CHECK(told[0].state == MemberState::absent);
+}
+
+TEST_CASE("a group with a member that can't be is refused, and nothing is left of it") {
+  GroupDesk desk;
+  Command wanted = set_group(0, {1});
+  wanted.body.set_group.members[1] = {0, *parse_address("192.0.2.101"), 1, 0};
+  wanted.body.set_group.member_count = 2;
+  CHECK(desk.run(wanted) == CommandStatus::bad_member);
+  CHECK(desk.run(set_route("10.2.0.0/16", RouteKind::group, 0)) == CommandStatus::bad_index);
+  wanted.body.set_group.members[1] = {0, *parse_address("198.51.100.7"), 1, 1};
+  CHECK(desk.run(wanted) == CommandStatus::unreachable);
+  desk.groups.tell(desk.page);
+  CHECK(desk.page.group(0).members[0].state == MemberState::absent);
 }

@@ -75,6 +75,8 @@ namespace espgate::channel {
   X(bfd_hops, "bfd-hops", "BFD whose TTL or hop limit is not 255: not from the tunnel's other end")          \
   X(bfd_no_session, "bfd-no-session", "BFD from another than the tunnel's peer, or for another session")     \
   X(liveness_full, "liveness-full", "signs of life from far ends that the main thread has no time for")      \
+  X(kernel_rate_limited, "kernel-rate-limited", "for the kernel's twin of an interface, beyond its share")   \
+  X(kernel_refused, "kernel-refused", "for the kernel's twin of an interface, which is down or was deleted") \
   X(icmp_rate_limited, "icmp-rate-limited",                                                                  \
     "ICMP beyond the rate at which errors and answers are sent, or looked at")                               \
   X(icmp_error_quiet, "icmp-error-quiet", "no ICMP error is sent about such a packet (RFC 1122 3.2.2)")      \

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 namespace espgate::channel {
@@ -12,6 +13,7 @@ namespace {
 
 // One byte must travel with the descriptors; its value tells our hand-over from another protocol's greeting.
 constexpr char kGreeting = 'E';
+constexpr std::size_t kKeepsakeName = 16;     // bytes, closed by a zero
 constexpr std::size_t kMostDescriptors = 16;  // room to receive, and to close, more than there should be
 
 template <std::size_t Count>
@@ -42,20 +44,17 @@ std::vector<Fd> owned_descriptors(msghdr& message) {
   throw std::runtime_error(std::string("receiving from the dataplane: ") + std::strerror(error));
 }
 
-ssize_t receive(int socket, msghdr& message) noexcept {
+ssize_t receive(int socket, msghdr& message, int flags = 0) noexcept {
   ssize_t received = -1;
   do {
-    received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | flags);
   } while (received < 0 && errno == EINTR);
   return received;
 }
 
-}  // namespace
-
-bool send_descriptors(int socket, const std::array<int, kDescriptors>& descriptors) noexcept {
-  char greeting = kGreeting;
-  iovec data{&greeting, 1};
-  ControlBuffer<kDescriptors> control{};
+template <std::size_t Count>
+bool send(int socket, iovec data, const std::array<int, Count>& descriptors) noexcept {
+  ControlBuffer<Count> control{};
   msghdr message{};
   message.msg_iov = &data;
   message.msg_iovlen = 1;
@@ -66,7 +65,14 @@ bool send_descriptors(int socket, const std::array<int, kDescriptors>& descripto
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof(descriptors));
   std::memcpy(CMSG_DATA(header), descriptors.data(), sizeof(descriptors));
-  return sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
+  return sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == static_cast<ssize_t>(data.iov_len);
+}
+
+}  // namespace
+
+bool send_descriptors(int socket, const std::array<int, kDescriptors>& descriptors) noexcept {
+  char greeting = kGreeting;
+  return send(socket, {&greeting, 1}, descriptors);
 }
 
 Descriptors receive_descriptors(int socket) {
@@ -87,6 +93,32 @@ Descriptors receive_descriptors(int socket) {
         "the dataplane did not hand over a region, a counters page and its wakes: "
         "it is not of this build");
   return {std::move(owned[0]), std::move(owned[1]), std::move(owned[2])};
+}
+
+bool send_keepsake(int socket, const std::string& name, int fd) noexcept {
+  std::array<char, kKeepsakeName> bytes{};
+  name.copy(bytes.data(), bytes.size() - 1);
+  return send(socket, {bytes.data(), bytes.size()}, std::array{fd});
+}
+
+std::optional<Keepsake> receive_keepsake(int socket) {
+  std::array<char, kKeepsakeName> name{};
+  iovec data{name.data(), name.size()};
+  ControlBuffer<kMostDescriptors> control{};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.bytes;
+  message.msg_controllen = sizeof(control.bytes);
+  const ssize_t received = receive(socket, message, MSG_DONTWAIT);
+  if (received < 0 && errno == EAGAIN) return std::nullopt;
+  if (received <= 0) throw std::runtime_error("it ended, or closed the channel");
+  std::vector<Fd> owned = owned_descriptors(message);
+  const bool whole =
+      static_cast<std::size_t>(received) == name.size() && name.front() != 0 && name.back() == 0;
+  if (!whole || owned.size() != 1 || (message.msg_flags & MSG_CTRUNC) != 0)
+    throw std::runtime_error("it sent something else than a descriptor to keep");
+  return Keepsake{name.data(), std::move(owned[0])};
 }
 
 }  // namespace espgate::channel

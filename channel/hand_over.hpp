@@ -1,8 +1,10 @@
-// How the region's descriptors travel: one message on a Unix stream socket. Only channel/ itself includes
-// this.
+// How descriptors travel on the Unix stream socket between the processes: the region's, in one message at the
+// start; then those of the kernel's TUNs, which the control process keeps so that they outlive the dataplane.
 #pragma once
 
 #include <array>
+#include <optional>
+#include <string>
 
 #include "channel/region.hpp"
 
@@ -16,5 +18,18 @@ using Descriptors = std::array<Fd, kDescriptors>;
 
 // Blocks for as long as the socket's own timeout. Throws std::runtime_error with words for the operator.
 [[nodiscard]] Descriptors receive_descriptors(int socket);
+
+// Something for the control process to keep open, of a name of 1 to 15 characters.
+struct Keepsake {
+  std::string name;
+  Fd fd;
+};
+
+// Never blocks. False: the socket has no room now, or the peer is gone.
+[[nodiscard]] bool send_keepsake(int socket, const std::string& name, int fd) noexcept;
+
+// Never blocks. nullopt: there is none now. Throws std::runtime_error with words: the peer is gone, or said
+// something else.
+[[nodiscard]] std::optional<Keepsake> receive_keepsake(int socket);
 
 }  // namespace espgate::channel

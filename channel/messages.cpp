@@ -44,6 +44,8 @@ const char* words(CommandStatus status) noexcept {
       return "a member of the group comes twice, or has an impossible weight or priority";
     case CommandStatus::bad_table:
       return "no route table has this number, or the next hop is in another one";
+    case CommandStatus::kernel_refused:
+      return "its interface has no twin in the kernel; the dataplane's log says why";
   }
   return "a status that this build does not know";
 }

@@ -90,6 +90,7 @@ struct SetTunnel {
   TableId underlay;  // whose addresses these are, and whose routes the outer packets take
   TableId overlay;   // of the interface: its addresses, and the routes of what comes out
   Watch watch;
+  Name kernel;  // the name of the interface's twin in the kernel (at most 15 characters); empty: it has none
 };
 
 struct RemoveTunnel {
@@ -285,6 +286,7 @@ enum class CommandStatus : std::uint16_t {
   table_full,
   bad_member,  // of a group: twice there, or its weight or priority
   bad_table,   // no such route table, or another one than the next hop's
+  kernel_refused,
 };
 
 [[nodiscard]] const char* words(CommandStatus status) noexcept;

@@ -67,6 +67,9 @@ class Fd {
   int fd_{-1};
 };
 
+// Lets this process have as many descriptors as it is allowed at most: each twin in the kernel takes some.
+void allow_many_descriptors() noexcept;
+
 // The dataplane's counters page, for the life of the dataplane.
 class CountersPage {
  public:

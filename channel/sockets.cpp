@@ -1,6 +1,7 @@
 // Descriptors and Unix sockets.
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -93,6 +94,13 @@ Fd connect_to(const std::string& path) {
   if (!connection) fail(errno, "socket");
   if (connect_socket(connection, address) != 0) fail(errno, path);
   return connection;
+}
+
+void allow_many_descriptors() noexcept {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 }  // namespace espgate::channel

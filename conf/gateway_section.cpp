@@ -120,6 +120,7 @@ constexpr Key<Port> kPortKeys[] = {
     {"encrypted-only", Need::optional, [](const Field& f, Port& p) { read_bool(f, p.encrypted_only); }},
     {"mtu", Need::optional, [](const Field& f, Port& p) { read_unsigned(f, p.mtu, 576, 9000); }},
     {"offload", Need::optional, [](const Field& f, Port& p) { read_choice(f, p.offload, kOffload); }},
+    {"kernel", Need::optional, [](const Field& f, Port& p) { read_twin(f, p.kernel); }},
 };
 
 constexpr Key<Route> kRouteKeys[] = {
@@ -173,6 +174,7 @@ void read_port(const Field& item, Port& out) {
   out.mark = item.node.mark;
   const Field block{item.reading, item.node, "port"};
   read_block(block, kPortKeys, out);
+  name_twin(out.kernel, out.name);
   if (item.node.kind != NodeKind::map) return;
   if (&item.node.at("parent") != &item.node) return check_sub_interface(block);
   if (&item.node.at("vlan") != &item.node) block.error("port: a vlan needs a parent");

@@ -48,6 +48,7 @@ Configuration load(std::string_view text, const std::string& name, const std::st
   check_manual(reading.errors, root, configuration);
   check_tables(reading.errors, root, configuration);
   check_ways(reading.errors, root, configuration);
+  check_kernel_twins(reading.errors, root, configuration);
   reading.errors.raise();
   number_tables(configuration);
   return configuration;

@@ -98,6 +98,7 @@ struct Port {
   Offload offload{Offload::automatic};  // ESP's cryptography by the port's card
   TableRef table;
   bool encrypted_only{false};
+  std::string kernel;  // the name of its twin in the kernel; empty: it has none
   Mark mark;
 };
 
@@ -231,6 +232,7 @@ struct Tunnel {
   std::uint16_t tfc_length{0};  // bytes to which inner packets are padded; channel::kTfcToMtu; 0: none
   std::string interface;        // default: the tunnel's name
   TableRef overlay;             // its table; default: main, or in transport mode `table`
+  std::string kernel;           // the name of the interface's twin in the kernel; empty: it has none
   std::vector<IpPrefix> addresses;
   std::uint16_t mtu{0};  // 0: derived, or with Fragmentation::after the most
   bool clamp_mss{true};

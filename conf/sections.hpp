@@ -41,6 +41,12 @@ void read_psk_file(const Field& field, crypto::SecretBytes& out);
 // A key of exactly the suite's length: the bytes themselves, or hex digits.
 void read_key_file(const Field& field, const crypto::SuiteRow& suite, crypto::SecretBytes& out);
 
+// kernel_twins.cpp: `true`, `false`, or the twin's name. `name_twin` gives one that has no name of its own
+// the interface's; once that is known.
+void read_twin(const Field& field, std::string& out);
+void name_twin(std::string& twin, const std::string& interface);
+void check_kernel_twins(Errors& errors, const Node& root, const Configuration& configuration);
+
 // check_names.cpp, check_addresses.cpp, check_manual.cpp, check_tables.cpp, check_ways.cpp: what several
 // parts must agree on. `root` is the file `configuration` was read from, for the places of errors. What is
 // empty or unset was reported before.

@@ -165,6 +165,7 @@ constexpr Key<Tunnel> kInterfaceKeys[] = {
     {"mtu", Need::optional, [](const Field& f, Tunnel& t) { read_unsigned(f, t.mtu, 576, 9000); }},
     {"clamp-mss", Need::optional, [](const Field& f, Tunnel& t) { read_bool(f, t.clamp_mss); }},
     {"table", Need::optional, [](const Field& f, Tunnel& t) { read_name(f, t.overlay.name); }},
+    {"kernel", Need::optional, [](const Field& f, Tunnel& t) { read_twin(f, t.kernel); }},
 };
 
 constexpr Key<Tunnel> kTunnelKeys[] = {

@@ -40,6 +40,7 @@ void fill_defaults(Tunnel& tunnel) {
   if (tunnel.local_id.text.empty()) tunnel.local_id = identity_of(tunnel.local);
   if (tunnel.remote_id.text.empty()) tunnel.remote_id = identity_of(tunnel.remote);
   if (tunnel.interface.empty()) tunnel.interface = tunnel.name;
+  name_twin(tunnel.kernel, tunnel.interface);
 }
 
 void check_secret(const Field& tunnel) {
@@ -93,6 +94,10 @@ void check_transport(const Field& tunnel, const Tunnel& out) {
     errors.add(tunnel.node.at("interface").at("addresses").mark,
                "addresses: in transport mode packets carry the addresses of the two ends, and no others; "
                "expected none, or mode: tunnel");
+  if (!out.kernel.empty())
+    errors.add(tunnel.node.at("interface").at("kernel").mark,
+               "kernel: a tunnel in transport mode has no interface that the kernel could see; expected no "
+               "such key, or mode: tunnel");
   if (out.tfc_length != 0)
     errors.add(tunnel.node.at("esp").at("tfc").mark,
                "tfc: only inner packets can be padded (RFC 4303 section 2.7), and transport mode has none; "

@@ -93,12 +93,16 @@ void EventLoop::watch_wake() {
   });
 }
 
-// Nothing is ever said on the socket after the hand-over: that it can be read means that the dataplane is
-// gone.
+// After the hand-over the dataplane has only things to keep for us, until it is gone.
 void EventLoop::watch_socket() {
   socket_->async_wait(Descriptor::wait_read, [this](error_code error) {
     if (error || !socket_) return;
-    detach("it ended, or closed the channel");
+    try {
+      link_.take_keepsakes();
+      watch_socket();
+    } catch (const std::runtime_error& gone) {
+      detach(gone.what());
+    }
   });
 }
 

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <memory>
 
+#include "channel/region.hpp"
 #include "conf/load.hpp"
 #include "control/event_loop.hpp"
 
@@ -49,6 +50,7 @@ int run(const std::string& config, std::string runtime, const std::string& log_p
   const File file = open_log(log_path);
   control::Log log(file ? file.get() : stderr);
   protect_memory(log);
+  channel::allow_many_descriptors();
   const conf::Configuration configuration = conf::load_file(config);
   if (runtime.empty()) runtime = configuration.runtime_directory;
   make_directory(runtime);

@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "channel/hand_over.hpp"
 #include "dataplane/log.hpp"
 
 namespace espgate::dataplane {
@@ -33,6 +34,10 @@ bool Attachment::watch(int fd, bool edge) noexcept {
   return epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
+void Attachment::watch_too(int fd) {
+  if (!watch(fd, false)) throw std::system_error(errno, std::system_category(), "epoll");
+}
+
 void Attachment::wait(int timeout_ms) {
   epoll_event events[4];
   const int count = epoll_wait(epoll_.get(), events, 4, timeout_ms);
@@ -47,7 +52,12 @@ void Attachment::wait(int timeout_ms) {
   }
 }
 
-// Nothing is ever said on the socket after the hand-over, so whatever can be read is a fault or the end.
+bool Attachment::entrust(const std::string& name, int fd) const noexcept {
+  return end_ != nullptr && channel::send_keepsake(socket_.get(), name, fd);
+}
+
+// Nothing is ever said by it on the socket after the hand-over, so whatever can be read is a fault or the
+// end.
 bool Attachment::peer_is_gone() const noexcept {
   char byte = 0;
   const ssize_t got = recv(socket_.get(), &byte, 1, MSG_DONTWAIT);
@@ -72,6 +82,7 @@ void Attachment::attach(channel::Fd socket) {
   socket_ = std::move(socket);
   end_ = std::move(end);
   if (!watch(socket_.get(), false) || !watch(end_->wake_fd(), true)) return detach("epoll failed");
+  count_++;
   log_line("control process attached");
 }
 

@@ -20,6 +20,10 @@ class Attachment final : public ControlLink {
   Attachment(const Attachment&) = delete;
   Attachment& operator=(const Attachment&) = delete;
 
+  // Whatever can be read from this descriptor ends the sleep, too. It must be open as long as this. Throws
+  // std::system_error.
+  void watch_too(int fd);
+
   // Sleeps up to `timeout_ms` or until the control process calls, comes or goes; attaches and detaches.
   void wait(int timeout_ms);
 
@@ -38,6 +42,10 @@ class Attachment final : public ControlLink {
   // Moves the backlog into the ring and wakes the control process if there is anything new for it.
   void flush();
   [[nodiscard]] bool attached() const noexcept { return end_ != nullptr; }
+  // How many control processes have attached so far.
+  [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
+  // Has the control process keep a descriptor open. False: not now.
+  [[nodiscard]] bool entrust(const std::string& name, int fd) const noexcept;
 
  private:
   // Answers to commands are bounded by the ring and by list_sas; what comes on its own stops here.
@@ -58,6 +66,7 @@ class Attachment final : public ControlLink {
   channel::Fd socket_;
   std::unique_ptr<channel::DataplaneEnd> end_;
   std::deque<channel::Event> backlog_;
+  std::uint64_t count_{0};
   bool news_{false};
 };
 

@@ -19,6 +19,7 @@ Commands::Commands(const Parts& parts)
       interfaces_(parts.interfaces),
       peers_(parts.peers),
       liveness_(parts.liveness),
+      twins_(parts.twins),
       control_(parts.control),
       tunnels_(parts.tables.shape.max_tunnels),
       group_states_(parts.tables.shape.max_groups) {}
@@ -102,6 +103,7 @@ CommandStatus Commands::sync_end(std::uint64_t now) {
     if (group_states_[i].set && group_states_[i].mark != mark_) (void)remove_group(i, now);
   for (std::uint32_t i = 0; i < tunnels_.size(); i++)
     if (tunnels_[i].set && tunnels_[i].mark != mark_) (void)remove_tunnel(i, now);
+  twins_.end_others();
   for (const std::uint32_t tunnel : learned_) tell_path(tunnels_[tunnel]);  // this process may be a new one
   liveness_.tell_all();
   return CommandStatus::ok;
@@ -117,17 +119,25 @@ void Commands::settle(std::uint64_t now) {
     liveness_.look(now);
   }
   if (liveness_.take_changed()) groups_.member_changed();
-  if (!groups_.settle(now)) return;
+  if (!groups_.settle(now)) return tell_twins(now);
   // Far ends that are reached through a group may be behind another gateway now.
   refresh_outer(Ribs::Tables{}.set(), now);
   groups_.member_changed();
   (void)groups_.settle(now);
+  tell_twins(now);
 }
 
 void Commands::refresh_outer(const Ribs::Tables& changed, std::uint64_t now) {
   associations_.refresh_outer(changed, now);
   for (TunnelState& tunnel : tunnels_)
     if (tunnel.set && changed[tunnel.wanted.underlay]) fit_tunnel(tunnel);
+}
+
+void Commands::tell_twins(std::uint64_t now) noexcept {
+  const auto is_up = [this](std::uint32_t tunnel) {
+    return groups_.state_of({NextHopKind::tunnel, 0, 0, tunnel}) == MemberState::up;
+  };
+  twins_.follow(is_up, now);
 }
 
 void Commands::port_changed(std::uint64_t now) {

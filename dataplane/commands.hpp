@@ -13,6 +13,7 @@
 #include "dataplane/associations.hpp"
 #include "dataplane/control_link.hpp"
 #include "dataplane/groups.hpp"
+#include "dataplane/kernel/twins.hpp"
 #include "dataplane/liveness/liveness.hpp"
 #include "dataplane/ports/ike.hpp"
 #include "dataplane/ports/interfaces.hpp"
@@ -40,6 +41,7 @@ class Commands {
     const Interfaces& interfaces;
     KnownPeers& peers;
     Liveness& liveness;
+    Twins& twins;
     ControlLink& control;
   };
   explicit Commands(const Parts& parts);
@@ -55,6 +57,9 @@ class Commands {
   void port_changed(std::uint64_t now);
   // Far ends were lost or came back: the same.
   void follow_liveness(std::uint64_t now);
+
+  // Gives the tunnels' twins in the kernel the tunnels' state. A few times a second, and after changes.
+  void tell_twins(std::uint64_t now) noexcept;
 
   // ICMP from `said_by` spoke of a packet that was too big. False: it was none that a tunnel here sent. The
   // tunnel's MTU is fitted to the path for ten minutes.
@@ -128,6 +133,7 @@ class Commands {
   const Interfaces& interfaces_;
   KnownPeers& peers_;
   Liveness& liveness_;
+  Twins& twins_;
   ControlLink& control_;
   std::vector<TunnelState> tunnels_;
   std::vector<GroupState> group_states_;

@@ -11,6 +11,7 @@
 #include <array>
 #include <stdexcept>
 
+#include "conf/load.hpp"
 #include "dataplane/log.hpp"
 #include "dataplane/pool.hpp"
 
@@ -117,16 +118,18 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
       outbox_(workers_, pool_.get(), page_.header().main_thread),
       liveness_(tables_, outbox_, attachment_, random_seed()),
       slow_path_(tables_, interfaces_, outbox_, peers_, attachment_, random_seed()),
+      twins_(configuration.runtime_directory, slow_path_.resolver(), interfaces_, outbox_, random_seed()),
       ike_(tables_, outbox_, peers_, attachment_, random_seed(),
            {identification_secret_, Identifications::kMainThread}),
       ribs_(tables_),
+      learned_({ribs_, slow_path_.resolver(), interfaces_, twins_}),
       offload_(tables_),
       associations_(tables_, slow_path_.resolver(), outbox_, offload_, peers_, page_, engine_,
                     test_suites(engine_)),
       groups_(tables_, slow_path_.resolver(), liveness_),
       commands_({tables_, ribs_, slow_path_.resolver(), associations_, groups_, interfaces_, peers_,
-                 liveness_, attachment_}) {
-  slow_path_.set_owners(associations_, commands_);
+                 liveness_, twins_, attachment_}) {
+  slow_path_.set_owners(associations_, commands_, twins_);
   make_workers(configuration.dataplane);
   ports_ = std::make_unique<Ports>(configuration.ports, tables_, interfaces_, page_, pool_.get(),
                                    static_cast<unsigned>(workers_.size()));
@@ -137,6 +140,7 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
   ports_->start();
   ports_->offer_cards(offload_);
   start_crypto_devices(configuration.dataplane);
+  make_twins(configuration);
   launch();
 }
 
@@ -177,6 +181,23 @@ void Gateway::start_crypto_devices(const conf::Dataplane& dataplane) {
   offload_.lookaside().tell(page_.header());
 }
 
+// The tunnels' come with the commands that set them.
+void Gateway::make_twins(const conf::Configuration& configuration) {
+  const auto has_twin = [](const auto& each) { return !each.kernel.empty(); };
+  const bool any = std::any_of(configuration.ports.begin(), configuration.ports.end(), has_twin) ||
+                   std::any_of(configuration.tunnels.begin(), configuration.tunnels.end(), has_twin);
+  read_beside_kernel_.resize(configuration.ports.size());
+  for (std::size_t p = 0; any && p < configuration.ports.size(); p++)
+    if (!configuration.ports[p].device.empty())
+      read_beside_kernel_[p] = conf::device_args(configuration.ports[p], static_cast<unsigned>(p)).interface;
+  for (const std::string& interface : read_beside_kernel_)
+    if (!interface.empty()) keep_kernel_off(interface);
+  for (std::size_t p = 0; p < configuration.ports.size(); p++)
+    if (!configuration.ports[p].kernel.empty())
+      twins_.add_port(static_cast<std::uint8_t>(p), configuration.ports[p]);
+  attachment_.watch_too(twins_.wake_fd());
+}
+
 void Gateway::launch() {
   struct Start {
     Worker* worker;
@@ -205,19 +226,23 @@ void Gateway::run(const std::atomic<bool>& stop) {
 
 void Gateway::round(std::uint64_t now) {
   serve_liveness(now);
-  const unsigned work = serve_workers(now) + serve_control(now);
+  const unsigned work = serve_workers(now) + serve_control(now) + twins_.serve(now);
+  if (learned_.serve(now)) commands_.settle(now);
   slow_path_.advance(now);
   if (groups_.poll()) commands_.settle(now);
   if (now >= next_snapshot_ns_) every_quarter_second(now);
   tables_.rcu.reclaim_ready();
   page_.header().heartbeat_ns.store(now, std::memory_order_relaxed);
   attachment_.flush();
+  if (attachment_.attached())
+    twins_.entrust(attachment_.count(),
+                   [this](const std::string& name, int fd) { return attachment_.entrust(name, fd); });
   rest(work);
 }
 
 // Not beyond the time at which a far end is to hear of us, as far as milliseconds can tell.
 void Gateway::rest(unsigned work) {
-  const bool busy = work != 0 || attachment_.backlogged();
+  const bool busy = work != 0 || attachment_.backlogged() || learned_.busy();
   idle_rounds_ = busy ? 0 : idle_rounds_ + 1;
   int longest = busy ? 0 : idle_rounds_ < kRoundsBeforeLongRest ? kRestMs : kLongRestMs;
   if (longest > kRestMs && liveness_.next_deadline() < monotonic_ns() + kLongRestMs * kNsPerMs)
@@ -288,6 +313,7 @@ void Gateway::every_quarter_second(std::uint64_t now) {
   offload_.poll(now);
   offload_.lookaside().tell(page_.header());
   commands_.age_paths(now);
+  commands_.tell_twins(now);
   ports_->poll(now, [this, now](std::uint32_t port, PortChange change) { port_changed(port, change, now); });
 }
 
@@ -303,6 +329,9 @@ void Gateway::port_changed(std::uint32_t port, PortChange change, std::uint64_t 
   attachment_.tell(event);
   offload_.port_went(port, up);
   if (change == PortChange::renewed) slow_path_.resolver().start_over(static_cast<std::uint8_t>(port), now);
+  if (change == PortChange::renewed && !read_beside_kernel_[port].empty())
+    keep_kernel_off(read_beside_kernel_[port]);
+  twins_.port_changed(static_cast<std::uint8_t>(port), up);
   commands_.port_changed(now);
   if (up) slow_path_.announce(static_cast<std::uint8_t>(port));
 }

@@ -17,6 +17,8 @@
 #include "dataplane/attachment.hpp"
 #include "dataplane/commands.hpp"
 #include "dataplane/groups.hpp"
+#include "dataplane/kernel/learned_routes.hpp"
+#include "dataplane/kernel/twins.hpp"
 #include "dataplane/liveness/liveness.hpp"
 #include "dataplane/offload/offload.hpp"
 #include "dataplane/pool.hpp"
@@ -55,6 +57,7 @@ class Gateway {
  private:
   void make_workers(const conf::Dataplane& dataplane);
   void start_crypto_devices(const conf::Dataplane& dataplane);
+  void make_twins(const conf::Configuration& configuration);
   void launch();
   void round(std::uint64_t now);
   [[nodiscard]] unsigned serve_workers(std::uint64_t now);
@@ -76,14 +79,18 @@ class Gateway {
   std::vector<Worker*> workers_;
   Interfaces interfaces_;
   std::unique_ptr<Ports> ports_;
+  // By port: the kernel's interface that is its device, if the kernel has twins and would answer there, too.
+  std::vector<std::string> read_beside_kernel_;
   crypto::BulkEngine engine_;
   Attachment attachment_;
   Outbox outbox_;
   KnownPeers peers_;
   Liveness liveness_;
   SlowPath slow_path_;
+  Twins twins_;
   IkePort ike_;
   Ribs ribs_;
+  LearnedRoutes learned_;
   Offload offload_;
   Associations associations_;
   Groups groups_;

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 
+#include "channel/region.hpp"
 #include "conf/load.hpp"
 #include "dataplane/eal.hpp"
 #include "dataplane/gateway.hpp"
@@ -85,6 +86,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   keep_memory_private();
+  channel::allow_many_descriptors();
   try {
     serve(*options);
     return 0;

@@ -1,5 +1,9 @@
 // The commands about tunnels and groups: what a valid one is, and what follows from it.
+#include <net/if.h>
+
 #include <algorithm>
+#include <cstring>
+#include <string_view>
 
 #include "dataplane/commands.hpp"
 #include "dataplane/tables/publish.hpp"
@@ -29,6 +33,14 @@ IpPrefix host_route(const IpAddress& address) noexcept {
 
 bool is_interface_address(const IpPrefix& prefix) noexcept {
   return is_valid(prefix) && is_unicast(prefix.address);
+}
+
+// Of an interface of the kernel, which puts it into paths; empty: there is none.
+bool is_kernel_name(const channel::Name& name) noexcept {
+  if (name[0] == '\0') return true;
+  const std::string_view text(name.data(), strnlen(name.data(), name.size()));
+  return is_name(name) && text.size() < IFNAMSIZ && text != "." && text != ".." &&
+         text.find('/') == text.npos;
 }
 
 bool same_tunnel(const channel::SetTunnel& a, const channel::SetTunnel& b) noexcept {
@@ -71,7 +83,8 @@ bool add_loopback_routes(Ribs& ribs, const std::vector<conf::Loopback>& loopback
 
 CommandStatus Commands::check_tunnel(const channel::SetTunnel& wanted) const noexcept {
   if (wanted.index >= tunnels_.size()) return CommandStatus::bad_index;
-  if (!is_name(wanted.name) || !is_name(wanted.interface_name)) return CommandStatus::bad_name;
+  if (!is_name(wanted.name) || !is_name(wanted.interface_name) || !is_kernel_name(wanted.kernel))
+    return CommandStatus::bad_name;
   if (!is_table(wanted.underlay) || !is_table(wanted.overlay)) return CommandStatus::bad_table;
   if (wanted.address_count > channel::kMaxTunnelAddresses) return CommandStatus::bad_count;
   for (std::uint32_t i = 0; i < wanted.address_count; i++)
@@ -115,9 +128,12 @@ CommandStatus Commands::set_tunnel(const channel::SetTunnel& wanted, std::uint64
     peers_.add_transport(wanted.underlay, wanted.local, wanted.remote, wanted.index);
   publish_tunnel(tunnel);
   liveness_.watch(wanted, now);
-  if (add_tunnel_routes(wanted)) return CommandStatus::ok;
-  (void)remove_tunnel(wanted.index, now);
-  return CommandStatus::table_full;
+  if (!add_tunnel_routes(wanted)) {
+    (void)remove_tunnel(wanted.index, now);
+    return CommandStatus::table_full;
+  }
+  const std::uint16_t mtu = tables_.tunnels[wanted.index].fit.load(std::memory_order_relaxed).mtu;
+  return twins_.set_tunnel(wanted, mtu, now) ? CommandStatus::ok : CommandStatus::kernel_refused;
 }
 
 CommandStatus Commands::remove_tunnel(std::uint32_t index, std::uint64_t now) {
@@ -128,6 +144,7 @@ CommandStatus Commands::remove_tunnel(std::uint32_t index, std::uint64_t now) {
   associations_.remove_all_of(index, now);
   liveness_.forget(index, now);
   forget_peer(tunnel.wanted);
+  twins_.remove_tunnel(index);
   tunnel = TunnelState{};
   learned_.erase(index);
   tables_.tunnels[index].fit.store(Fit{}, std::memory_order_relaxed);
@@ -198,6 +215,7 @@ void Commands::fit_tunnel(TunnelState& tunnel) noexcept {
   const Fit fit{uncut, wanted.clamp_mss != 0, wanted.spread != 0, wanted.cut_after != 0 ? most : uncut,
                 outer};
   tables_.tunnels[wanted.index].fit.store(fit, std::memory_order_relaxed);
+  twins_.set_mtu(wanted.index, uncut);
 }
 
 void Commands::publish_tunnel(TunnelState& tunnel) {

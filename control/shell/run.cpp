@@ -72,9 +72,14 @@ class Child {
     if (pid_ > 0) ::kill(pid_, number);
   }
   [[nodiscard]] bool running() const noexcept { return pid_ > 0; }
-  [[nodiscard]] Clock::duration age() const { return Clock::now() - started_; }
   // Words when it ended since the last call.
   std::optional<std::string> ended();
+  // It ended of its own will soon after its start, so it would do so again.
+  [[nodiscard]] bool gave_up() const noexcept { return gave_up_; }
+
+  // Has it started again, the later the oftener it ends. Returns in how long.
+  std::chrono::milliseconds start_later();
+  [[nodiscard]] const std::optional<Clock::time_point>& starts_at() const noexcept { return starts_at_; }
 
  private:
   [[noreturn]] void become(const std::vector<std::string>& arguments, pid_t parent) const;
@@ -83,6 +88,9 @@ class Child {
   std::string path_;
   pid_t pid_{-1};
   Clock::time_point started_{};
+  std::optional<Clock::time_point> starts_at_;
+  std::chrono::milliseconds wait_{kFirstRestart / 2};
+  bool gave_up_{false};
 };
 
 void Child::start(const std::vector<std::string>& arguments) {
@@ -92,6 +100,13 @@ void Child::start(const std::vector<std::string>& arguments) {
   if (pid == 0) become(arguments, parent);
   pid_ = pid;
   started_ = Clock::now();
+  starts_at_.reset();
+}
+
+std::chrono::milliseconds Child::start_later() {
+  wait_ = Clock::now() - started_ > kStable ? kFirstRestart : std::min(wait_ * 2, kLongestRestart);
+  starts_at_ = Clock::now() + wait_;
+  return wait_;
 }
 
 void Child::become(const std::vector<std::string>& arguments, pid_t parent) const {
@@ -114,6 +129,7 @@ std::optional<std::string> Child::ended() {
   int status = 0;
   if (pid_ <= 0 || ::waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
   pid_ = -1;
+  gave_up_ = WIFEXITED(status) && WEXITSTATUS(status) != 0 && Clock::now() - started_ < kStable;
   if (WIFSIGNALED(status)) return fmt::format("{} was killed by signal {}", name_, WTERMSIG(status));
   return fmt::format("{} ended with status {}", name_, WEXITSTATUS(status));
 }
@@ -131,9 +147,9 @@ class Supervisor {
     while (!asked_to_stop_ && dataplane_ok_) {
       wait_signal(next_wait());
       reap();
-      if (restart_at_ && Clock::now() >= *restart_at_) restart_control();
+      for (Child* const child : {&dataplane_, &control_})
+        if (child->starts_at() && Clock::now() >= *child->starts_at()) child->start(arguments_);
     }
-    restart_at_.reset();
     stop(control_);
     stop(dataplane_);
     return dataplane_ok_ ? 0 : 1;
@@ -141,9 +157,14 @@ class Supervisor {
 
  private:
   [[nodiscard]] std::chrono::milliseconds next_wait() const {
-    if (!restart_at_) return 1h;
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(*restart_at_ - Clock::now());
-    return std::max(left + 1ms, std::chrono::milliseconds(0));
+    std::chrono::milliseconds wait = 1h;
+    for (const Child* const child : {&dataplane_, &control_}) {
+      if (!child->starts_at()) continue;
+      const auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(*child->starts_at() - Clock::now());
+      wait = std::clamp(left + 1ms, std::chrono::milliseconds(0), wait);
+    }
+    return wait;
   }
 
   void wait_signal(std::chrono::milliseconds limit) {
@@ -154,21 +175,17 @@ class Supervisor {
   }
 
   void reap() {
-    if (const auto words = dataplane_.ended()) {
-      dataplane_ok_ = false;
-      say(*words + "; stopping");
+    if (const auto words = dataplane_.ended(); words && !asked_to_stop_) {
+      dataplane_ok_ = !dataplane_.gave_up();
+      if (dataplane_ok_)
+        say(fmt::format("{}; tunnels are negotiated anew, starting it again in {} ms", *words,
+                        dataplane_.start_later().count()));
+      else
+        say(*words + "; stopping");
     }
-    if (const auto words = control_.ended(); words && !asked_to_stop_ && dataplane_ok_) {
-      restart_wait_ = control_.age() > kStable ? kFirstRestart : std::min(restart_wait_ * 2, kLongestRestart);
-      restart_at_ = Clock::now() + restart_wait_;
+    if (const auto words = control_.ended(); words && !asked_to_stop_ && dataplane_ok_)
       say(fmt::format("{}; the tunnels' SAs go on, starting it again in {} ms", *words,
-                      restart_wait_.count()));
-    }
-  }
-
-  void restart_control() {
-    restart_at_.reset();
-    control_.start(arguments_);
+                      control_.start_later().count()));
   }
 
   void stop(Child& child) {
@@ -194,8 +211,6 @@ class Supervisor {
   sigset_t handled_;
   Child dataplane_{"espgate-dataplane"};
   Child control_{"espgate-control"};
-  std::chrono::milliseconds restart_wait_{kFirstRestart / 2};
-  std::optional<Clock::time_point> restart_at_;
   bool asked_to_stop_{false};
   bool dataplane_ok_{true};
 };

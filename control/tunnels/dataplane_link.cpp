@@ -1,6 +1,9 @@
 #include "control/tunnels/dataplane_link.hpp"
 
+#include <stdexcept>
 #include <utility>
+
+#include "channel/hand_over.hpp"
 
 namespace espgate::control {
 
@@ -71,6 +74,14 @@ void DataplaneLink::attach(channel::Fd socket) {
   detach();
   socket_ = std::move(socket);
   end_ = std::move(end);
+}
+
+void DataplaneLink::take_keepsakes() {
+  while (std::optional<channel::Keepsake> given = channel::receive_keepsake(socket_.get())) {
+    if (kept_.size() >= kMaxKept && !kept_.contains(given->name))
+      throw std::runtime_error("it gave us more to keep than it can have");
+    kept_[given->name] = std::move(given->fd);
+  }
 }
 
 void DataplaneLink::detach() noexcept {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <variant>
@@ -27,6 +28,7 @@ struct CommandSubject {
 class DataplaneLink {
  public:
   static constexpr std::size_t kMaxWaiting = 4096;    // commands and datagrams that found a ring full
+  static constexpr std::size_t kMaxKept = 131072;     // interfaces of the kernel
   static constexpr std::size_t kMaxWaitingIke = 256;  // of them datagrams: IKE retransmits, SAs do not
 
   class Listener {
@@ -41,6 +43,9 @@ class DataplaneLink {
   // changed.
   void attach(channel::Fd socket);
   void detach() noexcept;
+  // Takes what the dataplane gives us to keep open: its interfaces in the kernel, which so outlive it. What
+  // was kept of a name before goes. Throws std::runtime_error with words when the dataplane is gone.
+  void take_keepsakes();
   [[nodiscard]] bool attached() const noexcept { return end_ != nullptr; }
   // Empty while all is well; else why the channel can't be used any more and ought to be detached.
   [[nodiscard]] const std::string& broken() const noexcept { return broken_; }
@@ -85,6 +90,7 @@ class DataplaneLink {
   void answered(const channel::CommandDone& done, Listener& listener);
 
   channel::Fd socket_;
+  std::map<std::string, channel::Fd> kept_;  // also while no dataplane is there
   std::unique_ptr<channel::ControlEnd> end_;
   std::deque<Waiting> waiting_;
   std::size_t waiting_ike_{0};

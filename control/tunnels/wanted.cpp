@@ -83,6 +83,7 @@ Command Wanted::tunnel(std::size_t index) const {
   to.underlay = from.table.id;
   to.overlay = from.overlay.id;
   to.watch = watch(from);
+  to.kernel = to_name(from.kernel);
   return command;
 }
 

@@ -5,6 +5,7 @@
 
 #include "channel/spi.hpp"
 #include "dataplane/commands.hpp"
+#include "dataplane/kernel/twins.hpp"
 #include "dataplane/path/cleartext.hpp"
 #include "dataplane/path/headers.hpp"
 #include "dataplane/ports/arp.hpp"
@@ -191,7 +192,7 @@ void SlowPath::to_host4(rte_mbuf* packet, std::uint64_t now) {
     return outbox_.drop(packet, DropReason::malformed_ipv4);
   if (ip[upper.offset] == kUnreachable && ip[upper.offset + 1] == kFragmentationNeeded)
     return too_big(packet, upper.offset, Family::v4, now);
-  if (ip[upper.offset] != kEchoRequest) return outbox_.drop(packet, DropReason::host_protocol);
+  if (ip[upper.offset] != kEchoRequest) return to_kernel(packet, DropReason::host_protocol, now);
   icmp_.echo(packet, upper.offset, length, now);
 }
 
@@ -220,14 +221,20 @@ void SlowPath::to_host6(rte_mbuf* packet, std::uint64_t now) {
   }
   if (group) return outbox_.drop(packet, DropReason::multicast);
   if (type == kPacketTooBig6) return too_big(packet, upper.offset, Family::v6, now);
-  if (type != kEchoRequest6) return outbox_.drop(packet, DropReason::host_protocol);
+  if (type != kEchoRequest6) return to_kernel(packet, DropReason::host_protocol, now);
   icmp_.echo(packet, upper.offset, length, now);
+}
+
+// Programs of this machine serve it, or the kernel itself; where there is no twin of the interface by which
+// it came, nobody does.
+void SlowPath::to_kernel(rte_mbuf* packet, DropReason otherwise, std::uint64_t now) {
+  if (!twins_->take(packet, now)) outbox_.drop(packet, otherwise);
 }
 
 // Nobody puts other extension headers before ESP or UDP on the way to a gateway.
 void SlowPath::fragment6(rte_mbuf* packet, std::uint64_t now) {
   const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
-  if (ip[6] != kProtocolFragment) return outbox_.drop(packet, DropReason::host_fragment);
+  if (ip[6] != kProtocolFragment) return to_kernel(packet, DropReason::host_fragment, now);
   fragment(packet, ip[kIpv6], now);
 }
 
@@ -235,7 +242,7 @@ void SlowPath::fragment6(rte_mbuf* packet, std::uint64_t now) {
 void SlowPath::fragment(rte_mbuf* packet, std::uint8_t protocol, std::uint64_t now) {
   const bool outer = note_of(packet).port != Note::kNoPort;
   if (!outer || (protocol != kProtocolEsp && protocol != kProtocolUdp))
-    return outbox_.drop(packet, DropReason::host_fragment);
+    return to_kernel(packet, DropReason::host_fragment, now);
   rte_mbuf* const whole = reassembly_.add(packet, now);
   if (whole != nullptr) reassembled(whole);
 }
@@ -252,22 +259,24 @@ void SlowPath::reassembled(rte_mbuf* packet) {
 
 void SlowPath::refuse(rte_mbuf* packet, std::uint8_t protocol, std::uint32_t pointer,
                       std::uint64_t now) noexcept {
+  if (twins_->take(packet, now)) return;
   const bool ports = protocol == kProtocolUdp || protocol == kProtocolTcp || protocol == kProtocolSctp;
   icmp_.error(packet, ports ? IcmpError::port_unreachable : IcmpError::protocol_unreachable,
               ports ? 0 : pointer, now);
   outbox_.drop(packet, DropReason::host_protocol);
 }
 
-// RFC 4301 section 8.2. From the wire only: what came out of a tunnel is not about outer packets.
+// RFC 4301 section 8.2. From the wire only: what came out of a tunnel is not about outer packets. It may be
+// about a packet of the kernel's.
 void SlowPath::too_big(rte_mbuf* packet, std::uint16_t icmp, Family family, std::uint64_t now) {
   const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
   const IpAddress source = source_of(ip);
-  if (note_of(packet).port == Note::kNoPort) return outbox_.drop(packet, DropReason::icmp_unbelieved);
+  if (note_of(packet).port == Note::kNoPort) return to_kernel(packet, DropReason::icmp_unbelieved, now);
   if (!too_big_limit_.take(source, now)) return outbox_.drop(packet, DropReason::icmp_rate_limited);
   const std::optional<TooBig> said =
       read_too_big({ip + icmp, static_cast<std::size_t>(packet->data_len - icmp)}, family);
   if (!said || !commands_->path_too_big(*said, source, now))
-    return outbox_.drop(packet, DropReason::icmp_unbelieved);
+    return to_kernel(packet, DropReason::icmp_unbelieved, now);
   rte_pktmbuf_free(packet);
 }
 

@@ -21,6 +21,7 @@ namespace espgate::dataplane {
 
 class Associations;
 class Commands;
+class Twins;
 
 class SlowPath {
  public:
@@ -42,10 +43,11 @@ class SlowPath {
   // Tells the link of the port's addresses; after the port came up.
   void announce(std::uint8_t port) noexcept;
 
-  // Who knows the SAs and tunnels, and needs the resolver in turn. Before the first packet.
-  void set_owners(Associations& associations, Commands& commands) noexcept {
+  // Who knows the SAs, tunnels and twins, and needs the resolver in turn. Before the first packet.
+  void set_owners(Associations& associations, Commands& commands, Twins& twins) noexcept {
     associations_ = &associations;
     commands_ = &commands;
+    twins_ = &twins;
   }
 
   [[nodiscard]] Resolver& resolver() noexcept { return resolver_; }
@@ -57,6 +59,7 @@ class SlowPath {
   void to_host(rte_mbuf* packet, std::uint64_t now);
   void to_host4(rte_mbuf* packet, std::uint64_t now);
   void to_host6(rte_mbuf* packet, std::uint64_t now);
+  void to_kernel(rte_mbuf* packet, DropReason otherwise, std::uint64_t now);
   void fragment(rte_mbuf* packet, std::uint8_t protocol, std::uint64_t now);
   void fragment6(rte_mbuf* packet, std::uint64_t now);
   void reassembled(rte_mbuf* packet);
@@ -78,6 +81,7 @@ class SlowPath {
   ControlLink& control_;
   Associations* associations_{nullptr};
   Commands* commands_{nullptr};
+  Twins* twins_{nullptr};
   Icmp icmp_;
   Resolver resolver_;
   EarlyEsp early_;

@@ -21,7 +21,7 @@ enum class RouteSource : std::uint8_t { host = 0, connected, tunnel, configured,
 // Of one table.
 class Rib {
  public:
-  // `owner` tells candidates of one source apart (a port or tunnel index); the lower wins.
+  // `owner` tells candidates of one source apart (a port or tunnel index, a metric); the lower wins.
   struct Origin {
     RouteSource source;
     std::uint32_t owner;

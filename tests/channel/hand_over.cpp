@@ -360,3 +360,56 @@ TEST_CASE("a hand-over that lacks something is refused in words") {
         "the dataplane closed the connection without a word");
   CHECK(words_for([](Fd&) {}) == "the dataplane accepted the connection and then said nothing");
 }
+
+TEST_CASE("What is to be kept comes with its name, after the hand-over, and nothing else does") {
+  DataplaneEnd end(kShape);
+  const CountersPage counters(kShape);
+  const Pair pair;
+  REQUIRE(end.hand_over(pair.dataplane.get(), counters));
+  int pipe_ends[2];
+  REQUIRE(pipe2(pipe_ends, O_CLOEXEC) == 0);
+  Fd out(pipe_ends[0]);
+  Fd in(pipe_ends[1]);
+  REQUIRE(send_keepsake(pair.dataplane.get(), "vti-a", in.get()));
+  REQUIRE(send_keepsake(pair.dataplane.get(), "vti-b", in.get()));
+  (void)receive_descriptors(pair.control.get());
+  in = Fd();
+  std::optional<Keepsake> first = receive_keepsake(pair.control.get());
+  REQUIRE(first);
+  CHECK(first->name == "vti-a");
+  CHECK(write(first->fd.get(), "x", 1) == 1);
+  char byte = 0;
+  CHECK(read(out.get(), &byte, 1) == 1);
+  CHECK(receive_keepsake(pair.control.get())->name == "vti-b");
+  CHECK_FALSE(receive_keepsake(pair.control.get()));
+  SECTION("another message") {
+    REQUIRE(write(pair.dataplane.get(), "0123456789abcdef", 16) == 16);
+    CHECK_THROWS_WITH(receive_keepsake(pair.control.get()), Contains("something else"));
+  }
+  SECTION("a part of one") {
+    REQUIRE(write(pair.dataplane.get(), "vti", 3) == 3);
+    CHECK_THROWS_WITH(receive_keepsake(pair.control.get()), Contains("something else"));
+  }
+  SECTION("no name") {
+    REQUIRE(send_keepsake(pair.dataplane.get(), "", out.get()));
+    CHECK_THROWS_WITH(receive_keepsake(pair.control.get()), Contains("something else"));
+  }
+  SECTION("three descriptors") {
+    REQUIRE(send_descriptors(pair.dataplane.get(), {out.get(), out.get(), out.get()}));
+    CHECK_THROWS_WITH(receive_keepsake(pair.control.get()), Contains("something else"));
+  }
+  SECTION("the end") {
+    ::shutdown(pair.dataplane.get(), SHUT_RDWR);
+    CHECK_THROWS_WITH(receive_keepsake(pair.control.get()), Contains("ended"));
+  }
+}
+
+TEST_CASE("Who can't be given more to keep says so, and goes on later") {
+  const Pair pair;
+  unsigned sent = 0;
+  while (sent < 100'000 && send_keepsake(pair.dataplane.get(), "vti-a", pair.control.get())) sent++;
+  CHECK(sent > 100);
+  CHECK(sent < 100'000);
+  for (unsigned i = 0; i < sent; i++) REQUIRE(receive_keepsake(pair.control.get()));
+  CHECK(send_keepsake(pair.dataplane.get(), "vti-a", pair.control.get()));
+}

@@ -44,7 +44,7 @@ TEST_CASE("every drop reason has a name of its own and a help text") {
 
 TEST_CASE("every command status has words of its own") {
   std::set<std::string> seen;
-  for (std::uint16_t i = 0; i <= static_cast<std::uint16_t>(CommandStatus::table_full); ++i)
+  for (std::uint16_t i = 0; i <= static_cast<std::uint16_t>(CommandStatus::kernel_refused); ++i)
     CHECK(seen.insert(words(static_cast<CommandStatus>(i))).second);
   CHECK(seen.insert(words(static_cast<CommandStatus>(60000))).second);  // from a peer of another mind
 }

@@ -123,7 +123,7 @@ TEST_CASE("errors of ports") {
       {2, "  - {name: lan, adress: 10.1.0.1/24, device: \"af_packet:lan\"}",
        "gw.yaml:2:17: unknown key \"adress\"; expected one of: name, device, parent, vlan, addresses, table, "
        "encrypted-only, mtu, "
-       "offload "
+       "offload, kernel "
        "(did you "
        "mean \"addresses\"?)"},
       {2, "  - {device: \"af_packet:lan\"}", "gw.yaml:2:5: port: the key \"name\" is missing"},

@@ -450,6 +450,8 @@ constexpr DropReason kNotTheWays[] = {
     DropReason::bfd_malformed,
     DropReason::bfd_hops,
     DropReason::bfd_no_session,
+    DropReason::kernel_rate_limited,
+    DropReason::kernel_refused,
 };
 
 }  // namespace

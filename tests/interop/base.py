@@ -1,4 +1,5 @@
 """What the interop tests have in common: one lab for each class of tests, and everybody's logs when a test fails."""
+import os
 import socket
 import unittest
 
@@ -6,7 +7,8 @@ import swan
 from gateway import Gateway, configuration, tunnel
 from lab import Lab, LabError, why_not
 
-PREFIX = "espgate-it-"
+# Of the namespaces. Another one in the environment lets runs go on side by side; none may be the beginning of another.
+PREFIX = os.environ.get("ESPGATE_LAB", "espgate-it-")
 AF_XDP = 44  # of linux/socket.h
 PSK = "correct horse battery staple"
 EAST, WEST = "192.0.2.1", "192.0.2.2"

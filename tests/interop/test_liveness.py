@@ -101,7 +101,8 @@ class Watched(LabCase):
         self.peers[name] = self.stop_after(peer(space, name).start())
         space.address("ipsec0", f"{far(first)}/30")
         if self.with_bird and name not in self.birds:
-            self.birds[name] = bird.Bird(space, "ipsec0", far(first), f"169.254.1.{first}").start()
+            self.birds[name] = bird.Bird(
+                space, "192.0.2.99", bird.bfd("ipsec0", far(first), f"169.254.1.{first}")).start()
             self.addCleanup(self.birds[name].stop)
 
     def far_end(self, name):

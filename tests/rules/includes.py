@@ -18,6 +18,7 @@ LIBRARIES = {
     "openssl": re.compile(r"^openssl/"),
     "asio": re.compile(r"^(boost/asio|asio)"),
     "yaml-cpp": re.compile(r"^yaml-cpp/"),
+    "libnl": re.compile(r"^netlink/"),
 }
 
 # What stays true whatever is drawn: the two grounds stand on nothing, the two processes never meet.
@@ -25,7 +26,7 @@ FORBIDDEN_ARROWS = {("channel", None), ("crypto", None), ("dataplane", "control"
                     ("conf", "dataplane"), ("conf", "control")}
 FORBIDDEN_LIBRARIES = {("dpdk", "control"), ("dpdk", "channel"), ("dpdk", "conf"), ("dpdk", "crypto"),
                        ("openssl", "dataplane"), ("asio", "control/ike"), ("asio", "dataplane"),
-                       ("yaml-cpp", "dataplane"), ("yaml-cpp", "control"), ("ipsec-mb", "control")}
+                       ("yaml-cpp", "dataplane"), ("yaml-cpp", "control"), ("ipsec-mb", "control"), ("libnl", "control")}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^">]+)[">]')
 
 

@@ -22,6 +22,7 @@ ipsec-mb  only in crypto
 openssl   only in crypto
 asio      only in control
 yaml-cpp  only in conf
+libnl     only in dataplane
 ```
 """
 SOURCES = {

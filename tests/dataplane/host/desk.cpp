@@ -44,14 +44,15 @@ Desk::Desk(unsigned count, unsigned buffers, std::uint32_t max_routes)
       outbox(workers, pool.get(), page.header().main_thread),
       liveness(tables, outbox, control, kSeed),
       slow_path(tables, interfaces, outbox, peers, control, kSeed),
+      twins("desk", slow_path.resolver(), interfaces, outbox, kSeed),
       ike(tables, outbox, peers, control, kSeed, {kSeed, dataplane::Identifications::kMainThread}),
       ribs(tables),
       offload(tables),
       associations(tables, slow_path.resolver(), outbox, offload, peers, page, engine, RefusedSuites{}),
       groups(tables, slow_path.resolver(), liveness),
-      commands(
-          {tables, ribs, slow_path.resolver(), associations, groups, interfaces, peers, liveness, control}) {
-  slow_path.set_owners(associations, commands);
+      commands({tables, ribs, slow_path.resolver(), associations, groups, interfaces, peers, liveness, twins,
+                control}) {
+  slow_path.set_owners(associations, commands, twins);
   for (std::uint32_t w = 0; w < count; w++) add_worker(w);
   add_port("lan", {"10.1.0.1/24", "fd00:1::1/64"});
   add_port("wan", {"192.0.2.1/24"});

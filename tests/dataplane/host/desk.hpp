@@ -93,6 +93,7 @@ class Desk {
   dataplane::KnownPeers peers;
   dataplane::Liveness liveness;
   dataplane::SlowPath slow_path;
+  dataplane::Twins twins;
   dataplane::IkePort ike;
   dataplane::Ribs ribs;
   dataplane::Offload offload;

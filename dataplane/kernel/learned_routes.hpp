@@ -1,0 +1,98 @@
+// The routes that others (routing daemons, `ip route`) have put into the kernel and that lead out of twins,
+// in our own tables. Among candidates for one prefix they come last, and of them the one with the lowest
+// metric counts. The kernel's main table is ours. Main thread only.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "dataplane/kernel/route_feed.hpp"
+#include "dataplane/kernel/twins.hpp"
+#include "dataplane/ports/interfaces.hpp"
+#include "dataplane/ports/resolver.hpp"
+#include "dataplane/tables/rib.hpp"
+
+namespace espgate::dataplane {
+
+class LearnedRoutes {
+ public:
+  // The time that a call of `serve` takes for reading what the kernel has told; what follows from it takes as
+  // long again.
+  static constexpr std::uint64_t kBudget = 1'500'000;  // ns
+  // Routes that found no room in the tables are tried again, when others have gone.
+  static constexpr std::uint64_t kRetry = 10'000'000'000;  // ns
+  // Who is the owner of routes that we put into the kernel ourselves (RTPROT_...).
+  static constexpr std::uint8_t kOwnProtocol = 229;
+
+  // All must outlive this.
+  struct Parts {
+    Ribs& ribs;
+    Resolver& resolver;
+    const Interfaces& interfaces;
+    Twins& twins;
+  };
+  explicit LearnedRoutes(const Parts& parts);
+  ~LearnedRoutes();
+  LearnedRoutes(const LearnedRoutes&) = delete;
+  LearnedRoutes& operator=(const LearnedRoutes&) = delete;
+
+  // Takes in some of what the kernel has told. True: our tables have changed, and are to be committed.
+  [[nodiscard]] bool serve(std::uint64_t now);
+  // Not all is taken in yet.
+  [[nodiscard]] bool busy() const noexcept { return busy_; }
+
+  // What is in our tables, and what found no room there.
+  [[nodiscard]] std::size_t size() const noexcept { return routes_.size() - refused_; }
+  [[nodiscard]] std::size_t refused() const noexcept { return refused_; }
+  [[nodiscard]] std::uint64_t overruns() const noexcept { return feed_ ? feed_->overruns() : 0; }
+
+ private:
+  using Key = std::pair<IpPrefix, std::uint32_t>;  // destination and metric
+  struct Learned {
+    std::vector<KernelHop> hops;
+    NextHop next_hop;
+    bool pinned{false};   // next_hop is a gateway, whose neighbour is pinned
+    bool refused{false};  // our tables have no room for it
+    std::uint32_t telling{0};
+  };
+  using Place = std::map<Key, Learned>::iterator;
+
+  [[nodiscard]] bool open();
+  void take(RouteFeed::Word word, const KernelRoute& route);
+  void set(const KernelRoute& route);
+  void append(const KernelRoute& route);
+  void remove(const KernelRoute& route);
+  void put(const Key& key, std::vector<KernelHop> hops, NextHop next_hop, bool pinned);
+  [[nodiscard]] NextHop next_hop_of(const KernelRoute& route, bool& pinned);
+  [[nodiscard]] NextHop gateway(std::uint8_t port, const IpAddress& address, bool& pinned);
+  void release(const Learned& learned);
+  Place drop(Place place);
+  void sweep();
+  void forget(std::uint32_t tunnel);
+  void tell_refused();
+
+  Rib& rib_;  // of the main table
+  Resolver& resolver_;
+  const Interfaces& interfaces_;
+  Twins& twins_;
+  std::unique_ptr<RouteFeed> feed_;  // once there is a twin
+  std::map<Key, Learned> routes_;
+  std::unordered_map<std::uint32_t, std::size_t> users_;  // of each tunnel: routes
+  std::uint32_t telling_{0};
+  std::optional<Key> sweep_from_;  // what was not told again goes, from here on
+  std::uint64_t twins_seen_{0};
+  std::uint64_t now_{0};
+  std::uint64_t retry_ns_{0};
+  std::size_t refused_{0};
+  std::size_t told_refused_{0};
+  bool tried_{false};  // to open the feed
+  bool changed_{false};
+  bool busy_{false};
+};
+
+}  // namespace espgate::dataplane

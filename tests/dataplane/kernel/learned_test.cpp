@@ -1,0 +1,252 @@
+// Routes that iproute2 puts into the kernel and that lead out of twins: what our own tables make of them.
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <fstream>
+
+#include "dataplane/kernel/learned_routes.hpp"
+#include "tests/dataplane/host/desk.hpp"
+#include "tests/dataplane/kernel/namespace.hpp"
+
+using namespace espgate;
+using namespace espgate::test;
+using channel::CommandKind;
+using channel::CommandStatus;
+using channel::RouteKind;
+
+namespace {
+
+constexpr std::uint64_t kMs = 1'000'000;
+
+// A gateway with twins of tunnels 3 and 4 and of the port lan.
+struct Gateway {
+  explicit Gateway(std::uint32_t max_routes = 1024) : desk(1, 2047, max_routes) {
+    for (const std::uint32_t index : {3U, 4U}) add_tunnel(index);
+    conf::Port port;
+    port.kernel = port.name = "lan";
+    port.addresses = desk.interfaces[kLan].addresses;
+    desk.twins.add_port(kLan, port);
+    desk.twins.port_changed(kLan, true);
+    follow();
+  }
+  void add_tunnel(std::uint32_t index) {
+    channel::Command command = set_tunnel(index);
+    command.body.set_tunnel.kernel = name("vti" + std::to_string(index));
+    REQUIRE(desk.run(command) == CommandStatus::ok);
+    REQUIRE(desk.run(install_outbound(index, 0xc0000000 + index)) == CommandStatus::ok);
+    (void)desk.sent();
+  }
+  // Until nothing more comes.
+  void follow() {
+    for (int quiet = 0; quiet < 3;) {
+      desk.now += 60 * kMs;
+      const bool changed = learned.serve(desk.now);
+      if (changed) desk.commands.settle(desk.now);
+      quiet = changed || learned.busy() ? 0 : quiet + 1;
+    }
+  }
+  void run(const std::string& command) {
+    (void)NetworkNamespace::run(command);
+    follow();
+  }
+  [[nodiscard]] NextHop to(std::string_view address) const {
+    return desk.tables.routes(kMainTable).find_one(*parse_address(address));
+  }
+  Desk desk;
+  dataplane::LearnedRoutes learned{{desk.ribs, desk.slow_path.resolver(), desk.interfaces, desk.twins}};
+};
+
+NextHop into(std::uint32_t tunnel) { return {NextHopKind::tunnel, 0, 0, tunnel}; }
+const NextHop kNowhere{};
+
+std::string batch(const std::string& verb, unsigned count, const std::string& more) {
+  const std::string path = "/tmp/espgate-routes-" + std::to_string(getpid());
+  std::ofstream file(path);
+  for (unsigned i = 0; i < count; i++)
+    file << "route " << verb << " " << 20 + i / 65536 << "." << i / 256 % 256 << "." << i % 256 << ".0/24 "
+         << more << "\n";
+  return "ip -batch " + path + "; rm " + path;
+}
+
+double seconds_of(const std::function<void()>& work) {
+  const auto begin = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+}  // namespace
+
+TEST_CASE("A route out of a tunnel's twin leads into that tunnel") {
+  const NetworkNamespace space;
+  Gateway gateway;
+  gateway.run("ip route add 10.9.0.0/16 dev vti3; ip -6 route add fd00:9::/48 dev vti4 proto bird");
+  CHECK(gateway.to("10.9.1.1") == into(3));
+  CHECK(gateway.to("fd00:9::1") == into(4));
+  gateway.run("ip route add 10.9.7.0/24 via 169.254.4.2");
+  CHECK(gateway.to("10.9.7.1") == into(4));
+  CHECK(gateway.learned.size() == 3);
+  SECTION("replaced") {
+    gateway.run("ip route replace 10.9.0.0/16 dev vti4; ip -6 route replace fd00:9::/48 dev vti3");
+    CHECK(gateway.to("10.9.1.1") == into(4));
+    CHECK(gateway.to("fd00:9::1") == into(3));
+    CHECK(gateway.learned.size() == 3);
+  }
+  SECTION("withdrawn") {
+    gateway.run("ip route del 10.9.0.0/16; ip -6 route del fd00:9::/48");
+    CHECK(gateway.to("10.9.1.1") == kNowhere);
+    CHECK(gateway.to("fd00:9::1") == kNowhere);
+  }
+  SECTION("the lowest metric counts") {
+    gateway.run("ip route add 10.9.0.0/16 dev vti4 metric 20; ip route add 10.8.0.0/16 dev vti3 metric 30");
+    gateway.run("ip route add 10.8.0.0/16 dev vti4 metric 20");
+    CHECK(gateway.to("10.9.1.1") == into(3));
+    CHECK(gateway.to("10.8.1.1") == into(4));
+    gateway.run("ip route del 10.9.0.0/16 dev vti3; ip route del 10.8.0.0/16 dev vti4");
+    CHECK(gateway.to("10.9.1.1") == into(4));
+    CHECK(gateway.to("10.8.1.1") == into(3));
+  }
+  SECTION("what is configured comes first") {
+    REQUIRE(gateway.desk.run(set_route("10.9.0.0/16", RouteKind::tunnel, 4)) == CommandStatus::ok);
+    CHECK(gateway.to("10.9.1.1") == into(4));
+    channel::Command remove = command(CommandKind::remove_route);
+    remove.body.remove_route.destination = *parse_prefix("10.9.0.0/16");
+    REQUIRE(gateway.desk.run(remove) == CommandStatus::ok);
+    CHECK(gateway.to("10.9.1.1") == into(3));
+  }
+  SECTION("the interface goes down, of which the kernel tells nothing for each route") {
+    gateway.run("ip link set vti3 down");
+    CHECK(gateway.to("10.9.1.1") == kNowhere);
+    CHECK(gateway.to("10.9.7.1") == into(4));
+  }
+  SECTION("the tunnel goes, and another one takes its place at once") {
+    channel::Command remove = command(CommandKind::remove_tunnel);
+    remove.body.remove_tunnel.index = 3;
+    REQUIRE(gateway.desk.run(remove) == CommandStatus::ok);
+    CHECK(gateway.to("10.9.1.1") == kNowhere);
+    gateway.add_tunnel(3);
+    gateway.follow();
+    CHECK(gateway.to("10.9.1.1") == kNowhere);
+  }
+}
+
+TEST_CASE("Routes out of a port's twin: by gateways on its link, and nothing else") {
+  const NetworkNamespace space;
+  Gateway gateway;
+  gateway.run("ip route add 10.9.0.0/16 dev lan; ip route add default via 10.1.0.9");
+  gateway.run("ip -6 route add fd00:9::/48 via fd00:1::9; ip -6 route add fd00:8::/48 via fe80::9 dev lan");
+  CHECK(gateway.to("10.9.1.1").kind == NextHopKind::gateway);  // by the default route
+  const auto neighbour = [&](std::string_view address) {
+    const NextHop hop = gateway.to(address);
+    REQUIRE(hop.kind == NextHopKind::gateway);
+    return to_string(gateway.desk.tables.neighbours.entry(hop.index).address);
+  };
+  CHECK(neighbour("203.0.113.1") == "10.1.0.9");
+  CHECK(neighbour("fd00:9::1") == "fd00:1::9");
+  CHECK(neighbour("fd00:8::1") == "fe80::9");
+  gateway.run("ip route del default");
+  CHECK(gateway.to("203.0.113.1") == kNowhere);
+  CHECK(gateway.to("10.9.1.1") == kNowhere);
+}
+
+TEST_CASE("Blackholes are ours, too, and other people's routes are not") {
+  const NetworkNamespace space;
+  Gateway gateway;
+  gateway.run("ip route add blackhole 10.9.0.0/16; ip -6 route add unreachable fd00:9::/48");
+  CHECK(gateway.to("10.9.1.1").kind == NextHopKind::blackhole);
+  CHECK(gateway.to("fd00:9::1").kind == NextHopKind::blackhole);
+  gateway.run("ip link add other type veth peer name far; ip link set other up; ip link set far up");
+  gateway.run("ip route add 10.8.0.0/16 dev other; ip route add 10.7.0.0/16 dev vti3 table 99");
+  gateway.run("ip route add 10.6.0.0/16 dev vti3 proto 229");  // we have put it there
+  for (const char* address : {"10.8.1.1", "10.7.1.1", "10.6.1.1"}) CHECK(gateway.to(address) == kNowhere);
+  gateway.run("ip route replace 10.8.0.0/16 dev vti3");
+  CHECK(gateway.to("10.8.1.1") == into(3));
+  gateway.run("ip route replace 10.8.0.0/16 dev other");
+  CHECK(gateway.to("10.8.1.1") == kNowhere);
+}
+
+TEST_CASE("Next-hop objects, and what changes behind a route") {
+  const NetworkNamespace space;
+  Gateway gateway;
+  gateway.run(
+      "ip nexthop add id 1 dev vti3; ip route add 10.9.0.0/16 nhid 1; ip route add 10.8.0.0/16 nhid 1");
+  CHECK(gateway.to("10.9.1.1") == into(3));
+  gateway.run("ip nexthop replace id 1 dev vti4");
+  CHECK(gateway.to("10.9.1.1") == into(4));
+  CHECK(gateway.to("10.8.1.1") == into(4));
+  gateway.run("ip nexthop del id 1");
+  CHECK(gateway.to("10.9.1.1") == kNowhere);
+  CHECK(gateway.learned.size() == 0);
+}
+
+TEST_CASE("Next hops that come and go one by one") {
+  const NetworkNamespace space;
+  Gateway gateway;
+  gateway.run("ip -6 route add fd00:9::/48 dev vti3; ip -6 route append fd00:9::/48 dev vti4");
+  CHECK(gateway.to("fd00:9::1") == into(3));
+  gateway.run("ip -6 route del fd00:9::/48 dev vti3");
+  CHECK(gateway.to("fd00:9::1") == into(4));
+  gateway.run("ip -6 route del fd00:9::/48 dev vti4");
+  CHECK(gateway.to("fd00:9::1") == kNowhere);
+}
+
+TEST_CASE("Routes that were there before the gateway are found") {
+  const NetworkNamespace space;
+  std::vector<channel::Fd> kept;  // by the control process
+  {
+    Gateway gateway;
+    gateway.run("ip route add 10.9.0.0/16 dev vti3");
+    gateway.desk.twins.entrust(1, [&](const std::string&, int fd) {
+      kept.emplace_back(dup(fd));
+      return true;
+    });
+  }
+  Gateway gateway;
+  CHECK(gateway.to("10.9.1.1") == into(3));
+}
+
+TEST_CASE("A hundred thousand routes, their withdrawal, and an overrun") {
+  const NetworkNamespace space;
+  constexpr unsigned kMany = 100'000;
+  Gateway gateway(kMany + 1024);
+  (void)NetworkNamespace::run(batch("add", kMany, "dev vti3"));
+  const double load = seconds_of([&] { gateway.follow(); });
+  CHECK(gateway.learned.size() == kMany);
+  CHECK(gateway.to("20.5.6.7") == into(3));
+  CHECK(gateway.to("21.133.159.7") == into(3));  // the last one of them is 21.134.159.0/24
+  const double one = seconds_of([&] { gateway.run("ip route del 20.5.6.0/24"); });
+  CHECK(gateway.to("20.5.6.7") == kNowhere);
+  WARN("100,000 routes: " << load << " s; one withdrawn: " << one << " s with the program that does it");
+  CHECK(load < 5 * 4);  // also with sanitizers
+  (void)NetworkNamespace::run("ip route add 20.5.6.0/24 dev vti3");
+  for (int i = 0; i < 6 && gateway.learned.overruns() == 0; i++) {
+    const std::uint32_t tunnel = i % 2 == 0 ? 4 : 3;
+    for (int times = 0; times < 2; times++) {
+      (void)NetworkNamespace::run("ip route flush root 20.0.0.0/7");
+      (void)NetworkNamespace::run(batch("add", kMany, "dev vti" + std::to_string(tunnel)));
+    }
+    gateway.follow();
+    CHECK(gateway.to("20.5.6.7") == into(tunnel));
+  }
+  CHECK(gateway.learned.overruns() > 0);
+  CHECK(gateway.learned.size() == kMany);
+  gateway.run("ip route flush root 20.0.0.0/7");
+  CHECK(gateway.learned.size() == 0);
+}
+
+TEST_CASE("Routes for which there is no room are told of, and tried again when there is") {
+  const NetworkNamespace space;
+  Gateway gateway(64);
+  (void)NetworkNamespace::run(batch("add", 100, "dev vti3"));
+  gateway.follow();
+  CHECK(gateway.learned.refused() > 0);
+  CHECK(gateway.learned.size() + gateway.learned.refused() == 100);
+  for (int i = 0; i < 60; i++)
+    (void)NetworkNamespace::run("ip route del 20.0." + std::to_string(i) + ".0/24");
+  gateway.follow();
+  gateway.desk.now += dataplane::LearnedRoutes::kRetry;
+  gateway.follow();
+  CHECK(gateway.learned.refused() == 0);
+  CHECK(gateway.learned.size() == 40);
+  CHECK(gateway.to("20.0.99.1") == into(3));
+}

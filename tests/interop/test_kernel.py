@@ -1,0 +1,121 @@
+#!/usr/bin/python3
+"""
+The kernel's twins of a port and of a tunnel's interface: `ip`, ping, TCP and tcpdump as on any interface; and their lives.
+
+  lan-e 10.1.0.10 --- east 192.0.2.1 --- 192.0.2.2 west --- 10.2.0.10 lan-w
+        fd00:1::10    espgate                      strongSwan   fd00:2::10
+                      vti-w 169.254.1.1 ======== 169.254.1.2
+"""
+import json
+import signal
+import time
+import unittest
+
+from base import LabCase, east_configuration, east_tunnel, west_swan
+from gateway import Gateway
+from lab import Capture, bulk_tcp, ping, wait_until
+from topologies import Single
+
+NEAR, FAR = "169.254.1.1", "169.254.1.2"
+NEAR6, FAR6 = "fd00:a::1", "fd00:a::2"
+
+
+def twin_configuration():
+    tunnel = east_tunnel(interface={"name": "vti-w", "addresses": [NEAR + "/30", NEAR6 + "/64"], "kernel": True})
+    config = east_configuration(tunnel)
+    config["ports"][0]["kernel"] = "esp-lan"
+    return config
+
+
+class Twins(LabCase):
+    @classmethod
+    def build(cls):
+        cls.net = Single(cls.lab)
+        cls.net.west.address("lan", FAR + "/32", FAR6 + "/128")
+        cls.swan = west_swan(cls.net.west).start()
+
+    def setUp(self):
+        self.east = self.stop_after(Gateway(self.net.east, twin_configuration())).start()
+        self.east.wait_up("west")
+        wait_until(lambda: "LOWER_UP" in self.link("vti-w")["flags"], 5, "the twin has a carrier")
+
+    def names(self):
+        return {each["ifname"] for each in json.loads(self.net.east.ip("-json", "link").stdout)}
+
+    def link(self, name):
+        return json.loads(self.net.east.ip("-json", "addr", "show", "dev", name).stdout)[0]
+
+    def watch(self):
+        """What the kernel tells of the twin from now on."""
+        watch = self.net.east.start(f"ip-monitor-{time.monotonic_ns()}", "ip", "monitor", "link", "dev", "vti-w")
+        self.addCleanup(watch.stop)
+        time.sleep(0.3)
+        return watch
+
+    def test_the_kernel_sees_the_tunnel(self):
+        """Addresses, MTU, counters; ping out of it, over IPv4 and IPv6, and tcpdump."""
+        shown = self.link("vti-w")
+        self.assertEqual({each["local"] for each in shown["addr_info"]}, {NEAR, NEAR6})
+        self.assertEqual(shown["mtu"], 1438)
+        capture = Capture(self.net.east, "vti-w", "icmp")
+        for far in (FAR, FAR6):
+            self.assertTrue(ping(self.net.east, far), far)
+        capture.stop()
+        self.assertEqual(capture.count(), 6)
+        counted = json.loads(self.net.east.ip("-json", "-statistics", "link", "show", "vti-w").stdout)[0]["stats64"]
+        self.assertGreaterEqual(counted["rx"]["packets"], 6)
+        self.assertGreaterEqual(counted["tx"]["packets"], 6)
+
+    def test_tcp_between_the_kernel_and_a_host_behind_the_peer(self):
+        self.net.east.ip("route", "add", "10.2.0.0/24", "dev", "vti-w")
+        bulk_tcp(self.net.lan_w, self.net.east, NEAR, "20M")
+        bulk_tcp(self.net.lan_w, self.net.east, NEAR, "20M", "-R")
+
+    def test_the_port(self):
+        """TCP with the gateway's own address; and the kernel below the port, which has the address now, keeps still."""
+        capture = Capture(self.net.lan_e, "eth0", "arp or icmp")
+        self.net.lan_e.ip("neigh", "flush", "all")
+        done = self.net.lan_e.run("ping", "-n", "-c", "3", "-i", "0.2", "10.1.0.1").stdout
+        capture.stop()
+        self.assertIn(" 3 received, 0% packet loss", done)
+        self.assertEqual(capture.count("icmp[icmptype] == icmp-echoreply"), 3)
+        self.assertLessEqual(capture.count("arp[6:2] == 2 and arp src host 10.1.0.1"), capture.count("arp[6:2] == 1"))
+        bulk_tcp(self.net.lan_e, self.net.east, "10.1.0.1", "20M")
+
+    def test_carrier_follows_the_tunnel(self):
+        watch = self.watch()
+        self.swan.swanctl("--terminate", "--ike", "east")
+        wait_until(lambda: "NO-CARRIER" in watch.output(), 10, "the twin has lost its carrier")
+        wait_until(lambda: "LOWER_UP" in self.link("vti-w")["flags"], 30, "and has it again")
+
+    def test_it_outlives_the_control_process(self):
+        before = self.link("vti-w")["ifindex"]
+        watch = self.watch()
+        pid, = self.east.pids("espgate-control")
+        self.net.east.run("kill", "-9", str(pid))
+        wait_until(lambda: self.east.pids("espgate-control") not in ([], [pid]), 10, "another control process")
+        self.east.wait_up("west")
+        self.assertEqual(self.link("vti-w")["ifindex"], before)
+        self.assertNotIn("NO-CARRIER", watch.output())
+
+    def test_it_outlives_the_dataplane(self):
+        """Killed or ended; with its addresses, routes and carrier, and the tunnel works again."""
+        before = self.link("vti-w")["ifindex"]
+        self.net.east.ip("route", "add", "10.77.0.0/16", "dev", "vti-w")
+        for how in ("-KILL", "-TERM"):
+            watch = self.watch()
+            pid, = self.east.pids("espgate-dataplane")
+            self.net.east.run("kill", how, str(pid))
+            wait_until(lambda: self.east.pids("espgate-dataplane") not in ([], [pid]), 10, "another dataplane")
+            wait_until(lambda: ping(self.net.east, FAR), 30, "the tunnel works again")
+            self.assertEqual(self.link("vti-w")["ifindex"], before)
+            self.assertIn("10.77.0.0/16", self.net.east.ip("route").stdout)
+            self.assertNotIn("NO-CARRIER", watch.output())
+
+    def test_in_order_it_goes(self):
+        self.east.stop(signal.SIGTERM)
+        self.assertEqual(self.names() & {"vti-w", "esp-lan"}, set())
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -13,7 +13,7 @@ namespace {
 
 // One byte must travel with the descriptors; its value tells our hand-over from another protocol's greeting.
 constexpr char kGreeting = 'E';
-constexpr std::size_t kKeepsakeName = 16;     // bytes, closed by a zero
+constexpr std::size_t kKeepsakeName = 32;     // bytes, closed by a zero
 constexpr std::size_t kMostDescriptors = 16;  // room to receive, and to close, more than there should be
 
 template <std::size_t Count>

@@ -19,7 +19,7 @@ using Descriptors = std::array<Fd, kDescriptors>;
 // Blocks for as long as the socket's own timeout. Throws std::runtime_error with words for the operator.
 [[nodiscard]] Descriptors receive_descriptors(int socket);
 
-// Something for the control process to keep open, of a name of 1 to 15 characters.
+// Something for the control process to keep open, of a name of 1 to 31 characters.
 struct Keepsake {
   std::string name;
   Fd fd;

@@ -100,6 +100,7 @@ constexpr Key<Table> kTableKeys[] = {
      [](const Field& f, Table& t) { read_unsigned(f, t.max_routes, 16, 1U << 24); }},
     {"ipv6-blocks", Need::optional,
      [](const Field& f, Table& t) { read_unsigned(f, t.ipv6_blocks, 4096, kMostBlocks); }},
+    {"namespace", Need::optional, [](const Field& f, Table& t) { read_name(f, t.space); }},
 };
 
 constexpr Key<Loopback> kLoopbackKeys[] = {

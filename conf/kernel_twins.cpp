@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <string>
+#include <utility>
 
 #include "conf/load.hpp"
 #include "conf/sections.hpp"
@@ -13,17 +16,20 @@ namespace {
 constexpr std::size_t kMostCharacters = 15;  // of an interface's name (IFNAMSIZ)
 const std::string kInterfaces = "*";         // not a name: the twin is called as the interface
 
-// Each name that the kernel has, or will have once this gateway runs, with where it comes from.
+// Each name that the kernel has, or will have once this gateway runs, with where it comes from. Each table's
+// interfaces are in a network namespace of their own.
 class KernelNames {
  public:
-  explicit KernelNames(Errors& errors) : errors_(errors) { names_.emplace("lo", "the loopback interface"); }
+  explicit KernelNames(Errors& errors) : errors_(errors) {}
 
-  void reserve(const std::string& name, const std::string& whose) { names_.emplace(name, whose); }
+  void reserve(const std::string& table, const std::string& name, const std::string& whose) {
+    names_.emplace(std::pair(table, name), whose);
+  }
 
-  void take(const std::string& name, const Node& place) {
-    if (name.empty()) return;
+  void take(const std::string& table, const std::string& name, const Node& place) {
+    reserve(table, "lo", "the loopback interface");
     const auto twin = fmt::format("another interface's twin already, on line {}", place.mark.line);
-    const auto [first, is_new] = names_.emplace(name, twin);
+    const auto [first, is_new] = names_.emplace(std::pair(table, name), twin);
     if (is_new) return;
     errors_.add(place.mark, fmt::format("kernel: {} is {}; expected another name for the twin, such as {}",
                                         in_quotes(name), first->second,
@@ -32,7 +38,7 @@ class KernelNames {
 
  private:
   Errors& errors_;
-  std::map<std::string, std::string> names_;
+  std::map<std::pair<std::string, std::string>, std::string> names_;
 };
 
 // The kernel interface behind `af_packet:IF`, `af_xdp:IF` or `tap:NAME`; empty: there is none.
@@ -45,11 +51,49 @@ std::string kernel_interface(const Port& port) {
   return {};
 }
 
-void check_length(Errors& errors, const std::string& name, const Node& place) {
-  if (name.size() > kMostCharacters)
-    errors.add(place.mark, fmt::format("kernel: {} is too long for the kernel; expected a name of at most {} "
-                                       "characters for the twin",
-                                       in_quotes(name), kMostCharacters));
+class Twins {
+ public:
+  Twins(Errors& errors, const Configuration& configuration) : errors_(errors), names_(errors) {
+    for (const Table& table : configuration.tables)
+      if (!table.space.empty()) spaces_.insert(table.name);
+    for (const Port& port : configuration.ports)
+      if (const std::string name = kernel_interface(port); !name.empty())
+        names_.reserve(
+            kMainTableName, name,
+            fmt::format("the kernel's own interface, which is the device of {}", in_quotes(port.name)));
+  }
+
+  void check(const std::string& twin, const TableRef& table, const Node& place) {
+    if (twin.empty()) return;
+    if (twin.size() > kMostCharacters)
+      errors_.add(place.mark,
+                  fmt::format("kernel: {} is too long for the kernel; expected a name of at most {} "
+                              "characters for the twin",
+                              in_quotes(twin), kMostCharacters));
+    if (table.name != kMainTableName && !spaces_.contains(table.name))
+      errors_.add(place.mark, fmt::format("kernel: table {} has no network namespace for twins; expected "
+                                          "`namespace` there",
+                                          in_quotes(table.name)));
+    names_.take(table.name, twin, place);
+  }
+
+ private:
+  Errors& errors_;
+  std::set<std::string> spaces_;  // tables that have one
+  KernelNames names_;
+};
+
+void check_spaces(Errors& errors, const Node& root, const Configuration& configuration) {
+  std::map<std::string, std::string> tables;
+  for (std::size_t i = 0; i < configuration.tables.size(); ++i) {
+    const Table& table = configuration.tables[i];
+    if (table.space.empty()) continue;
+    const auto [first, is_new] = tables.emplace(table.space, table.name);
+    if (!is_new)
+      errors.add(root.at("tables").at(i).at("namespace").mark,
+                 fmt::format("namespace: {} is table {}'s already", in_quotes(table.space),
+                             in_quotes(first->second)));
+  }
 }
 
 }  // namespace
@@ -68,19 +112,14 @@ void name_twin(std::string& twin, const std::string& interface) {
 }
 
 void check_kernel_twins(Errors& errors, const Node& root, const Configuration& configuration) {
-  KernelNames names(errors);
-  for (const Port& port : configuration.ports)
-    if (const std::string name = kernel_interface(port); !name.empty())
-      names.reserve(
-          name, fmt::format("the kernel's own interface, which is the device of {}", in_quotes(port.name)));
-  const auto check = [&](const std::string& twin, const Node& place) {
-    check_length(errors, twin, place);
-    names.take(twin, place);
-  };
+  check_spaces(errors, root, configuration);
+  Twins twins(errors, configuration);
   for (std::size_t i = 0; i < configuration.ports.size(); ++i)
-    check(configuration.ports[i].kernel, root.at("ports").at(i).at("kernel"));
+    twins.check(configuration.ports[i].kernel, configuration.ports[i].table,
+                root.at("ports").at(i).at("kernel"));
   for (std::size_t i = 0; i < configuration.tunnels.size(); ++i)
-    check(configuration.tunnels[i].kernel, root.at("tunnels").at(i).at("interface").at("kernel"));
+    twins.check(configuration.tunnels[i].kernel, configuration.tunnels[i].overlay,
+                root.at("tunnels").at(i).at("interface").at("kernel"));
 }
 
 }  // namespace espgate::conf

@@ -77,6 +77,7 @@ struct Table {
   std::string name;
   unsigned max_routes{1000};  // of each family
   unsigned ipv6_blocks{0};    // as in Dataplane
+  std::string space;          // network namespace of its interfaces' twins in the kernel; empty: it has none
   Mark mark;
 };
 

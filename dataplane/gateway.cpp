@@ -192,6 +192,9 @@ void Gateway::make_twins(const conf::Configuration& configuration) {
       read_beside_kernel_[p] = conf::device_args(configuration.ports[p], static_cast<unsigned>(p)).interface;
   for (const std::string& interface : read_beside_kernel_)
     if (!interface.empty()) keep_kernel_off(interface);
+  for (std::size_t t = 0; t < configuration.tables.size(); t++)
+    if (!configuration.tables[t].space.empty())
+      twins_.settle_in(static_cast<TableId>(t + 1), configuration.tables[t].space);
   for (std::size_t p = 0; p < configuration.ports.size(); p++)
     if (!configuration.ports[p].kernel.empty())
       twins_.add_port(static_cast<std::uint8_t>(p), configuration.ports[p]);

@@ -21,10 +21,10 @@ LearnedRoutes::LearnedRoutes(const Parts& parts)
       resolver_(parts.resolver),
       interfaces_(parts.interfaces),
       twins_(parts.twins) {
-  twins_.when_gone([this](std::uint32_t tunnel) { forget(tunnel); });
+  twins_.when_gone(kMainTable, [this](std::uint32_t tunnel) { forget(tunnel); });
 }
 
-LearnedRoutes::~LearnedRoutes() { twins_.when_gone({}); }
+LearnedRoutes::~LearnedRoutes() { twins_.when_gone(kMainTable, {}); }
 
 bool LearnedRoutes::serve(std::uint64_t now) {
   if (twins_.changes() == 0) return false;
@@ -139,7 +139,7 @@ void LearnedRoutes::put(const Key& key, std::vector<KernelHop> hops, NextHop nex
 NextHop LearnedRoutes::next_hop_of(const KernelRoute& route, bool& pinned) {
   if (route.blackhole) return {NextHopKind::blackhole, 0, 0, 0};
   for (const KernelHop& hop : route.hops) {
-    const std::optional<NextHop> behind = twins_.behind(hop.interface);
+    const std::optional<NextHop> behind = twins_.behind(kMainTable, hop.interface);
     if (!behind) continue;
     if (behind->kind == NextHopKind::tunnel) return *behind;
     const NextHop by = gateway(behind->port, hop.gateway, pinned);

@@ -38,24 +38,36 @@ Twins::Twins(std::string owner, Resolver& resolver, const Interfaces& interfaces
       limit_(kLimits, seed),
       epoll_(epoll_create1(EPOLL_CLOEXEC)) {
   if (!epoll_) throw std::runtime_error("no epoll");
+  homes_[kMainTable].space.emplace();
+}
+
+void Twins::settle_in(TableId table, const std::string& space) { homes_[table].space.emplace(space); }
+
+const Space* Twins::space_of(TableId table) const noexcept {
+  const std::optional<Space>& space = homes_[table].space;
+  return space ? &*space : nullptr;
 }
 
 // Which interfaces there were before ours. Of those with our mark a process before this one has been the
 // owner.
-void Twins::look_around() {
-  if (links_) return;
-  links_ = std::make_unique<Links>();
-  existing_ = links_->all();
+void Twins::look_around(Home& home) {
+  if (home.links) return;
+  auto links = std::make_unique<Links>();
+  home.existing = links->all();
+  home.links = std::move(links);
 }
 
 bool Twins::is_ours(const KernelLink& link) const { return link.alias.starts_with(owner_ + " "); }
 
 Twins::TwinPtr Twins::make(const Wanted& wanted) {
   const std::string& name = wanted.name;
-  look_around();
-  const auto before = existing_.find(name);
-  const bool ours = before != existing_.end() && is_ours(before->second);
-  if (before != existing_.end() && !ours)
+  Home& home = homes_[wanted.table];
+  if (!home.space) throw std::runtime_error("its table has no network namespace for twins");
+  const Space::Visit visit(*home.space);
+  look_around(home);
+  const auto before = home.existing.find(name);
+  const bool ours = before != home.existing.end() && is_ours(before->second);
+  if (before != home.existing.end() && !ours)
     throw std::runtime_error(
         fmt::format("kernel interface {}: there is one of this name that is not ours; "
                     "give the twin another name (kernel: NAME)",
@@ -66,7 +78,7 @@ Twins::TwinPtr Twins::make(const Wanted& wanted) {
   if (!ours) be_only_a_host(name);
   twin->index = static_cast<int>(if_nametoindex(name.c_str()));
   twin->mtu = has_v6(wanted.addresses) ? std::max(wanted.mtu, kLeastMtu6) : wanted.mtu;
-  links_->set_up(twin->index, twin->mtu, fmt::format("{} {}", owner_, wanted.interface));
+  home.links->set_up(twin->index, twin->mtu, fmt::format("{} {}", owner_, wanted.interface));
   if (ours) twin->addresses = std::move(before->second.addresses);
   set_addresses(*twin, wanted.addresses);
   epoll_event event{};
@@ -74,12 +86,12 @@ Twins::TwinPtr Twins::make(const Wanted& wanted) {
   event.data.ptr = twin.get();
   if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, twin->tun.fd(), &event) != 0)
     throw std::runtime_error("no epoll");
-  if (wanted.table == kMainTable)
-    behind_[twin->index] = wanted.port == Note::kNoPort ? NextHop{NextHopKind::tunnel, 0, 0, wanted.tunnel}
-                                                        : NextHop{NextHopKind::connected, wanted.port, 0, 0};
+  home.behind[twin->index] = wanted.port == Note::kNoPort
+                                 ? NextHop{NextHopKind::tunnel, 0, 0, wanted.tunnel}
+                                 : NextHop{NextHopKind::connected, wanted.port, 0, 0};
   changes_++;
   to_entrust_ = true;
-  if (ours) existing_.erase(before);
+  if (ours) home.existing.erase(before);
   return twin;
 }
 
@@ -87,11 +99,12 @@ void Twins::set_addresses(Twin& twin, const std::vector<IpPrefix>& wanted) {
   const auto has = [](const std::vector<IpPrefix>& all, const IpPrefix& one) {
     return std::find(all.begin(), all.end(), one) != all.end();
   };
+  const Links& links = *homes_[twin.table].links;
   for (const IpPrefix& former : std::exchange(twin.addresses, {}))
-    has(wanted, former) ? twin.addresses.push_back(former) : links_->remove_address(twin.index, former);
+    has(wanted, former) ? twin.addresses.push_back(former) : links.remove_address(twin.index, former);
   for (const IpPrefix& each : wanted) {
     if (has(twin.addresses, each)) continue;
-    links_->add_address(twin.index, each);
+    links.add_address(twin.index, each);
     twin.addresses.push_back(each);
   }
 }
@@ -136,19 +149,21 @@ void Twins::remove_tunnel(std::uint32_t index) noexcept {
   const auto twin = tunnels_.find(index);
   if (twin == tunnels_.end()) return;
   note_gone(*twin->second);
-  remove_link(twin->second->index, twin->second->name);
+  remove_link(homes_[twin->second->table], twin->second->index, twin->second->name);
   tunnels_.erase(twin);
 }
 
 void Twins::note_gone(const Twin& twin) noexcept {
-  behind_.erase(twin.index);
+  Home& home = homes_[twin.table];
+  home.behind.erase(twin.index);
   changes_++;
-  if (gone_ && twin.tunnel != Note::kNoTunnel) gone_(twin.tunnel);
+  if (home.gone && twin.tunnel != Note::kNoTunnel) home.gone(twin.tunnel);
 }
 
-std::optional<NextHop> Twins::behind(int interface) const noexcept {
-  const auto found = behind_.find(interface);
-  return found == behind_.end() ? std::nullopt : std::optional(found->second);
+std::optional<NextHop> Twins::behind(TableId table, int interface) const noexcept {
+  const auto& behind = homes_[table].behind;
+  const auto found = behind.find(interface);
+  return found == behind.end() ? std::nullopt : std::optional(found->second);
 }
 
 void Twins::wake_by(int fd) noexcept {
@@ -165,7 +180,7 @@ void Twins::set_mtu(std::uint32_t tunnel, std::uint16_t mtu) noexcept {
   if (has_v6(twin.addresses)) mtu = std::max(mtu, kLeastMtu6);
   if (std::exchange(twin.mtu, mtu) == mtu) return;
   try {
-    links_->set_mtu(twin.index, mtu);
+    homes_[twin.table].links->set_mtu(twin.index, mtu);
   } catch (const std::exception& error) {
     log_line("kernel interface {}: {}", twin.name, error.what());
   }
@@ -185,22 +200,24 @@ void Twins::follow(const IsUp& is_up, std::uint64_t now) noexcept {
 
 void Twins::end_others() noexcept {
   if (std::exchange(ended_others_, true)) return;
-  try {
-    look_around();
-    std::erase_if(existing_, [this](const auto& each) {
-      if (!is_ours(each.second)) return false;
-      remove_link(each.second.index, each.first);
-      return true;
-    });
-  } catch (const std::exception& error) {
-    log_line("twins in the kernel that nobody wants any more may stay: {}", error.what());
-  }
+  for (Home& home : homes_) try {
+      if (!home.space) continue;
+      const Space::Visit visit(*home.space);
+      look_around(home);
+      std::erase_if(home.existing, [&](const auto& each) {
+        if (!is_ours(each.second)) return false;
+        remove_link(home, each.second.index, each.first);
+        return true;
+      });
+    } catch (const std::exception& error) {
+      log_line("twins in the kernel that nobody wants any more may stay: {}", error.what());
+    }
 }
 
 // Whoever else has a hold of it loses that.
-void Twins::remove_link(int index, const std::string& name) noexcept {
+void Twins::remove_link(const Home& home, int index, const std::string& name) noexcept {
   try {
-    links_->remove(index);
+    home.links->remove(index);
   } catch (const std::exception& error) {
     log_line("kernel interface {}: {}", name, error.what());
   }
@@ -211,7 +228,7 @@ void Twins::entrust(std::uint64_t receiver, const Give& give) {
   to_entrust_ = false;
   const auto offer = [&](Twin& twin) {
     if (twin.receiver == receiver || to_entrust_) return;
-    if (give(twin.name, twin.tun.keepsake()))
+    if (give(fmt::format("{}:{}", twin.table, twin.name), twin.tun.keepsake()))
       twin.receiver = receiver;
     else
       to_entrust_ = true;

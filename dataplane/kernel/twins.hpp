@@ -21,6 +21,7 @@
 #include "channel/messages.hpp"
 #include "conf/schema.hpp"
 #include "dataplane/kernel/links.hpp"
+#include "dataplane/kernel/space.hpp"
 #include "dataplane/kernel/tun.hpp"
 #include "dataplane/ports/interfaces.hpp"
 #include "dataplane/ports/outbox.hpp"
@@ -44,6 +45,13 @@ class Twins {
   Twins(const Twins&) = delete;
   Twins& operator=(const Twins&) = delete;
 
+  // The twins of this table's interfaces live in this network namespace of `ip netns`; else there can be none
+  // but the main table's, which are where this process is. Before the first twin. Throws std::runtime_error
+  // with words.
+  void settle_in(TableId table, const std::string& space);
+  // Where a table's twins live; null: nowhere.
+  [[nodiscard]] const Space* space_of(TableId table) const noexcept;
+
   // Makes the twin of a port, or takes it over from a process before. Throws std::runtime_error with words.
   void add_port(std::uint8_t port, const conf::Port& configured);
   void port_changed(std::uint8_t port, bool up) noexcept;
@@ -62,13 +70,15 @@ class Twins {
   using Give = std::function<bool(const std::string& name, int fd)>;
   void entrust(std::uint64_t receiver, const Give& give);
 
-  // Whose twin the kernel's interface of this number is, if it is of the main table: a tunnel's is `tunnel`,
-  // a port's `connected` to it.
-  [[nodiscard]] std::optional<NextHop> behind(int interface) const noexcept;
+  // Whose twin the kernel's interface of this number is, among those of a table: a tunnel's is `tunnel`, a
+  // port's `connected` to it.
+  [[nodiscard]] std::optional<NextHop> behind(TableId table, int interface) const noexcept;
   // Changes when a twin comes or goes; 0: there has been none.
   [[nodiscard]] std::uint64_t changes() const noexcept { return changes_; }
-  // Called when a tunnel has no twin any more.
-  void when_gone(std::function<void(std::uint32_t tunnel)> tell) { gone_ = std::move(tell); }
+  // Called when a tunnel has no twin in this table any more.
+  void when_gone(TableId table, std::function<void(std::uint32_t tunnel)> tell) {
+    homes_[table].gone = std::move(tell);
+  }
 
   // A packet to this gateway (data at a valid IP header, its note says where it came from) goes to the
   // kernel. False: there is no twin to take it. Else it takes the packet.
@@ -98,7 +108,16 @@ class Twins {
   };
   using TwinPtr = std::unique_ptr<Twin>;
 
-  void look_around();
+  // What a table has in the kernel.
+  struct Home {
+    std::optional<Space> space;
+    std::unique_ptr<Links> links;                // from the first twin on
+    std::map<std::string, KernelLink> existing;  // when the first was made, but for those taken over since
+    std::unordered_map<int, NextHop> behind;     // by the kernel's number of the twin
+    std::function<void(std::uint32_t tunnel)> gone;
+  };
+
+  void look_around(Home& home);
   [[nodiscard]] bool is_ours(const KernelLink& link) const;
   // What a twin is of, and like.
   struct Wanted {
@@ -118,7 +137,7 @@ class Twins {
   void send(const Twin& twin, rte_mbuf* packet, std::uint64_t now);
   void send_by_port(std::uint8_t port, const IpAddress& to, rte_mbuf* packet, std::uint64_t now);
   void lose(const Twin& twin) noexcept;
-  void remove_link(int index, const std::string& name) noexcept;
+  void remove_link(const Home& home, int index, const std::string& name) noexcept;
   void note_gone(const Twin& twin) noexcept;
 
   std::string owner_;
@@ -127,13 +146,10 @@ class Twins {
   Outbox& outbox_;
   RateLimiter limit_;
   channel::Fd epoll_;
-  std::unique_ptr<Links> links_;                // from the first twin on
-  std::map<std::string, KernelLink> existing_;  // when the first was made, but for those taken over since
+  std::array<Home, kMaxTables> homes_;
   std::array<TwinPtr, channel::kMaxPorts> ports_;
   std::unordered_map<std::uint32_t, TwinPtr> tunnels_;
-  std::unordered_map<int, NextHop> behind_;  // by the kernel's number of the twin
   std::uint64_t changes_{0};
-  std::function<void(std::uint32_t tunnel)> gone_;
   bool ended_others_{false};
   bool to_entrust_{false};
   std::uint64_t receiver_{0};

@@ -383,7 +383,7 @@ TEST_CASE("What is to be kept comes with its name, after the hand-over, and noth
   CHECK(receive_keepsake(pair.control.get())->name == "vti-b");
   CHECK_FALSE(receive_keepsake(pair.control.get()));
   SECTION("another message") {
-    REQUIRE(write(pair.dataplane.get(), "0123456789abcdef", 16) == 16);
+    REQUIRE(write(pair.dataplane.get(), "0123456789abcdef0123456789abcdef", 32) == 32);
     CHECK_THROWS_WITH(receive_keepsake(pair.control.get()), Contains("something else"));
   }
   SECTION("a part of one") {

@@ -66,3 +66,19 @@ TEST_CASE("twins that can't be, in words") {
   CHECK(words_of(tests::with_line(9, "    mode: transport\n    interface: {kernel: true}\n    esp: {}"))
             .find("kernel: a tunnel in transport mode has no interface") != std::string::npos);
 }
+
+TEST_CASE("A table's twins need a network namespace, and one of its own") {
+  const auto with = [](const std::string& tables) {
+    return words_of(tests::with_line(3,
+                                     "  - {name: wan, device: \"af_packet:wan\", addresses: [192.0.2.1/24]}\n"
+                                     "  - {name: red, device: net_null0, addresses: [192.0.2.1/24], "
+                                     "table: red, kernel: true}") +
+                    "tables: [" + tables + "]\n");
+  };
+  CHECK(with("{name: red}") ==
+        "gw.yaml:4:83: kernel: table \"red\" has no network namespace for twins; "
+        "expected `namespace` there");
+  CHECK(with("{name: red, namespace: customer}") == "accepted");
+  CHECK(with("{name: red, namespace: a}, {name: blue, namespace: a}") ==
+        "gw.yaml:21:61: namespace: \"a\" is table \"red\"'s already");
+}

@@ -42,4 +42,24 @@ class NetworkNamespace {
   channel::Fd before_;
 };
 
+// One that `ip netns` knows, until this goes.
+struct NamedNamespace {
+  explicit NamedNamespace(const std::string& its_name) : name(its_name) {
+    (void)NetworkNamespace::run("ip netns del " + name + " 2>/dev/null || true");
+    (void)NetworkNamespace::run("ip netns add " + name);
+  }
+  ~NamedNamespace() { (void)NetworkNamespace::run("ip netns del " + name); }
+  NamedNamespace(const NamedNamespace&) = delete;
+  NamedNamespace& operator=(const NamedNamespace&) = delete;
+
+  [[nodiscard]] std::string in(const std::string& command) const {
+    return "ip netns exec " + name + " " + command;
+  }
+  [[nodiscard]] nlohmann::json ip(const std::string& command) const {
+    return nlohmann::json::parse(NetworkNamespace::run(in("ip -details -json " + command)));
+  }
+
+  std::string name;
+};
+
 }  // namespace espgate::test

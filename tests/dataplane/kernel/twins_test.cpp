@@ -361,24 +361,24 @@ TEST_CASE("Twins live as long as this process or whoever keeps them for it") {
     Desk desk;
     REQUIRE(desk.run(with_twin(3)) == CommandStatus::ok);
     REQUIRE(desk.run(install_outbound(3, 0xc0000001)) == CommandStatus::ok);
-    CHECK(entrusted(desk, 1) == Names{"vti3"});
+    CHECK(entrusted(desk, 1) == Names{"0:vti3"});
     CHECK(entrusted(desk, 1).empty());
     takes = false;
     REQUIRE(desk.run(with_twin(4)) == CommandStatus::ok);
     CHECK(entrusted(desk, 1).empty());
     takes = true;
-    CHECK(entrusted(desk, 1) == Names{"vti4"});
-    CHECK(entrusted(desk, 2) == Names{"vti3", "vti4"});  // another one knows of nothing
+    CHECK(entrusted(desk, 1) == Names{"0:vti4"});
+    CHECK(entrusted(desk, 2) == Names{"0:vti3", "0:vti4"});  // another one knows of nothing
     first = index();
     // What is removed goes, whoever keeps it.
     REQUIRE(desk.run(with_twin(5)) == CommandStatus::ok);
-    CHECK(entrusted(desk, 2) == Names{"vti5"});
+    CHECK(entrusted(desk, 2) == Names{"0:vti5"});
     Command remove = command(CommandKind::remove_tunnel);
     remove.body.remove_tunnel.index = 5;
     REQUIRE(desk.run(remove) == CommandStatus::ok);
     CHECK(interfaces() == Names{"lo", "vti3", "vti4"});
     REQUIRE(desk.run(with_twin(6)) == CommandStatus::ok);
-    CHECK(entrusted(desk, 2) == Names{"vti6"});
+    CHECK(entrusted(desk, 2) == Names{"0:vti6"});
     SECTION("nobody keeps them") { kept.clear(); }
     SECTION("somebody does") {}
   }
@@ -402,7 +402,7 @@ TEST_CASE("Twins live as long as this process or whoever keeps them for it") {
   CHECK(index() == first);
   CHECK(addresses("vti3") == Names{"169.254.3.1/30", "fd00:3::1/64"});
   CHECK(NetworkNamespace::run("ip route").find("10.98.0.0/16 dev vti3") != std::string::npos);
-  CHECK(entrusted(desk, 1) == Names{"vti3"});
+  CHECK(entrusted(desk, 1) == Names{"0:vti3"});
   // Packets come to this process alone.
   const Socket sender(AF_INET, 7000);
   for (std::uint16_t i = 0; i < 20; i++) sender.send("10.98.0.1", static_cast<std::uint16_t>(9000 + i), "on");
@@ -418,4 +418,43 @@ TEST_CASE("Twins live as long as this process or whoever keeps them for it") {
   CHECK(has_carrier("vti3"));
   desk.commands.tell_twins(desk.now + dataplane::Twins::kPatience);
   CHECK_FALSE(has_carrier("vti3"));
+}
+
+TEST_CASE("The twins of a table's interfaces are in its network namespace") {
+  const NetworkNamespace space;
+  const NamedNamespace red("espgate-test-red");
+  Desk desk;
+  constexpr TableId kRed = 1;
+  Command wanted = with_twin(3);
+  wanted.body.set_tunnel.overlay = kRed;
+  CHECK(desk.run(wanted) == CommandStatus::kernel_refused);
+  CHECK(interfaces() == std::set<std::string>{"lo"});
+  CHECK_THROWS_WITH(desk.twins.settle_in(kRed, "nowhere"), Catch::Contains("ip netns add nowhere"));
+  desk.twins.settle_in(kRed, red.name);
+  REQUIRE(desk.run(wanted) == CommandStatus::ok);
+  REQUIRE(desk.run(with_twin(4, "vti3")) == CommandStatus::ok);  // of the same name, in the main table
+  CHECK(interfaces() == std::set<std::string>{"lo", "vti3"});
+  const auto inside = [&](const std::string& argv) { return red.ip(argv); };
+  CHECK(inside("link show dev vti3")[0]["ifalias"] == "espgate desk vti3");
+  CHECK(inside("addr show dev vti3")[0]["addr_info"][0]["local"] == "169.254.3.1");
+  CHECK(inside("link show dev vti3")[0]["mtu"] == desk.tables.tunnels[3].fit.load().mtu);
+  CHECK(NetworkNamespace::run(red.in("sysctl -n net.ipv6.conf.vti3.accept_ra")) == "0\n");
+
+  const int in_red = inside("link show dev vti3")[0]["ifindex"];
+  CHECK(desk.twins.behind(kRed, in_red)->index == 3);
+  CHECK(desk.twins.behind(kMainTable, link("vti3")["ifindex"])->index == 4);
+  // What the kernel sends there goes into that tunnel.
+  REQUIRE(desk.run(install_outbound(3, 0xc0000001)) == CommandStatus::ok);
+  (void)NetworkNamespace::run(red.in("ping -c 1 -W 0.1 169.254.3.2 >/dev/null || true"));
+  unsigned served = 0;
+  for (int i = 0; i < 500 && served == 0; i++) {
+    served = desk.twins.serve(desk.now);
+    usleep(1000);
+  }
+  CHECK(served > 0);
+  Command remove = command(CommandKind::remove_tunnel);
+  remove.body.remove_tunnel.index = 3;
+  REQUIRE(desk.run(remove) == CommandStatus::ok);
+  CHECK(inside("link").size() == 1);
+  CHECK(interfaces() == std::set<std::string>{"lo", "vti3"});
 }

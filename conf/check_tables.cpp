@@ -1,5 +1,5 @@
-// Route tables: that what leads from one to another says so, and that no tunnel is the way to its own far
-// end.
+// Route tables: that what leads from one to another says so, and that each tunnel's far end is reached, by no
+// tunnel.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -112,22 +112,43 @@ std::string refusal(const Tunnel& tunnel, std::string_view into, bool itself, co
              : fmt::format("tunnel {}, and no tunnel goes through another", in_quotes(into)));
 }
 
+// A twin's table may learn what the file does not have.
+bool learns(const Configuration& configuration, std::string_view table) {
+  return std::any_of(configuration.ports.begin(), configuration.ports.end(),
+                     [&](const Port& port) { return port.table.name == table && !port.kernel.empty(); });
+}
+
+std::string no_way(const Tunnel& tunnel) {
+  return fmt::format(
+      "address: nothing of table {} leads to {}; expected a route to there, or a port of that table with a "
+      "twin in the "
+      "kernel, where a route could be learned",
+      in_quotes(tunnel.table.name), to_string(tunnel.remote));
+}
+
 // The outer packets of a tunnel leave by a port, never by a tunnel, be it itself or another.
-void check_recursion(Errors& errors, const Node& root, const Configuration& configuration,
-                     const Overlays& overlays) {
+void check_far_ends(Errors& errors, const Node& root, const Configuration& configuration,
+                    const Overlays& overlays) {
   const Ways ways(configuration);
   std::set<const Route*> told;
   for (std::size_t i = 0; i < configuration.tunnels.size(); ++i) {
     const Tunnel& tunnel = configuration.tunnels[i];
-    if (!tunnel.remote.is_set()) continue;
+    if (!tunnel.remote.is_set() || tunnel.remote.family != tunnel.local.family) continue;
+    const Mark mark = root.at("tunnels").at(i).at("remote").at("address").mark;
     const Ways::Way* const way = ways.best(tunnel.table.name, tunnel.remote);
-    if (way == nullptr) continue;
+    if (way == nullptr) {
+      if (!learns(configuration, tunnel.table.name)) errors.add(mark, no_way(tunnel));
+      continue;
+    }
     if (way->tunnel != nullptr)
-      errors.add(root.at("tunnels").at(i).at("remote").at("address").mark,
+      errors.add(mark,
                  fmt::format("address: {} lies on the network of the interface {}; expected an address that "
                              "is reached by a port",
                              to_string(tunnel.remote), in_quotes(way->tunnel->interface)));
     if (way->route == nullptr) continue;
+    if (way->route->blackhole)
+      errors.add(mark, fmt::format("address: the way to {} is the blackhole {}; expected a route by a port",
+                                   to_string(tunnel.remote), to_string(way->route->to)));
     const std::vector<const Tunnel*> into = overlays.into(*way->route);
     if (into.empty() || !told.insert(way->route).second) continue;
     const bool itself = std::find(into.begin(), into.end(), &tunnel) != into.end();
@@ -152,7 +173,7 @@ void check_transport(Errors& errors, const Node& root, const Configuration& conf
 void check_tables(Errors& errors, const Node& root, const Configuration& configuration) {
   const Overlays overlays(configuration);
   check_leaks(errors, root, configuration, overlays);
-  check_recursion(errors, root, configuration, overlays);
+  check_far_ends(errors, root, configuration, overlays);
   check_transport(errors, root, configuration);
 }
 

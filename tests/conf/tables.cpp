@@ -13,14 +13,14 @@ namespace {
 
 // Two tables with the same network, and a tunnel whose outside is in `inet` and whose inside is in `red`.
 const std::string kBase = R"(tables:
-  - {name: inet, max-routes: 100}
+  - {name: inet, max-routes: 100, namespace: inet}
   - {name: red}
 loopbacks:
   - {name: lo1, addresses: [10.254.0.1/32, "fd00::1/128"], table: inet}
 ports:
   - {name: lan, device: "af_packet:lan", addresses: [10.1.0.1/24], table: red}
   - {name: other, device: "af_packet:other", addresses: [10.1.0.1/24]}
-  - {name: wan, device: "af_packet:wan", addresses: [192.0.2.1/24], table: inet}
+  - {name: wan, device: "af_packet:wan", addresses: [192.0.2.1/24], table: inet, kernel: esp-wan}
 tunnels:
   - name: a
     table: inet
@@ -110,6 +110,26 @@ TEST_CASE("one destination may have a route in each table") {
   CHECK(words_of(routes(one + "  - {to: 10.2.0.0/16, blackhole: true, table: red}")) == "accepted");
   CHECK(words_of(routes(one + "  - {to: 10.2.0.0/16, blackhole: true}"))
             .find("a route's destination already, on line 18") != std::string::npos);
+}
+
+TEST_CASE("a far end to which nothing leads") {
+  const std::string alone = [] {
+    std::string text = kBase;
+    return text.erase(text.find(", kernel: esp-wan"), 17);
+  }();
+  CHECK(words_of(alone) ==
+        "gw.yaml:14:23: address: nothing of table \"inet\" leads to 198.51.100.1; expected a route to there, "
+        "or "
+        "a port of that table with a twin in the kernel, where a route could be learned");
+  const auto with = [&](const std::string& route) {
+    return words_of(alone + "routes:\n  - " + route + "\n");
+  };
+  CHECK(with("{to: 0.0.0.0/0, table: inet, via: 192.0.2.254}") == "accepted");
+  CHECK(with("{to: 0.0.0.0/0, table: red, via: 10.1.0.9}").find("nothing of table") != std::string::npos);
+  CHECK(
+      with("{to: 198.51.100.0/24, table: inet, blackhole: true}") ==
+      "gw.yaml:14:23: address: the way to 198.51.100.1 is the blackhole 198.51.100.0/24; expected a route by "
+      "a port");
 }
 
 TEST_CASE("a tunnel is never the way to its own far end, nor to another's") {

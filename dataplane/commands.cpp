@@ -20,6 +20,7 @@ Commands::Commands(const Parts& parts)
       peers_(parts.peers),
       liveness_(parts.liveness),
       twins_(parts.twins),
+      kernel_routes_(parts.kernel_routes),
       control_(parts.control),
       tunnels_(parts.tables.shape.max_tunnels),
       group_states_(parts.tables.shape.max_groups) {}
@@ -104,6 +105,7 @@ CommandStatus Commands::sync_end(std::uint64_t now) {
   for (std::uint32_t i = 0; i < tunnels_.size(); i++)
     if (tunnels_[i].set && tunnels_[i].mark != mark_) (void)remove_tunnel(i, now);
   twins_.end_others();
+  kernel_routes_.complete();
   for (const std::uint32_t tunnel : learned_) tell_path(tunnels_[tunnel]);  // this process may be a new one
   liveness_.tell_all();
   return CommandStatus::ok;
@@ -238,6 +240,7 @@ CommandStatus Commands::set_route(const channel::SetRoute& wanted, std::uint64_t
   const auto former = routes_.find(key);
   if (former != routes_.end() && former->second.pinned) resolver_.unpin(former->second.next_hop.index, now);
   routes_[key] = route;
+  if (key.first == kMainTable) kernel_routes_.want(key.second, route.next_hop);
   return CommandStatus::ok;
 }
 
@@ -253,6 +256,7 @@ CommandStatus Commands::remove_route(const channel::RemoveRoute& unwanted, std::
 void Commands::drop_route(std::map<RouteKey, StaticRoute>::iterator route, std::uint64_t now) {
   const auto& [table, destination] = route->first;
   ribs_[table].remove(destination, {RouteSource::configured, 0});
+  if (table == kMainTable) kernel_routes_.unwant(destination);
   // The resolver may forget it at its next turn, which comes after `settle`: then no worker has the route any
   // more.
   if (route->second.pinned) resolver_.unpin(route->second.next_hop.index, now);

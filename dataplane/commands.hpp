@@ -13,6 +13,7 @@
 #include "dataplane/associations.hpp"
 #include "dataplane/control_link.hpp"
 #include "dataplane/groups.hpp"
+#include "dataplane/kernel/static_routes.hpp"
 #include "dataplane/kernel/twins.hpp"
 #include "dataplane/liveness/liveness.hpp"
 #include "dataplane/ports/ike.hpp"
@@ -42,6 +43,7 @@ class Commands {
     KnownPeers& peers;
     Liveness& liveness;
     Twins& twins;
+    StaticRoutes& kernel_routes;
     ControlLink& control;
   };
   explicit Commands(const Parts& parts);
@@ -134,6 +136,7 @@ class Commands {
   KnownPeers& peers_;
   Liveness& liveness_;
   Twins& twins_;
+  StaticRoutes& kernel_routes_;
   ControlLink& control_;
   std::vector<TunnelState> tunnels_;
   std::vector<GroupState> group_states_;

@@ -127,8 +127,9 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
       associations_(tables_, slow_path_.resolver(), outbox_, offload_, peers_, page_, engine_,
                     test_suites(engine_)),
       groups_(tables_, slow_path_.resolver(), liveness_),
+      kernel_routes_(tables_, groups_, twins_),
       commands_({tables_, ribs_, slow_path_.resolver(), associations_, groups_, interfaces_, peers_,
-                 liveness_, twins_, attachment_}) {
+                 liveness_, twins_, kernel_routes_, attachment_}) {
   slow_path_.set_owners(associations_, commands_, twins_);
   make_workers(configuration.dataplane);
   ports_ = std::make_unique<Ports>(configuration.ports, tables_, interfaces_, page_, pool_.get(),
@@ -231,6 +232,7 @@ void Gateway::round(std::uint64_t now) {
   serve_liveness(now);
   const unsigned work = serve_workers(now) + serve_control(now) + twins_.serve(now);
   if (learned_.serve(now)) commands_.settle(now);
+  kernel_routes_.serve(now);
   slow_path_.advance(now);
   if (groups_.poll()) commands_.settle(now);
   if (now >= next_snapshot_ns_) every_quarter_second(now);
@@ -245,7 +247,7 @@ void Gateway::round(std::uint64_t now) {
 
 // Not beyond the time at which a far end is to hear of us, as far as milliseconds can tell.
 void Gateway::rest(unsigned work) {
-  const bool busy = work != 0 || attachment_.backlogged() || learned_.busy();
+  const bool busy = work != 0 || attachment_.backlogged() || learned_.busy() || kernel_routes_.busy();
   idle_rounds_ = busy ? 0 : idle_rounds_ + 1;
   int longest = busy ? 0 : idle_rounds_ < kRoundsBeforeLongRest ? kRestMs : kLongRestMs;
   if (longest > kRestMs && liveness_.next_deadline() < monotonic_ns() + kLongRestMs * kNsPerMs)

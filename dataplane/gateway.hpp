@@ -94,6 +94,7 @@ class Gateway {
   Offload offload_;
   Associations associations_;
   Groups groups_;
+  StaticRoutes kernel_routes_;
   Commands commands_;
   std::atomic<bool> stop_workers_{false};
   std::uint64_t next_snapshot_ns_{0};

@@ -193,6 +193,17 @@ MemberState Groups::state_of(NextHop member) const noexcept {
   return failed ? MemberState::no_neighbour : MemberState::up;
 }
 
+std::vector<WeightedHop> Groups::carriers(std::uint32_t index) const {
+  std::vector<WeightedHop> found;
+  const auto group = groups_.find(index);
+  if (group == groups_.end()) return found;
+  const State& state = *group->second;
+  for (std::size_t place = 0; place < Group::kMembers; place++)
+    if (!is_free(state.members[place]) && (state.priority == 0 || state.weights[place] != 0))
+      found.push_back(state.members[place]);
+  return found;
+}
+
 // One that failed is asked again every few seconds, and must answer before it counts as up.
 bool Groups::poll() noexcept {
   for (auto& [id, gateway] : gateways_) {
@@ -282,6 +293,7 @@ bool Groups::settle(std::uint64_t now) {
     choose(*state);
     if (!std::exchange(state->changed, false)) continue;
     publish_group(index, *state);
+    changes_++;
     gateways_moved = gateways_moved || std::any_of(state->members.begin(), state->members.end(), is_gateway);
   }
   return gateways_moved;

@@ -59,6 +59,10 @@ class Groups {
 
   // The one place that knows whether a member may have flows.
   [[nodiscard]] MemberState state_of(NextHop member) const noexcept;
+  // The members that have the group's flows; all of them, if nobody is up.
+  [[nodiscard]] std::vector<WeightedHop> carriers(std::uint32_t index) const;
+  // Changes when some group's carriers may have.
+  [[nodiscard]] std::uint64_t changes() const noexcept { return changes_; }
   // Some member's state may have changed: `settle` looks at all.
   void member_changed() noexcept { changed_ = true; }
   // Looks whether gateways stopped or began to answer. True: `settle` has something to do.
@@ -110,6 +114,7 @@ class Groups {
   std::vector<std::uint32_t> released_;    // without users; may have some again
   std::map<NeighbourId, Gateway> gateways_;
   std::set<std::uint32_t> told_;  // groups that stand in the page
+  std::uint64_t changes_{0};
   bool changed_{false};
 };
 

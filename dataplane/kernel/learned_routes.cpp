@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "dataplane/kernel/own_routes.hpp"
 #include "dataplane/log.hpp"
 
 namespace espgate::dataplane {
@@ -69,7 +70,7 @@ void LearnedRoutes::take(RouteFeed::Word word, const KernelRoute& route) {
     case RouteFeed::Word::remove:
       break;
   }
-  if (route.table != RT_TABLE_MAIN || route.protocol == kOwnProtocol) return;
+  if (route.table != RT_TABLE_MAIN || route.protocol == OwnRoutes::kProtocol) return;
   if (word == RouteFeed::Word::set) return set(route);
   word == RouteFeed::Word::append ? append(route) : remove(route);
 }

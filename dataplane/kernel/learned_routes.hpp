@@ -26,8 +26,6 @@ class LearnedRoutes {
   static constexpr std::uint64_t kBudget = 1'500'000;  // ns
   // Routes that found no room in the tables are tried again, when others have gone.
   static constexpr std::uint64_t kRetry = 10'000'000'000;  // ns
-  // Who is the owner of routes that we put into the kernel ourselves (RTPROT_...).
-  static constexpr std::uint8_t kOwnProtocol = 229;
 
   // All must outlive this.
   struct Parts {

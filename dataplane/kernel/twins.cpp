@@ -166,6 +166,15 @@ std::optional<NextHop> Twins::behind(TableId table, int interface) const noexcep
   return found == behind.end() ? std::nullopt : std::optional(found->second);
 }
 
+int Twins::index_of(TableId table, NextHop hop) const noexcept {
+  const Twin* twin = hop.port < ports_.size() ? ports_[hop.port].get() : nullptr;
+  if (hop.kind == NextHopKind::tunnel) {
+    const auto found = tunnels_.find(hop.index);
+    twin = found == tunnels_.end() ? nullptr : found->second.get();
+  }
+  return twin != nullptr && twin->table == table ? twin->index : 0;
+}
+
 void Twins::wake_by(int fd) noexcept {
   epoll_event event{};
   event.events = EPOLLIN;

@@ -73,6 +73,9 @@ class Twins {
   // Whose twin the kernel's interface of this number is, among those of a table: a tunnel's is `tunnel`, a
   // port's `connected` to it.
   [[nodiscard]] std::optional<NextHop> behind(TableId table, int interface) const noexcept;
+  // The kernel's number of the twin of a tunnel, or of the port that a gateway is on, if its interface is in
+  // this table; 0: there is none.
+  [[nodiscard]] int index_of(TableId table, NextHop hop) const noexcept;
   // Changes when a twin comes or goes; 0: there has been none.
   [[nodiscard]] std::uint64_t changes() const noexcept { return changes_; }
   // Called when a tunnel has no twin in this table any more.

@@ -67,9 +67,16 @@ class Twins(LabCase):
         self.assertGreaterEqual(counted["tx"]["packets"], 6)
 
     def test_tcp_between_the_kernel_and_a_host_behind_the_peer(self):
-        self.net.east.ip("route", "add", "10.2.0.0/24", "dev", "vti-w")
         bulk_tcp(self.net.lan_w, self.net.east, NEAR, "20M")
         bulk_tcp(self.net.lan_w, self.net.east, NEAR, "20M", "-R")
+
+    def test_configured_routes_are_the_kernels(self):
+        """What is behind the tunnel is reached without a route by hand."""
+        shown = "".join(self.net.east.ip(family, "route", "show", "proto", "229").stdout for family in ("-4", "-6"))
+        self.assertIn("10.2.0.0/24 dev vti-w metric 10", shown)
+        self.assertIn("fd00:2::/64 dev vti-w metric 10", shown)
+        for far in ("10.2.0.10", "fd00:2::10"):
+            self.assertTrue(ping(self.net.east, far), far)
 
     def test_the_port(self):
         """TCP with the gateway's own address; and the kernel below the port, which has the address now, keeps still."""

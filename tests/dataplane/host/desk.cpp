@@ -50,8 +50,9 @@ Desk::Desk(unsigned count, unsigned buffers, std::uint32_t max_routes)
       offload(tables),
       associations(tables, slow_path.resolver(), outbox, offload, peers, page, engine, RefusedSuites{}),
       groups(tables, slow_path.resolver(), liveness),
+      kernel_routes(tables, groups, twins),
       commands({tables, ribs, slow_path.resolver(), associations, groups, interfaces, peers, liveness, twins,
-                control}) {
+                kernel_routes, control}) {
   slow_path.set_owners(associations, commands, twins);
   for (std::uint32_t w = 0; w < count; w++) add_worker(w);
   add_port("lan", {"10.1.0.1/24", "fd00:1::1/64"});

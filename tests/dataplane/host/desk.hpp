@@ -99,6 +99,7 @@ class Desk {
   dataplane::Offload offload;
   dataplane::Associations associations;
   dataplane::Groups groups;
+  dataplane::StaticRoutes kernel_routes;
   dataplane::Commands commands;
 
  private:

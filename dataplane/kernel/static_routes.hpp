@@ -1,0 +1,81 @@
+// The configured routes of our main table in the kernel's, too, so that programs of this machine reach what
+// is behind tunnels: those into tunnels, and by gateways on ports, that have twins; of a group its members
+// that have the flows; and blackholes. Main thread only.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dataplane/groups.hpp"
+#include "dataplane/kernel/own_routes.hpp"
+#include "dataplane/kernel/twins.hpp"
+#include "dataplane/tables/forwarding.hpp"
+
+namespace espgate::dataplane {
+
+class StaticRoutes {
+ public:
+  // What the kernel did not take is tried again after so long.
+  static constexpr std::uint64_t kRetry = 10'000'000'000;  // ns
+
+  // All must outlive this.
+  StaticRoutes(const Forwarding& tables, const Groups& groups, const Twins& twins);
+  // Those that would outlive the twins go.
+  ~StaticRoutes();
+  StaticRoutes(const StaticRoutes&) = delete;
+  StaticRoutes& operator=(const StaticRoutes&) = delete;
+
+  // The main table's route to this network.
+  void want(const IpPrefix& to, NextHop next_hop);
+  void unwant(const IpPrefix& to);
+  // All that is wanted has been said once: what a process before has left and is not among it goes.
+  void complete() noexcept { complete_ = true; }
+
+  // Writes some of what has changed.
+  void serve(std::uint64_t now);
+  // Not all is written yet.
+  [[nodiscard]] bool busy() const noexcept { return busy_; }
+  // Wanted ones that the kernel has not taken.
+  [[nodiscard]] std::size_t refused() const noexcept { return refused_; }
+
+ private:
+  using Hops = std::vector<KernelHop>;  // in order; none: a blackhole
+  struct Route {
+    std::optional<NextHop> wanted;
+    std::optional<Hops> written;
+    bool refused{false};
+  };
+
+  [[nodiscard]] bool open();
+  void find();
+  void look(std::uint64_t now);
+  // True: it took a call of the kernel.
+  bool write(const IpPrefix& to, Route& route);
+  void note(const IpPrefix& to, Route& route, int error);
+  [[nodiscard]] std::optional<Hops> hops_for(const IpPrefix& to, NextHop next_hop) const;
+  void add_hop(const IpPrefix& to, const WeightedHop& member, Hops& hops) const;
+
+  const Forwarding& tables_;
+  const Groups& groups_;
+  const Twins& twins_;
+  std::unique_ptr<OwnRoutes> kernel_;  // once there is a twin
+  std::map<IpPrefix, Route> routes_;
+  std::optional<IpPrefix> from_;  // all from here on are to be looked at
+  std::uint64_t twins_seen_{0};
+  std::uint64_t groups_seen_{0};
+  std::uint64_t retry_ns_{0};
+  std::size_t refused_{0};
+  std::size_t told_refused_{0};
+  std::string refusal_;  // the last one, in words
+  bool complete_{false};
+  bool busy_{false};
+  bool tried_{false};    // to open the kernel's table
+  bool finding_{false};  // what is there
+  bool again_{false};    // all, from the first on
+};
+
+}  // namespace espgate::dataplane

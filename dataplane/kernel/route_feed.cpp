@@ -81,7 +81,7 @@ void RouteFeed::ask(int family) {
 }
 
 bool RouteFeed::serve(std::uint64_t now, std::uint64_t budget, const Take& take) {
-  if (stage_ == Stage::changes && wanted_ && now - begun_ns_ >= kPause) {
+  if (stage_ == Stage::changes && wanted_ && !stale_ && now - begun_ns_ >= kPause) {
     wanted_ = false;
     interrupted_ = false;
     begun_ns_ = now;
@@ -102,13 +102,18 @@ bool RouteFeed::read(nl_sock* socket, const Take& take) {
   unsigned char* buffer = nullptr;
   const int length = nl_recv(socket, &from, &buffer, nullptr);
   const std::unique_ptr<unsigned char, decltype(&std::free)> kept(buffer, &std::free);
-  if (length == -NLE_AGAIN || length == 0) return false;
-  if (length < 0) {  // ENOBUFS: the kernel had no room to say more
+  if (length == -NLE_AGAIN || length == 0) {
+    if (socket == changes_) stale_ = false;
+    return false;
+  }
+  if (length < 0) {  // ENOBUFS: the kernel had no room to say more, and says nothing until all is read
     overruns_++;
     wanted_ = true;
+    stale_ = socket == changes_;
     if (stage_ != Stage::changes) next_stage(take);
     return true;
   }
+  if (stale_ && socket == changes_) return true;
   if (from.nl_pid != 0) return true;  // anybody may send us datagrams; only the kernel knows its routes
   int left = length;
   for (auto* message = reinterpret_cast<nlmsghdr*>(buffer); nlmsg_ok(message, left);

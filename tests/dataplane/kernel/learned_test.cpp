@@ -234,6 +234,19 @@ TEST_CASE("A hundred thousand routes, their withdrawal, and an overrun") {
   CHECK(gateway.learned.size() == 0);
 }
 
+TEST_CASE("What was told before an overrun is not taken for what came after") {
+  const NetworkNamespace space;
+  constexpr unsigned kMany = 100'000;
+  Gateway gateway(kMany + 1024);
+  for (const char* verb : {"add", "del", "add", "del"})
+    (void)NetworkNamespace::run(batch(verb, kMany, "dev vti3"));
+  (void)NetworkNamespace::run(batch("add", 1000, "dev vti3"));
+  gateway.follow();
+  CHECK(gateway.learned.overruns() > 0);
+  CHECK(gateway.learned.size() == 1000);
+  CHECK(gateway.to("20.0.0.1") == into(3));
+}
+
 TEST_CASE("Routes for which there is no room are told of, and tried again when there is") {
   const NetworkNamespace space;
   Gateway gateway(64);

@@ -122,12 +122,12 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
       ike_(tables_, outbox_, peers_, attachment_, random_seed(),
            {identification_secret_, Identifications::kMainThread}),
       ribs_(tables_),
-      learned_({ribs_, slow_path_.resolver(), interfaces_, twins_}),
       offload_(tables_),
       associations_(tables_, slow_path_.resolver(), outbox_, offload_, peers_, page_, engine_,
                     test_suites(engine_)),
       groups_(tables_, slow_path_.resolver(), liveness_),
       kernel_routes_(tables_, groups_, twins_),
+      learned_({ribs_, slow_path_.resolver(), interfaces_, groups_, twins_}),
       commands_({tables_, ribs_, slow_path_.resolver(), associations_, groups_, interfaces_, peers_,
                  liveness_, twins_, kernel_routes_, attachment_}) {
   slow_path_.set_owners(associations_, commands_, twins_);

@@ -90,11 +90,11 @@ class Gateway {
   Twins twins_;
   IkePort ike_;
   Ribs ribs_;
-  LearnedRoutes learned_;
   Offload offload_;
   Associations associations_;
   Groups groups_;
   StaticRoutes kernel_routes_;
+  LearnedRoutes learned_;
   Commands commands_;
   std::atomic<bool> stop_workers_{false};
   std::uint64_t next_snapshot_ns_{0};

@@ -46,8 +46,15 @@ Groups::State& Groups::make(std::uint32_t index) {
   return *state;
 }
 
+// A new one is seen at once: the routes that will lead into it are committed before groups are settled.
 void Groups::set(std::uint32_t index, std::span<const WeightedHop> members, std::uint64_t now) {
-  place_members(make(index), members, now);
+  const bool is_new = !groups_.contains(index);
+  State& state = make(index);
+  place_members(state, members, now);
+  if (!is_new) return;
+  choose(state);
+  publish_group(index, state);
+  state.changed = false;
 }
 
 void Groups::remove(std::uint32_t index, std::uint64_t now) {

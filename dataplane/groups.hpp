@@ -42,7 +42,8 @@ class Groups {
   [[nodiscard]] static bool is_sound(std::span<const WeightedHop> members) noexcept;
 
   // A group of the control process, `index` below shape.max_groups; sound members. Those that were in it
-  // keep their flows. Neighbours of gateways are pinned here for as long as they are members.
+  // keep their flows. Neighbours of gateways are pinned here for as long as they are members. The workers see
+  // a new group at once, and changes of one after the next `settle`.
   void set(std::uint32_t index, std::span<const WeightedHop> members, std::uint64_t now);
   void remove(std::uint32_t index, std::uint64_t now);  // nothing if there is none
 

@@ -21,6 +21,7 @@ LearnedRoutes::LearnedRoutes(const Parts& parts)
     : rib_(parts.ribs[kMainTable]),
       resolver_(parts.resolver),
       interfaces_(parts.interfaces),
+      groups_(parts.groups),
       twins_(parts.twins) {
   twins_.when_gone(kMainTable, [this](std::uint32_t tunnel) { forget(tunnel); });
 }
@@ -77,11 +78,16 @@ void LearnedRoutes::take(RouteFeed::Word word, const KernelRoute& route) {
 
 void LearnedRoutes::set(const KernelRoute& route) {
   const Key key{route.to, route.metric};
-  bool pinned = false;
-  const NextHop next_hop = next_hop_of(route, pinned);
-  if (next_hop.kind != NextHopKind::none) return put(key, route.hops, next_hop, pinned);
-  const Place former = routes_.find(key);
-  if (former != routes_.end()) drop(former);
+  const Way way = way_of(route);
+  if (way.next_hop.kind == NextHopKind::none) {
+    const Place former = routes_.find(key);
+    if (former != routes_.end()) drop(former);
+    return;
+  }
+  const Place place = routes_.try_emplace(key).first;
+  place->second.telling = telling_;
+  place->second.hops = route.hops;
+  lead(place, way);
 }
 
 // Of IPv4 routes that agree in prefix and metric the first counts, and a second waits behind it.
@@ -116,66 +122,85 @@ void LearnedRoutes::remove(const KernelRoute& route) {
     set(rest);
 }
 
-void LearnedRoutes::put(const Key& key, std::vector<KernelHop> hops, NextHop next_hop, bool pinned) {
-  Learned& learned = routes_[key];
-  const bool same = learned.telling != 0 && !learned.refused && learned.next_hop == next_hop;
-  learned.telling = telling_;
-  learned.hops = std::move(hops);
-  if (same) {
-    if (pinned) resolver_.unpin(next_hop.index, now_);  // it was already
-    return;
-  }
-  release(learned);
-  const bool fits = rib_.set(key.first, origin_of(key.second), next_hop);
+void LearnedRoutes::lead(Place place, const Way& way) {
+  auto& [key, learned] = *place;
+  if (!learned.refused && learned.way == way) return let_go(way.next_hop);  // it was held already
+  if (learned.way.next_hop.kind == NextHopKind::group) note_room();
+  let_go(learned.way.next_hop);
+  const bool fits = rib_.set(key.first, origin_of(key.second), way.next_hop);
   if (!fits) rib_.remove(key.first, origin_of(key.second));  // what it led to before is not true any more
-  if (learned.refused) refused_--;
-  if (!fits) refused_++;
+  refused_ += static_cast<std::size_t>(!fits) - static_cast<std::size_t>(learned.refused);
+  ungrouped_ += static_cast<std::size_t>(way.ungrouped) - static_cast<std::size_t>(learned.way.ungrouped);
   learned.refused = !fits;
-  learned.next_hop = next_hop;
-  learned.pinned = pinned;
-  if (next_hop.kind == NextHopKind::tunnel) users_[next_hop.index]++;
+  learned.way = way;
   changed_ = true;
 }
 
-NextHop LearnedRoutes::next_hop_of(const KernelRoute& route, bool& pinned) {
-  if (route.blackhole) return {NextHopKind::blackhole, 0, 0, 0};
-  for (const KernelHop& hop : route.hops) {
+LearnedRoutes::Way LearnedRoutes::way_of(const KernelRoute& route) {
+  if (route.blackhole) return {{NextHopKind::blackhole, 0, 0, 0}};
+  const std::vector<WeightedHop> members = members_of(route.hops);
+  if (members.empty()) return {};
+  const NextHop first = members.front().hop;
+  if (members.size() == 1) return {first};
+  const NextHop group = groups_.shared(members, now_);
+  const bool grouped = group.kind == NextHopKind::group;
+  for (const WeightedHop& member : members)
+    if (grouped || !(member.hop == first)) let_go(member.hop);
+  return grouped ? Way{group} : Way{first, true};
+}
+
+// The usable ones, each held once. Of more than a group can have, the first.
+std::vector<WeightedHop> LearnedRoutes::members_of(const std::vector<KernelHop>& hops) {
+  std::vector<WeightedHop> members;
+  for (const KernelHop& hop : hops) {
     const std::optional<NextHop> behind = twins_.behind(kMainTable, hop.interface);
     if (!behind) continue;
-    if (behind->kind == NextHopKind::tunnel) return *behind;
-    const NextHop by = gateway(behind->port, hop.gateway, pinned);
-    if (by.kind != NextHopKind::none) return by;
+    const NextHop by = behind->kind == NextHopKind::tunnel ? *behind : gateway(behind->port, hop.gateway);
+    if (by.kind == NextHopKind::none) continue;
+    const auto same = std::find_if(members.begin(), members.end(),
+                                   [&](const WeightedHop& other) { return other.hop == by; });
+    if (same == members.end() && members.size() < Group::kMembers) {
+      if (by.kind == NextHopKind::tunnel) users_[by.index]++;
+      members.push_back({by, hop.weight});
+      continue;
+    }
+    if (by.kind == NextHopKind::gateway) resolver_.unpin(by.index, now_);
+    if (same == members.end()) break;
+    same->weight = std::min<std::uint16_t>(same->weight + hop.weight, kMostWeight);
   }
-  return {};
+  return members;
 }
 
 // Without a gateway every destination would be a neighbour on the port's link, and those are only where the
 // port has a network.
-NextHop LearnedRoutes::gateway(std::uint8_t port, const IpAddress& address, bool& pinned) {
+NextHop LearnedRoutes::gateway(std::uint8_t port, const IpAddress& address) {
   if (!on_link(interfaces_[port], address)) return {};
   const NeighbourId id = resolver_.pin(port, address, now_);
-  if (id == kNoNeighbour) return {};
-  pinned = true;
-  return {NextHopKind::gateway, port, 0, id};
+  return id == kNoNeighbour ? NextHop{} : NextHop{NextHopKind::gateway, port, 0, id};
 }
 
-// The resolver may forget the neighbour at its next turn, which comes after the commit.
-void LearnedRoutes::release(const Learned& learned) {
-  if (learned.pinned) resolver_.unpin(learned.next_hop.index, now_);
-  if (learned.next_hop.kind == NextHopKind::tunnel && --users_[learned.next_hop.index] == 0)
-    users_.erase(learned.next_hop.index);
+// The resolver may forget the neighbour at its next turn, and a group goes when groups are settled: both come
+// after the commit.
+void LearnedRoutes::let_go(NextHop next_hop) {
+  if (next_hop.kind == NextHopKind::gateway) resolver_.unpin(next_hop.index, now_);
+  if (next_hop.kind == NextHopKind::group) groups_.release(next_hop, now_);
+  if (next_hop.kind == NextHopKind::tunnel && --users_[next_hop.index] == 0) users_.erase(next_hop.index);
 }
 
 LearnedRoutes::Place LearnedRoutes::drop(Place place) {
   const auto& [key, learned] = *place;
-  release(learned);
-  if (learned.refused)
-    refused_--;
-  else
-    rib_.remove(key.first, origin_of(key.second));
-  if (refused_ != 0 && retry_ns_ == 0) retry_ns_ = now_ + kRetry;
+  let_go(learned.way.next_hop);
+  if (!learned.refused) rib_.remove(key.first, origin_of(key.second));
+  if (learned.refused) refused_--;
+  if (learned.way.ungrouped) ungrouped_--;
+  note_room();
   changed_ = true;
   return routes_.erase(place);
+}
+
+// Something went: whatever waits for room may find it now.
+void LearnedRoutes::note_room() noexcept {
+  if (refused_ + ungrouped_ != 0 && retry_ns_ == 0) retry_ns_ = now_ + kRetry;
 }
 
 void LearnedRoutes::sweep() {
@@ -190,17 +215,23 @@ void LearnedRoutes::sweep() {
 }
 
 // The tunnel's number may be another's at once, so this can't wait for the kernel to say that they have gone.
+// Groups lose the member by themselves.
 void LearnedRoutes::forget(std::uint32_t tunnel) {
   if (!users_.contains(tunnel)) return;
   const NextHop into{NextHopKind::tunnel, 0, 0, tunnel};
   for (Place place = routes_.begin(); place != routes_.end();)
-    place = place->second.next_hop == into ? drop(place) : std::next(place);
+    place = place->second.way.next_hop == into ? drop(place) : std::next(place);
 }
 
 void LearnedRoutes::tell_refused() {
   if (std::exchange(told_refused_, refused_) != refused_ && refused_ != 0)
     log_line("the route table is full (max-routes): {} of {} routes learned from the kernel are not used",
              refused_, routes_.size());
+  if (std::exchange(told_ungrouped_, ungrouped_) != ungrouped_ && ungrouped_ != 0)
+    log_line(
+        "there are more than {} different groups of next hops: {} of {} routes learned from the kernel "
+        "have but the first of theirs",
+        Forwarding::kSharedGroups, ungrouped_, routes_.size());
 }
 
 }  // namespace espgate::dataplane

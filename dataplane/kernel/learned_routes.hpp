@@ -1,6 +1,6 @@
 // The routes that others (routing daemons, `ip route`) have put into the kernel and that lead out of twins,
 // in our own tables. Among candidates for one prefix they come last, and of them the one with the lowest
-// metric counts. The kernel's main table is ours. Main thread only.
+// metric counts. Several next hops of one are a group. The kernel's main table is ours. Main thread only.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "dataplane/groups.hpp"
 #include "dataplane/kernel/route_feed.hpp"
 #include "dataplane/kernel/twins.hpp"
 #include "dataplane/ports/interfaces.hpp"
@@ -24,7 +25,7 @@ class LearnedRoutes {
   // The time that a call of `serve` takes for reading what the kernel has told; what follows from it takes as
   // long again.
   static constexpr std::uint64_t kBudget = 1'500'000;  // ns
-  // Routes that found no room in the tables are tried again, when others have gone.
+  // Routes that found no room in the tables, or no group, are tried again, when others have gone.
   static constexpr std::uint64_t kRetry = 10'000'000'000;  // ns
 
   // All must outlive this.
@@ -32,6 +33,7 @@ class LearnedRoutes {
     Ribs& ribs;
     Resolver& resolver;
     const Interfaces& interfaces;
+    Groups& groups;
     Twins& twins;
   };
   explicit LearnedRoutes(const Parts& parts);
@@ -47,14 +49,21 @@ class LearnedRoutes {
   // What is in our tables, and what found no room there.
   [[nodiscard]] std::size_t size() const noexcept { return routes_.size() - refused_; }
   [[nodiscard]] std::size_t refused() const noexcept { return refused_; }
+  // Those with several next hops that have but the first, because there is no group left.
+  [[nodiscard]] std::size_t ungrouped() const noexcept { return ungrouped_; }
   [[nodiscard]] std::uint64_t overruns() const noexcept { return feed_ ? feed_->overruns() : 0; }
 
  private:
   using Key = std::pair<IpPrefix, std::uint32_t>;  // destination and metric
+  // Where a route leads. The neighbour of a gateway is pinned, and of a group this is a user, until `let_go`.
+  struct Way {
+    NextHop next_hop;
+    bool ungrouped{false};  // it is but the first of several
+    bool operator==(const Way&) const = default;
+  };
   struct Learned {
     std::vector<KernelHop> hops;
-    NextHop next_hop;
-    bool pinned{false};   // next_hop is a gateway, whose neighbour is pinned
+    Way way;
     bool refused{false};  // our tables have no room for it
     std::uint32_t telling{0};
   };
@@ -65,29 +74,34 @@ class LearnedRoutes {
   void set(const KernelRoute& route);
   void append(const KernelRoute& route);
   void remove(const KernelRoute& route);
-  void put(const Key& key, std::vector<KernelHop> hops, NextHop next_hop, bool pinned);
-  [[nodiscard]] NextHop next_hop_of(const KernelRoute& route, bool& pinned);
-  [[nodiscard]] NextHop gateway(std::uint8_t port, const IpAddress& address, bool& pinned);
-  void release(const Learned& learned);
+  void lead(Place place, const Way& way);
+  [[nodiscard]] Way way_of(const KernelRoute& route);
+  [[nodiscard]] std::vector<WeightedHop> members_of(const std::vector<KernelHop>& hops);
+  [[nodiscard]] NextHop gateway(std::uint8_t port, const IpAddress& address);
+  void let_go(NextHop next_hop);
   Place drop(Place place);
   void sweep();
   void forget(std::uint32_t tunnel);
+  void note_room() noexcept;
   void tell_refused();
 
   Rib& rib_;  // of the main table
   Resolver& resolver_;
   const Interfaces& interfaces_;
+  Groups& groups_;
   Twins& twins_;
   std::unique_ptr<RouteFeed> feed_;  // once there is a twin
   std::map<Key, Learned> routes_;
-  std::unordered_map<std::uint32_t, std::size_t> users_;  // of each tunnel: routes
+  std::unordered_map<std::uint32_t, std::size_t> users_;  // of each tunnel: routes straight into it
   std::uint32_t telling_{0};
   std::optional<Key> sweep_from_;  // what was not told again goes, from here on
   std::uint64_t twins_seen_{0};
   std::uint64_t now_{0};
   std::uint64_t retry_ns_{0};
   std::size_t refused_{0};
+  std::size_t ungrouped_{0};
   std::size_t told_refused_{0};
+  std::size_t told_ungrouped_{0};
   bool tried_{false};  // to open the feed
   bool changed_{false};
   bool busy_{false};

@@ -34,9 +34,10 @@ bool is_one_more(const nlmsghdr& message, const KernelRoute& route) noexcept {
   return route.to.address.is_v6() && (message.nlmsg_flags & (NLM_F_REPLACE | NLM_F_EXCL)) == 0;
 }
 
-bool is_up(nlmsghdr& message) noexcept {
-  if (!nlmsg_valid_hdr(&message, sizeof(ifinfomsg))) return true;
-  return (static_cast<const ifinfomsg*>(nlmsg_data(&message))->ifi_flags & IFF_UP) != 0;
+// Its carrier changes with its tunnel, and says nothing of routes.
+bool was_set_up_or_down(nlmsghdr& message) noexcept {
+  if (!nlmsg_valid_hdr(&message, sizeof(ifinfomsg))) return false;
+  return (static_cast<const ifinfomsg*>(nlmsg_data(&message))->ifi_change & IFF_UP) != 0;
 }
 
 nl_sock* open_socket() {
@@ -137,13 +138,14 @@ void RouteFeed::handle(nlmsghdr& message, const Take& take) {
                   *route);
     }
     case RTM_NEWLINK:
-      if (is_up(message)) return;
+      if (!was_set_up_or_down(message)) return;
       [[fallthrough]];
     case RTM_DELLINK:
     case RTM_DELADDR:
     case RTM_DELNEXTHOP:
     case RTM_NEWNEXTHOP:
-      // IPv4 routes go without a word of their own with an interface, an address or a next hop.
+      // IPv4 routes, and next hops of both families, go without a word of their own with an interface, an
+      // address or a next-hop object; and next hops come back so.
       wanted_ = true;
       return;
     default:

@@ -45,9 +45,9 @@ void add_hops(rtnl_route* route, int family, std::vector<KernelHop>& hops) {
     rtnl_nexthop* const hop = rtnl_route_nexthop_n(route, i);
     if ((rtnl_route_nh_get_flags(hop) & RTNH_F_DEAD) != 0) continue;
     // The kernel counts weights from 0.
-    const int weight = std::min(rtnl_route_nh_get_weight(hop) + 1, 255);
+    const int weight = rtnl_route_nh_get_weight(hop) + 1;
     hops.push_back({rtnl_route_nh_get_ifindex(hop), address_of(rtnl_route_nh_get_gateway(hop), family),
-                    static_cast<std::uint8_t>(weight)});
+                    static_cast<std::uint16_t>(weight)});
   }
 }
 

@@ -12,9 +12,9 @@ struct nlmsghdr;
 namespace espgate::dataplane {
 
 struct KernelHop {
-  int interface { 0 };  // the kernel's number of it
-  IpAddress gateway;    // unset: what the route leads to is on the interface's link
-  std::uint8_t weight{1};
+  int interface { 0 };      // the kernel's number of it
+  IpAddress gateway;        // unset: what the route leads to is on the interface's link
+  std::uint16_t weight{1};  // 1..256
   bool operator==(const KernelHop&) const noexcept = default;
 };
 

@@ -224,6 +224,7 @@ TEST_CASE("shared groups: one for the same members, for as long as it has users"
   CHECK(desk.groups.shared(other_order, desk.now) == group);
   const std::vector<WeightedHop> others{to_tunnel(1), to_tunnel(2)};
   CHECK_FALSE(desk.groups.shared(others, desk.now) == group);
+  CHECK(buckets(desk, group.index) == Counts{{1, 128}, {2, 384}});  // before a route can lead into it
   desk.commands.settle(desk.now);
   CHECK(buckets(desk, group.index) == Counts{{1, 128}, {2, 384}});
   desk.groups.release(group, desk.now);

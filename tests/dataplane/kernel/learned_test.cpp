@@ -53,8 +53,26 @@ struct Gateway {
   [[nodiscard]] NextHop to(std::string_view address) const {
     return desk.tables.routes(kMainTable).find_one(*parse_address(address));
   }
+  // The members of the group that a route leads to, with their buckets; empty: it leads to no group.
+  using Shares = std::map<std::string, unsigned>;
+  [[nodiscard]] Shares shares(std::string_view address) const {
+    const NextHop hop = to(address);
+    if (hop.kind != NextHopKind::group) return {};
+    const dataplane::Group* const group = desk.tables.groups[hop.index].load();
+    REQUIRE(group != nullptr);
+    Shares shares;
+    for (const std::uint8_t place : group->buckets.member)
+      if (place != dataplane::Buckets::kNobody) shares[name_of(group->members[place])]++;
+    return shares;
+  }
+  [[nodiscard]] std::string name_of(NextHop hop) const {
+    if (hop.kind == NextHopKind::tunnel) return "tunnel " + std::to_string(hop.index);
+    REQUIRE(hop.kind == NextHopKind::gateway);
+    return to_string(desk.tables.neighbours.entry(hop.index).address);
+  }
   Desk desk;
-  dataplane::LearnedRoutes learned{{desk.ribs, desk.slow_path.resolver(), desk.interfaces, desk.twins}};
+  dataplane::LearnedRoutes learned{
+      {desk.ribs, desk.slow_path.resolver(), desk.interfaces, desk.groups, desk.twins}};
 };
 
 NextHop into(std::uint32_t tunnel) { return {NextHopKind::tunnel, 0, 0, tunnel}; }
@@ -179,15 +197,148 @@ TEST_CASE("Next-hop objects, and what changes behind a route") {
   CHECK(gateway.learned.size() == 0);
 }
 
+TEST_CASE("Several next hops are a group, with the kernel's weights") {
+  const NetworkNamespace space;
+  Gateway gateway;
+  gateway.run("ip route add 10.9.0.0/16 nexthop dev vti3 weight 3 nexthop dev vti4 weight 1");
+  gateway.run("ip -6 route add fd00:9::/48 nexthop via fe80::9 dev vti3 nexthop via fe80::9 dev vti4");
+  using Shares = Gateway::Shares;
+  const Shares even{{"tunnel 3", 256}, {"tunnel 4", 256}};
+  CHECK(gateway.shares("10.9.1.1") == Shares{{"tunnel 3", 384}, {"tunnel 4", 128}});
+  CHECK(gateway.shares("fd00:9::1") == even);
+  SECTION("those with the same next hops have the same group") {
+    gateway.run("ip route add 10.8.0.0/16 nexthop dev vti4 nexthop dev vti3");
+    CHECK(gateway.to("10.8.1.1") == gateway.to("fd00:9::1"));
+  }
+  SECTION("several by one tunnel are one member with the sum of the weights") {
+    gateway.run(
+        "ip route replace 10.9.0.0/16 nexthop via 169.254.3.2 dev vti3 nexthop via 169.254.3.9 dev vti3 "
+        "onlink "
+        "nexthop dev vti4 weight 2");
+    CHECK(gateway.shares("10.9.1.1") == even);
+    gateway.run(
+        "ip route replace 10.9.0.0/16 nexthop via 169.254.3.2 nexthop via 169.254.3.9 dev vti3 onlink");
+    CHECK(gateway.to("10.9.1.1") == into(3));
+  }
+  SECTION("replaced by one") {
+    gateway.run("ip route replace 10.9.0.0/16 dev vti4; ip -6 route replace fd00:9::/48 dev vti3");
+    CHECK(gateway.to("10.9.1.1") == into(4));
+    CHECK(gateway.to("fd00:9::1") == into(3));
+  }
+  SECTION("withdrawn") {
+    gateway.run("ip route del 10.9.0.0/16; ip -6 route del fd00:9::/48");
+    CHECK(gateway.to("10.9.1.1") == kNowhere);
+    CHECK(gateway.to("fd00:9::1") == kNowhere);
+  }
+  SECTION("one interface is down, and up again") {
+    gateway.run("ip link set vti3 down");
+    CHECK(gateway.to("10.9.1.1") == into(4));
+    CHECK(gateway.to("fd00:9::1") == into(4));
+    gateway.run("ip link set vti3 up");
+    CHECK(gateway.shares("10.9.1.1") == Shares{{"tunnel 3", 384}, {"tunnel 4", 128}});
+  }
+  SECTION("one tunnel goes: its flows are the other's at once, whatever the kernel says later") {
+    channel::Command remove = command(CommandKind::remove_tunnel);
+    remove.body.remove_tunnel.index = 3;
+    REQUIRE(gateway.desk.run(remove) == CommandStatus::ok);
+    CHECK(gateway.shares("10.9.1.1") == Shares{{"tunnel 4", 512}});
+    gateway.add_tunnel(3);
+    CHECK(gateway.shares("fd00:9::1") == Shares{{"tunnel 4", 512}});
+    gateway.follow();
+    gateway.run("ip route replace 10.9.0.0/16 nexthop dev vti3 nexthop dev vti4");
+    CHECK(gateway.shares("10.9.1.1") == even);
+  }
+}
+
+TEST_CASE("A group's members may be gateways, and next hops that are not ours are none") {
+  const NetworkNamespace space;
+  Gateway gateway;
+  gateway.run("ip link add other type veth peer name far; ip link set other up; ip link set far up");
+  gateway.run(
+      "ip route add 10.9.0.0/16 nexthop via 10.1.0.9 weight 2 nexthop dev other nexthop via 10.1.0.10 "
+      "nexthop dev vti3");
+  CHECK(gateway.shares("10.9.1.1") ==
+        Gateway::Shares{{"10.1.0.9", 256}, {"10.1.0.10", 128}, {"tunnel 3", 128}});
+  // Nobody answers ARP: the gateways have failed, and the neighbours stay pinned, so that they are asked.
+  gateway.desk.wait(5 * kSecond);
+  gateway.desk.groups.poll() ? gateway.desk.commands.settle(gateway.desk.now) : void();
+  CHECK(gateway.shares("10.9.1.1") == Gateway::Shares{{"tunnel 3", 512}});
+  gateway.desk.wait(100 * kSecond);
+  CHECK(gateway.desk.tables.neighbours.find(kLan, *parse_address("10.1.0.10")) != dataplane::kNoNeighbour);
+  gateway.run("ip route replace 10.9.0.0/16 nexthop dev other nexthop via 10.1.0.10");
+  CHECK(gateway.name_of(gateway.to("10.9.1.1")) == "10.1.0.10");
+  gateway.desk.wait(100 * kSecond);
+  CHECK(gateway.desk.tables.neighbours.find(kLan, *parse_address("10.1.0.10")) != dataplane::kNoNeighbour);
+  CHECK(gateway.desk.tables.neighbours.find(kLan, *parse_address("10.1.0.9")) == dataplane::kNoNeighbour);
+  gateway.run("ip route del 10.9.0.0/16");
+  gateway.desk.wait(100 * kSecond);
+  CHECK(gateway.desk.tables.neighbours.find(kLan, *parse_address("10.1.0.10")) == dataplane::kNoNeighbour);
+}
+
+TEST_CASE("Groups of next-hop objects") {
+  const NetworkNamespace space;
+  Gateway gateway;
+  gateway.run("ip nexthop add id 1 dev vti3; ip nexthop add id 2 dev vti4");
+  gateway.run("ip nexthop add id 10 group 1,3/2,1; ip route add 10.9.0.0/16 nhid 10");
+  CHECK(gateway.shares("10.9.1.1") == Gateway::Shares{{"tunnel 3", 384}, {"tunnel 4", 128}});
+  gateway.run("ip nexthop replace id 10 group 1/2");
+  CHECK(gateway.shares("10.9.1.1") == Gateway::Shares{{"tunnel 3", 256}, {"tunnel 4", 256}});
+  gateway.run("ip nexthop replace id 10 group 2");
+  CHECK(gateway.to("10.9.1.1") == into(4));
+  gateway.run("ip nexthop replace id 10 group 1/2; ip nexthop del id 2");
+  CHECK(gateway.to("10.9.1.1") == into(3));
+}
+
 TEST_CASE("Next hops that come and go one by one") {
   const NetworkNamespace space;
   Gateway gateway;
+  const Gateway::Shares even{{"tunnel 3", 256}, {"tunnel 4", 256}};
   gateway.run("ip -6 route add fd00:9::/48 dev vti3; ip -6 route append fd00:9::/48 dev vti4");
-  CHECK(gateway.to("fd00:9::1") == into(3));
+  CHECK(gateway.shares("fd00:9::1") == even);
   gateway.run("ip -6 route del fd00:9::/48 dev vti3");
   CHECK(gateway.to("fd00:9::1") == into(4));
+  gateway.run("ip -6 route append fd00:9::/48 dev vti3");
+  CHECK(gateway.shares("fd00:9::1") == even);
   gateway.run("ip -6 route del fd00:9::/48 dev vti4");
+  CHECK(gateway.to("fd00:9::1") == into(3));
+  gateway.run("ip -6 route del fd00:9::/48 dev vti3");
   CHECK(gateway.to("fd00:9::1") == kNowhere);
+}
+
+TEST_CASE("Ten thousand prefixes over one pair of tunnels share one group") {
+  const NetworkNamespace space;
+  Gateway gateway(20'000);
+  (void)NetworkNamespace::run(batch("add", 10'000, "nexthop dev vti3 nexthop dev vti4"));
+  gateway.follow();
+  const NextHop group = gateway.to("20.0.0.1");
+  CHECK(group.kind == NextHopKind::group);
+  for (const unsigned i : {1U, 4999U, 9999U})
+    CHECK(gateway.to("20.0." + std::to_string(i / 256) + "." + std::to_string(i % 256)) == group);
+  CHECK(gateway.learned.ungrouped() == 0);
+  gateway.run("ip route flush root 20.0.0.0/7");
+  CHECK(gateway.learned.size() == 0);
+  CHECK(gateway.desk.tables.groups[group.index].load() == nullptr);
+}
+
+TEST_CASE("Routes for which there is no group have their first next hop, until there is one") {
+  const NetworkNamespace space;
+  Gateway gateway(4096);
+  constexpr unsigned kMany = dataplane::Forwarding::kSharedGroups + 10;
+  const std::string path = "/tmp/espgate-groups-" + std::to_string(getpid());
+  std::ofstream file(path);
+  for (unsigned i = 0; i < kMany; i++)  // each with weights of its own: w and w + 1 have no common divisor
+    file << "route add 20." << i / 256 << "." << i % 256 << ".0/24 nexthop dev vti3 weight " << 1 + i % 200
+         << " nexthop dev vti4 weight " << 201 + i / 200 << "\n";
+  file.close();
+  gateway.run("ip -batch " + path + "; rm " + path);
+  CHECK(gateway.learned.size() == kMany);
+  CHECK(gateway.learned.ungrouped() == 10);
+  CHECK(gateway.to("20.4.9.1") == into(3));
+  gateway.run("ip route flush root 20.0.0.0/16");
+  gateway.desk.now += dataplane::LearnedRoutes::kRetry;
+  gateway.follow();
+  CHECK(gateway.learned.ungrouped() == 0);
+  CHECK(gateway.to("20.4.9.1").kind == NextHopKind::group);
 }
 
 TEST_CASE("Routes that were there before the gateway are found") {

@@ -107,8 +107,8 @@ TEST_CASE("Configured routes are in the kernel's table, where it can say them") 
   CHECK(shown("10.5.0.0/16").empty());
   CHECK(gateway.desk.kernel_routes.refused() == 0);
   SECTION("they are not learned from there") {
-    dataplane::LearnedRoutes learned{
-        {gateway.desk.ribs, gateway.desk.slow_path.resolver(), gateway.desk.interfaces, gateway.desk.twins}};
+    dataplane::LearnedRoutes learned{{gateway.desk.ribs, gateway.desk.slow_path.resolver(),
+                                      gateway.desk.interfaces, gateway.desk.groups, gateway.desk.twins}};
     do (void)learned.serve(gateway.desk.now);
     while (learned.busy());
     CHECK(learned.size() == 0);

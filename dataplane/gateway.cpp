@@ -127,7 +127,6 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
                     test_suites(engine_)),
       groups_(tables_, slow_path_.resolver(), liveness_),
       kernel_routes_(tables_, groups_, twins_),
-      learned_({ribs_, slow_path_.resolver(), interfaces_, groups_, twins_}),
       commands_({tables_, ribs_, slow_path_.resolver(), associations_, groups_, interfaces_, peers_,
                  liveness_, twins_, kernel_routes_, attachment_}) {
   slow_path_.set_owners(associations_, commands_, twins_);
@@ -196,10 +195,20 @@ void Gateway::make_twins(const conf::Configuration& configuration) {
   for (std::size_t t = 0; t < configuration.tables.size(); t++)
     if (!configuration.tables[t].space.empty())
       twins_.settle_in(static_cast<TableId>(t + 1), configuration.tables[t].space);
+  const LearnedRoutes::Parts parts{ribs_, slow_path_.resolver(), interfaces_, groups_, twins_};
+  for (std::size_t t = 0; t <= configuration.tables.size(); t++)
+    if (const auto table = static_cast<TableId>(t); twins_.space_of(table) != nullptr)
+      learned_.push_back(std::make_unique<LearnedRoutes>(parts, table));
   for (std::size_t p = 0; p < configuration.ports.size(); p++)
     if (!configuration.ports[p].kernel.empty())
       twins_.add_port(static_cast<std::uint8_t>(p), configuration.ports[p]);
   attachment_.watch_too(twins_.wake_fd());
+}
+
+void Gateway::serve_learned(std::uint64_t now) {
+  bool changed = false;
+  for (const auto& learned : learned_) changed = learned->serve(now) || changed;
+  if (changed) commands_.settle(now);
 }
 
 void Gateway::launch() {
@@ -231,7 +240,7 @@ void Gateway::run(const std::atomic<bool>& stop) {
 void Gateway::round(std::uint64_t now) {
   serve_liveness(now);
   const unsigned work = serve_workers(now) + serve_control(now) + twins_.serve(now);
-  if (learned_.serve(now)) commands_.settle(now);
+  serve_learned(now);
   kernel_routes_.serve(now);
   slow_path_.advance(now);
   if (groups_.poll()) commands_.settle(now);
@@ -247,7 +256,9 @@ void Gateway::round(std::uint64_t now) {
 
 // Not beyond the time at which a far end is to hear of us, as far as milliseconds can tell.
 void Gateway::rest(unsigned work) {
-  const bool busy = work != 0 || attachment_.backlogged() || learned_.busy() || kernel_routes_.busy();
+  const bool learns =
+      std::any_of(learned_.begin(), learned_.end(), [](const auto& each) { return each->busy(); });
+  const bool busy = work != 0 || attachment_.backlogged() || learns || kernel_routes_.busy();
   idle_rounds_ = busy ? 0 : idle_rounds_ + 1;
   int longest = busy ? 0 : idle_rounds_ < kRoundsBeforeLongRest ? kRestMs : kLongRestMs;
   if (longest > kRestMs && liveness_.next_deadline() < monotonic_ns() + kLongRestMs * kNsPerMs)

@@ -58,6 +58,7 @@ class Gateway {
   void make_workers(const conf::Dataplane& dataplane);
   void start_crypto_devices(const conf::Dataplane& dataplane);
   void make_twins(const conf::Configuration& configuration);
+  void serve_learned(std::uint64_t now);
   void launch();
   void round(std::uint64_t now);
   [[nodiscard]] unsigned serve_workers(std::uint64_t now);
@@ -94,7 +95,7 @@ class Gateway {
   Associations associations_;
   Groups groups_;
   StaticRoutes kernel_routes_;
-  LearnedRoutes learned_;
+  std::vector<std::unique_ptr<LearnedRoutes>> learned_;  // of each table with twins
   Commands commands_;
   std::atomic<bool> stop_workers_{false};
   std::uint64_t next_snapshot_ns_{0};

@@ -17,16 +17,17 @@ Rib::Origin origin_of(std::uint32_t metric) noexcept { return {RouteSource::lear
 
 }  // namespace
 
-LearnedRoutes::LearnedRoutes(const Parts& parts)
-    : rib_(parts.ribs[kMainTable]),
+LearnedRoutes::LearnedRoutes(const Parts& parts, TableId table)
+    : table_(table),
+      rib_(parts.ribs[table]),
       resolver_(parts.resolver),
       interfaces_(parts.interfaces),
       groups_(parts.groups),
       twins_(parts.twins) {
-  twins_.when_gone(kMainTable, [this](std::uint32_t tunnel) { forget(tunnel); });
+  twins_.when_gone(table_, [this](std::uint32_t tunnel) { forget(tunnel); });
 }
 
-LearnedRoutes::~LearnedRoutes() { twins_.when_gone(kMainTable, {}); }
+LearnedRoutes::~LearnedRoutes() { twins_.when_gone(table_, {}); }
 
 bool LearnedRoutes::serve(std::uint64_t now) {
   if (twins_.changes() == 0) return false;
@@ -48,6 +49,7 @@ bool LearnedRoutes::serve(std::uint64_t now) {
 bool LearnedRoutes::open() {
   if (std::exchange(tried_, true)) return false;
   try {
+    const Space::Visit visit(*twins_.space_of(table_));
     feed_ = std::make_unique<RouteFeed>();
     twins_.wake_by(feed_->wake_fd());
     return true;
@@ -153,7 +155,7 @@ LearnedRoutes::Way LearnedRoutes::way_of(const KernelRoute& route) {
 std::vector<WeightedHop> LearnedRoutes::members_of(const std::vector<KernelHop>& hops) {
   std::vector<WeightedHop> members;
   for (const KernelHop& hop : hops) {
-    const std::optional<NextHop> behind = twins_.behind(kMainTable, hop.interface);
+    const std::optional<NextHop> behind = twins_.behind(table_, hop.interface);
     if (!behind) continue;
     const NextHop by = behind->kind == NextHopKind::tunnel ? *behind : gateway(behind->port, hop.gateway);
     if (by.kind == NextHopKind::none) continue;

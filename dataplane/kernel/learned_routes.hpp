@@ -36,7 +36,8 @@ class LearnedRoutes {
     Groups& groups;
     Twins& twins;
   };
-  explicit LearnedRoutes(const Parts& parts);
+  // Those of one table, whose twins have a space.
+  LearnedRoutes(const Parts& parts, TableId table);
   ~LearnedRoutes();
   LearnedRoutes(const LearnedRoutes&) = delete;
   LearnedRoutes& operator=(const LearnedRoutes&) = delete;
@@ -85,7 +86,8 @@ class LearnedRoutes {
   void note_room() noexcept;
   void tell_refused();
 
-  Rib& rib_;  // of the main table
+  TableId table_;
+  Rib& rib_;
   Resolver& resolver_;
   const Interfaces& interfaces_;
   Groups& groups_;

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """
 Route tables: two customers who know nothing of each other, with the same addresses inside and outside. Each has a table
-for its LAN and another for its provider, in which a loopback is the end of its tunnel.
+for its LAN and another for its provider, in which a loopback is the end of its tunnel. The kernel's twins of the tunnels'
+interfaces are called `vti` both, each in a network namespace of the customer's own.
 
   red-lan  10.1.0.10 --- lan-red  east wan-red  192.0.2.1 --- 192.0.2.2 red-end  --- 10.2.0.10 red-far
                                 (espgate)  203.0.113.1
@@ -20,17 +21,18 @@ PEER = "192.0.2.2"
 CUSTOMERS = ("red", "blue")
 
 
-def customer(name, psk):
-    """What the configuration has of one: tables, ports, loopback, tunnel, routes."""
+def customer(name, psk, space):
+    """What the configuration has of one: tables, ports, loopback, tunnel, routes. `space`: where its twins are."""
     inet = f"{name}-inet"
-    return {"tables": [{"name": name}, {"name": inet}],
+    return {"tables": [{"name": name, "namespace": space}, {"name": inet}],
             "loopbacks": [{"name": f"lo-{name}", "addresses": [END + "/32"], "table": inet}],
             "ports": [{"name": f"lan-{name}", "device": f"af_packet:lan-{name}", "addresses": ["10.1.0.1/24"],
                        "table": name},
                       {"name": f"wan-{name}", "device": f"af_packet:wan-{name}", "addresses": ["192.0.2.1/24"],
                        "table": inet, "encrypted-only": True}],
             "tunnels": [tunnel(name, END, PEER, END, PEER, psk, table=inet,
-                               interface={"name": f"vti-{name}", "table": name, "addresses": ["169.254.1.1/30"]})],
+                               interface={"name": f"vti-{name}", "table": name, "addresses": ["169.254.1.1/30"],
+                                          "kernel": "vti"})],
             "routes": [{"to": "10.2.0.0/24", "table": name, "tunnel": name}]}
 
 
@@ -39,10 +41,10 @@ class Tables(LabCase):
     def build(cls):
         cls.east_space = cls.lab.namespace("east")
         config = configuration("east", [], [], [], **{"max-routes": 1000})
-        cls.near, cls.far, cls.ends = {}, {}, {}
+        cls.near, cls.far, cls.ends, cls.twins = {}, {}, {}, {}
         for name in CUSTOMERS:
             cls.build_customer(name)
-            for key, value in customer(name, f"the secret of {name}").items():
+            for key, value in customer(name, f"the secret of {name}", cls.twins[name].name).items():
                 config[key] = config.get(key, []) + value
         cls.east = Gateway(cls.east_space, config).start()
         cls.east.wait_up(*CUSTOMERS)
@@ -62,6 +64,9 @@ class Tables(LabCase):
         end.ip("route", "add", END, "via", "192.0.2.1")
         far.address("eth0", "10.2.0.10/24")
         far.ip("route", "add", "default", "via", "10.2.0.1")
+        far.address("eth0", "10.3.0.10/32")
+        end.ip("route", "add", "10.3.0.10", "via", "10.2.0.10")
+        cls.twins[name] = cls.lab.namespace(f"{name}-twins")
         connection = swan.connection(PEER, END, PEER, END)
         cls.near[name], cls.far[name] = near, far
         cls.ends[name] = swan.Swan(end, {"east": connection}, [(PEER, END, f"the secret of {name}")]).start()
@@ -89,6 +94,15 @@ class Tables(LabCase):
         self.east.shell("reset", "tunnel", name)
         self.east.wait_up(name)
         self.assertTrue(ping(self.near[name], "10.2.0.10"))
+
+    def test_each_table_learns_from_its_own_namespace(self):
+        for name in CUSTOMERS:
+            self.assertIn("169.254.1.1/30", self.twins[name].ip("addr", "show", "dev", "vti").stdout)
+        self.twins["red"].ip("route", "add", "10.3.0.0/24", "dev", "vti")
+        wait_until(lambda: ping(self.near["red"], "10.3.0.10", count=1, seconds=1), 10, "red has learned the route")
+        self.assertFalse(ping(self.near["blue"], "10.3.0.10", count=2, seconds=2))
+        self.twins["red"].ip("route", "del", "10.3.0.0/24")
+        wait_until(lambda: not ping(self.near["red"], "10.3.0.10", count=1, seconds=1), 10, "and that it has gone")
 
     # The table of the LAN has no route to the provider, and nothing is to be had in clear on the provider's side.
     def test_nothing_leads_from_one_table_to_another(self):

@@ -72,7 +72,7 @@ struct Gateway {
   }
   Desk desk;
   dataplane::LearnedRoutes learned{
-      {desk.ribs, desk.slow_path.resolver(), desk.interfaces, desk.groups, desk.twins}};
+      {desk.ribs, desk.slow_path.resolver(), desk.interfaces, desk.groups, desk.twins}, kMainTable};
 };
 
 NextHop into(std::uint32_t tunnel) { return {NextHopKind::tunnel, 0, 0, tunnel}; }
@@ -413,4 +413,43 @@ TEST_CASE("Routes for which there is no room are told of, and tried again when t
   CHECK(gateway.learned.refused() == 0);
   CHECK(gateway.learned.size() == 40);
   CHECK(gateway.to("20.0.99.1") == into(3));
+}
+
+TEST_CASE("A table learns what is in the network namespace of its twins") {
+  const NetworkNamespace space;
+  const NamedNamespace red("espgate-test-red");
+  constexpr TableId kRed = 1;
+  Gateway gateway;
+  Desk& desk = gateway.desk;
+  desk.twins.settle_in(kRed, red.name);
+  channel::Command wanted = set_tunnel(5);
+  wanted.body.set_tunnel.kernel = name("vti3");
+  wanted.body.set_tunnel.overlay = kRed;
+  REQUIRE(desk.run(wanted) == CommandStatus::ok);
+  REQUIRE(desk.run(install_outbound(5, 0xc0000005)) == CommandStatus::ok);
+  dataplane::LearnedRoutes learned(
+      {desk.ribs, desk.slow_path.resolver(), desk.interfaces, desk.groups, desk.twins}, kRed);
+  const auto follow = [&] {
+    for (int quiet = 0; quiet < 3;) {
+      desk.now += 60 * kMs;
+      const bool changed = learned.serve(desk.now);
+      if (changed) desk.commands.settle(desk.now);
+      quiet = changed || learned.busy() ? 0 : quiet + 1;
+    }
+    gateway.follow();
+  };
+  const auto to = [&](TableId table, const char* address) {
+    return desk.tables.routes(table).find_one(*parse_address(address));
+  };
+  (void)NetworkNamespace::run("ip route add 10.9.0.0/16 dev vti3");
+  (void)NetworkNamespace::run(red.in("ip route add 10.8.0.0/16 dev vti3"));
+  follow();
+  CHECK(to(kMainTable, "10.9.1.1") == into(3));
+  CHECK(to(kRed, "10.9.1.1") == kNowhere);
+  CHECK(to(kMainTable, "10.8.1.1") == kNowhere);
+  CHECK(to(kRed, "10.8.1.1") == into(5));
+  channel::Command remove = command(CommandKind::remove_tunnel);
+  remove.body.remove_tunnel.index = 5;
+  REQUIRE(desk.run(remove) == CommandStatus::ok);
+  CHECK(to(kRed, "10.8.1.1") == kNowhere);
 }

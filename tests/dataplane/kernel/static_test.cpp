@@ -108,7 +108,8 @@ TEST_CASE("Configured routes are in the kernel's table, where it can say them") 
   CHECK(gateway.desk.kernel_routes.refused() == 0);
   SECTION("they are not learned from there") {
     dataplane::LearnedRoutes learned{{gateway.desk.ribs, gateway.desk.slow_path.resolver(),
-                                      gateway.desk.interfaces, gateway.desk.groups, gateway.desk.twins}};
+                                      gateway.desk.interfaces, gateway.desk.groups, gateway.desk.twins},
+                                     kMainTable};
     do (void)learned.serve(gateway.desk.now);
     while (learned.busy());
     CHECK(learned.size() == 0);

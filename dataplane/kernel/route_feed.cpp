@@ -34,10 +34,12 @@ bool is_one_more(const nlmsghdr& message, const KernelRoute& route) noexcept {
   return route.to.address.is_v6() && (message.nlmsg_flags & (NLM_F_REPLACE | NLM_F_EXCL)) == 0;
 }
 
-// Its carrier changes with its tunnel, and says nothing of routes.
-bool was_set_up_or_down(nlmsghdr& message) noexcept {
+// Its carrier changes with its tunnel; without it, next-hop objects are lost, but not routes that have next
+// hops of their own.
+bool may_take_routes(nlmsghdr& message, bool objects) noexcept {
   if (!nlmsg_valid_hdr(&message, sizeof(ifinfomsg))) return false;
-  return (static_cast<const ifinfomsg*>(nlmsg_data(&message))->ifi_change & IFF_UP) != 0;
+  const auto& link = *static_cast<const ifinfomsg*>(nlmsg_data(&message));
+  return (link.ifi_change & IFF_UP) != 0 || (objects && (link.ifi_flags & IFF_RUNNING) == 0);
 }
 
 nl_sock* open_socket() {
@@ -131,6 +133,7 @@ void RouteFeed::handle(nlmsghdr& message, const Take& take) {
       return next_stage(take);
     case RTM_NEWROUTE:
     case RTM_DELROUTE: {
+      objects_ = objects_ || nlmsg_find_attr(&message, sizeof(rtmsg), RTA_NH_ID) != nullptr;
       const std::optional<KernelRoute> route = read_route(message);
       if (!route) return;
       if (message.nlmsg_type == RTM_DELROUTE) return take(Word::remove, *route);
@@ -138,7 +141,7 @@ void RouteFeed::handle(nlmsghdr& message, const Take& take) {
                   *route);
     }
     case RTM_NEWLINK:
-      if (!was_set_up_or_down(message)) return;
+      if (!may_take_routes(message, objects_)) return;
       [[fallthrough]];
     case RTM_DELLINK:
     case RTM_DELADDR:

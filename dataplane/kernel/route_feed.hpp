@@ -48,6 +48,7 @@ class RouteFeed {
   nl_sock* answers_;  // to requests for all
   Stage stage_{Stage::changes};
   bool wanted_{true};
+  bool objects_{false};      // some routes are by next-hop objects
   bool stale_{false};        // after an overrun: what waits is older than what is missing
   bool interrupted_{false};  // the routes changed while they were told
   std::uint64_t begun_ns_{0};

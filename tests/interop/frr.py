@@ -15,14 +15,14 @@ def why_not():
 
 
 class Frr:
-    """`text`: bgpd's configuration. The daemons stay root, whose directory the lab's is."""
+    """`text`: bgpd's configuration; `zebra`: zebra's. The daemons stay root, whose directory the lab's is."""
 
-    def __init__(self, space, text):
+    def __init__(self, space, text, zebra=""):
         self.space = space
         self.directory = os.path.join(space.lab.directory, f"frr-{space.short}")
         self.processes = {}
         os.makedirs(self.directory, exist_ok=True)
-        for name, content in (("zebra", ""), ("bgpd", text), ("vtysh", "")):
+        for name, content in (("zebra", zebra + "\n"), ("bgpd", text), ("vtysh", "")):
             with open(self._path(f"{name}.conf"), "w") as out:
                 out.write(content)
 

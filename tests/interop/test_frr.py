@@ -17,6 +17,7 @@ And routers on either side of a tunnel, whose session is forwarded:
   FRR AS 65001        espgate                strongSwan       BIRD AS 65002
 """
 import re
+import signal
 import unittest
 
 import bird
@@ -61,8 +62,9 @@ def signed(capture):
     return shown.count("md5 valid"), capture.count()
 
 
-class Frr(Watched):
+class FrrCase(Watched):
     with_bird = True
+    zebra = ""
 
     @classmethod
     def why_not(cls):
@@ -92,7 +94,7 @@ class Frr(Watched):
 
     def setUp(self):
         super().setUp()
-        self.frr = frr.Frr(self.net.east, bgpd(*(far(first) for _, first in PEERS.values()))).start()
+        self.frr = frr.Frr(self.net.east, bgpd(*(far(first) for _, first in PEERS.values())), self.zebra).start()
         self.addCleanup(self.frr.stop)
         self.wait_routes(10_000, 10_000)
 
@@ -103,6 +105,19 @@ class Frr(Watched):
 
     def wait_routes(self, *counts):
         wait_until(lambda: self.hops() == list(counts), 30, lambda: f"{counts} routes in the kernel: {self.hops()}")
+
+
+class Frr(FrrCase):
+    """FRR 8.4 does not notice what the kernel takes out of next-hop objects when a link goes down, so it uses none."""
+
+    zebra = "no zebra nexthop kernel enable"
+
+    def test_far_end_dies_and_comes_back(self):
+        """FRR writes all routes anew: into one tunnel, and into both again."""
+        self.fail_over(lambda: self.peers["west-b"].stop(signal.SIGKILL), "BFD: no packet for")
+        self.wait_routes(10_000, 0)
+        self.come_back()
+        self.wait_routes(10_000, 10_000)
 
     def test_sessions_are_signed(self):
         """Over the twin, with the TTL that tells that nobody has forwarded it."""
@@ -115,6 +130,20 @@ class Frr(Watched):
         self.assertGreater(total, 10)
         self.assertEqual(good, total)
         self.assertEqual(capture.count("ip[8] != 255"), 0)
+
+
+class FrrWithNextHopObjects(FrrCase):
+    """Or it forgets those that it does not use before they are used again."""
+
+    zebra = "zebra nexthop-group keep 1"
+
+    def test_link_is_pulled_and_put_back(self):
+        def link(state):
+            self.net.net.ip("link", "set", "to-west-b", state)
+        self.fail_over(lambda: link("down"), "BFD: no packet for")
+        self.wait_routes(10_000, 0)
+        self.come_back(lambda: link("up"))
+        self.wait_routes(10_000, 10_000)
 
 
 class Through(LabCase):

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <fstream>
+#include <thread>
 
 #include "dataplane/kernel/learned_routes.hpp"
 #include "tests/dataplane/host/desk.hpp"
@@ -287,6 +288,19 @@ TEST_CASE("Groups of next-hop objects") {
   CHECK(gateway.to("10.9.1.1") == into(4));
   gateway.run("ip nexthop replace id 10 group 1/2; ip nexthop del id 2");
   CHECK(gateway.to("10.9.1.1") == into(3));
+}
+
+TEST_CASE("Next-hop objects go with their link's carrier, of which the kernel tells nothing for each route") {
+  const NetworkNamespace space;
+  Gateway gateway;
+  gateway.run(
+      "ip nexthop add id 1 dev vti3; ip route add 10.9.0.0/16 nhid 1; ip route add 10.0.0.0/8 dev vti4");
+  CHECK(gateway.to("10.9.1.1") == into(3));
+  REQUIRE(gateway.desk.run(remove_sa(CommandKind::remove_outbound_sa, 3, 0xc0000003)) == CommandStatus::ok);
+  for (int i = 0; i < 200 && !NetworkNamespace::run("ip route show 10.9.0.0/16").empty(); i++)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  gateway.follow();
+  CHECK(gateway.to("10.9.1.1") == into(4));
 }
 
 TEST_CASE("Next hops that come and go one by one") {

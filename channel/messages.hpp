@@ -263,6 +263,7 @@ enum class EventKind : std::uint16_t {
   peer_moved,       // authentic ESP came from elsewhere; the tunnel's outbound SAs send there now
   path_mtu,         // what the way to a tunnel's far end carries was learned, or forgotten
   tunnel_liveness,  // how a watched tunnel's far end is has changed
+  route_held,       // a learned route into a tunnel would be the way to a far end: held back; or no more
 };
 
 enum class CommandStatus : std::uint16_t {
@@ -372,6 +373,12 @@ struct TunnelLiveness {
   bool operator==(const TunnelLiveness&) const noexcept = default;
 };
 
+struct RouteHeld {
+  IpPrefix destination;
+  IpAddress far_end;  // of some tunnel, in this table; not set: the route is held back no more
+  TableId table;
+};
+
 struct Event {
   EventKind kind;
   std::uint16_t reserved[3];
@@ -385,6 +392,7 @@ struct Event {
     PeerMoved peer_moved;
     PathMtu path_mtu;
     TunnelLiveness tunnel_liveness;
+    RouteHeld route_held;
     std::array<std::uint8_t, 248> raw;
   } body;
 };

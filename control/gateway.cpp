@@ -25,6 +25,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr unsigned kIkeAtOnce = 128;  // datagrams, before timers and the shell get their turn
+constexpr std::size_t kMostHeldRoutes = 4096;
 constexpr std::size_t kMaxHeld = 2 * std::size_t{channel::kMaxSpiWorkers} * channel::kMaxSpiSlots;
 
 std::uint64_t fresh_seed() {
@@ -58,6 +59,7 @@ void Gateway::attached(Time now) {
   refused_routes_.clear();
   paths_.clear();
   far_ends_.clear();
+  held_routes_.clear();
   allocator_.emplace(link_.hello(), fresh_seed());
   claim_manual_spis();
   channel::Command command = make_command(CommandKind::list_sas);
@@ -297,6 +299,9 @@ void Gateway::event(const channel::Event& event) {
     case EventKind::tunnel_liveness:
       tunnel_liveness(event.body.tunnel_liveness);
       break;
+    case EventKind::route_held:
+      route_held(event.body.route_held);
+      break;
     case EventKind::none:
     case EventKind::command_done:
       break;
@@ -332,6 +337,26 @@ void Gateway::tunnel_liveness(const channel::TunnelLiveness& heard) {
   if (!turned && !(is_first && heard.up != 0)) return;
   log_.add(heard.up != 0 ? Level::info : Level::warning, name_of_tunnel(heard.tunnel),
            fmt::format("the far end is {}: {}", heard.up != 0 ? "alive" : "lost", far_end_words(heard)));
+}
+
+std::string Gateway::held_words(TableId table, const IpAddress& far_end) const {
+  std::string whose = "a tunnel";
+  for (const conf::Tunnel& tunnel : configuration_.tunnels)
+    if (tunnel.table.id == table && tunnel.remote == far_end) whose = "tunnel " + tunnel.name;
+  return fmt::format("it would lead to {}, the far end of {}, by a tunnel", to_string(far_end), whose);
+}
+
+void Gateway::route_held(const channel::RouteHeld& held) {
+  if (!is_valid(held.destination) || held.table >= kMaxTables) return;
+  const std::pair place(held.table, held.destination);
+  if (!is_valid(held.far_end)) {
+    if (held_routes_.erase(place) != 0)
+      log_.info(fmt::format("the learned route to {} is held back no more", to_string(held.destination)));
+    return;
+  }
+  if (held_routes_.size() >= kMostHeldRoutes || !held_routes_.try_emplace(place, held.far_end).second) return;
+  log_.warning(fmt::format("the learned route to {} is held back: {}", to_string(held.destination),
+                           held_words(held.table, held.far_end)));
 }
 
 const Gateway::FarEnd* Gateway::far_end(TunnelId tunnel) const {

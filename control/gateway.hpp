@@ -75,6 +75,11 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
     Time since;  // that its groups use it, or do not
   };
   [[nodiscard]] const FarEnd* far_end(TunnelId tunnel) const;
+  // Learned routes into tunnels that are held back, by table and destination: for the sake of which far end.
+  using HeldRoutes = std::map<std::pair<TableId, IpPrefix>, IpAddress>;
+  [[nodiscard]] const HeldRoutes& held_routes() const noexcept { return held_routes_; }
+  // Whose packets a route would lead into a tunnel, in words.
+  [[nodiscard]] std::string held_words(TableId table, const IpAddress& far_end) const;
   // Why the dataplane refused a route; nullptr: it did not.
   [[nodiscard]] const std::string* route_refusal(TableId table, const IpPrefix& destination) const;
 
@@ -118,6 +123,7 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   void note_remote(TunnelId tunnel, std::uint32_t inbound_spi, const IpAddress& remote);
   void path_mtu(const channel::PathMtu& learned);
   void tunnel_liveness(const channel::TunnelLiveness& heard);
+  void route_held(const channel::RouteHeld& held);
   void peer_moved(const channel::PeerMoved& moved);
   void lifetime_event(const channel::SaLifetime& lifetime, bool hard);
   void refused(const CommandSubject& subject, const std::string& words);
@@ -167,6 +173,7 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   std::map<std::pair<TableId, IpPrefix>, std::string> refused_routes_;
   std::map<TunnelId, Path> paths_;
   std::map<TunnelId, FarEnd> far_ends_;
+  HeldRoutes held_routes_;
   std::vector<std::function<void()>> deferred_;
   std::string away_because_{"not connected yet"};
   std::size_t sync_position_{0};

@@ -23,9 +23,14 @@ Commands::Commands(const Parts& parts)
       kernel_routes_(parts.kernel_routes),
       control_(parts.control),
       tunnels_(parts.tables.shape.max_tunnels),
-      group_states_(parts.tables.shape.max_groups) {}
+      group_states_(parts.tables.shape.max_groups) {
+  peers_.when_changed([this](TableId table, const IpAddress& address, bool is_one) {
+    ribs_[table].set_far_end(address, is_one);
+  });
+}
 
 Commands::~Commands() {
+  peers_.when_changed({});
   for (std::uint32_t i = 0; i < tunnels_.size(); i++) publish(tables_.rcu, tables_.tunnels[i].tunnel, {});
   tables_.rcu.wait();
 }
@@ -108,11 +113,14 @@ CommandStatus Commands::sync_end(std::uint64_t now) {
   kernel_routes_.complete();
   for (const std::uint32_t tunnel : learned_) tell_path(tunnels_[tunnel]);  // this process may be a new one
   liveness_.tell_all();
+  tell_held(true);
   return CommandStatus::ok;
 }
 
 void Commands::settle(std::uint64_t now) {
-  if (const Ribs::Tables changed = ribs_.commit(); changed.any()) {
+  const Ribs::Tables changed = ribs_.commit();
+  tell_held(false);
+  if (changed.any()) {
     groups_.member_changed();  // tunnels' packets may leave by other ports now
     refresh_outer(changed, now);
   }
@@ -127,6 +135,19 @@ void Commands::settle(std::uint64_t now) {
   groups_.member_changed();
   (void)groups_.settle(now);
   tell_twins(now);
+}
+
+void Commands::tell_held(bool all) {
+  for (std::size_t table = 0; table < tables_.table_count(); table++) {
+    Rib& rib = ribs_[static_cast<TableId>(table)];
+    for (const Rib::Held& held : all ? rib.held() : rib.take_held()) {
+      channel::Event event{};
+      event.kind = channel::EventKind::route_held;
+      event.body.route_held = {held.destination, held.far_end.value_or(IpAddress{}),
+                               static_cast<TableId>(table)};
+      control_.tell(event);
+    }
+  }
 }
 
 void Commands::refresh_outer(const Ribs::Tables& changed, std::uint64_t now) {

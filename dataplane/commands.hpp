@@ -122,6 +122,8 @@ class Commands {
   [[nodiscard]] Status install_outbound(const channel::InstallSa& install, std::uint64_t now);
   [[nodiscard]] std::uint16_t outer_mtu(const TunnelState& tunnel) const noexcept;
   [[nodiscard]] std::uint16_t derived_mtu(const TunnelState& tunnel, std::uint16_t outer) const noexcept;
+  // What is held back of learned routes: news of it, or all.
+  void tell_held(bool all);
   void refresh_outer(const Ribs::Tables& changed, std::uint64_t now);
   void tell_path(const TunnelState& tunnel);
   void fit_tunnel(TunnelState& tunnel) noexcept;

@@ -234,6 +234,7 @@ std::string render_routes(const json& data) {
     text += line_of_tables(row);
     if (const std::string refused = text_of(row, "refused"); !refused.empty())
       text += wrapped("refused by the dataplane: " + refused, 4);
+    if (row.contains("held")) text += wrapped("held back: " + text_of(row, "held"), 4);
   }
   return text;
 }

@@ -89,6 +89,23 @@ json static_route(const Gateway& gateway, const conf::Route& route) {
   return row;
 }
 
+// Of learned routes, those that the dataplane does not use.
+void add_held(json& rows, const Gateway& gateway) {
+  for (const auto& [place, far_end] : gateway.held_routes()) {
+    const auto& [table, destination] = place;
+    const auto& tables = gateway.configuration().tables;
+    const bool known = table != kMainTable && table <= tables.size();
+    const std::string name = printable(known ? tables[table - 1U].name : conf::kMainTableName);
+    rows.push_back({{"table", name},
+                    {"destination", to_string(destination)},
+                    {"kind", "learned"},
+                    {"target", ""},
+                    {"via_table", name},
+                    {"refused", ""},
+                    {"held", gateway.held_words(table, far_end)}});
+  }
+}
+
 }  // namespace
 
 json show_routes(Gateway& gateway, const Arguments& arguments, Time) {
@@ -103,6 +120,7 @@ json show_routes(Gateway& gateway, const Arguments& arguments, Time) {
     add_connected(rows, tunnel.interface, tunnel.overlay.name, tunnel.addresses);
   for (const conf::Route& route : gateway.configuration().routes)
     rows.push_back(static_route(gateway, route));
+  add_held(rows, gateway);
   return rows;
 }
 

@@ -129,7 +129,7 @@ void LearnedRoutes::lead(Place place, const Way& way) {
   if (!learned.refused && learned.way == way) return let_go(way.next_hop);  // it was held already
   if (learned.way.next_hop.kind == NextHopKind::group) note_room();
   let_go(learned.way.next_hop);
-  const bool fits = rib_.set(key.first, origin_of(key.second), way.next_hop);
+  const bool fits = rib_.set(key.first, origin_of(key.second), way.next_hop, way.by_tunnel);
   if (!fits) rib_.remove(key.first, origin_of(key.second));  // what it led to before is not true any more
   refused_ += static_cast<std::size_t>(!fits) - static_cast<std::size_t>(learned.refused);
   ungrouped_ += static_cast<std::size_t>(way.ungrouped) - static_cast<std::size_t>(learned.way.ungrouped);
@@ -143,12 +143,14 @@ LearnedRoutes::Way LearnedRoutes::way_of(const KernelRoute& route) {
   const std::vector<WeightedHop> members = members_of(route.hops);
   if (members.empty()) return {};
   const NextHop first = members.front().hop;
-  if (members.size() == 1) return {first};
+  const auto is_tunnel = [](const WeightedHop& member) { return member.hop.kind == NextHopKind::tunnel; };
+  if (members.size() == 1) return {first, false, is_tunnel(members.front())};
   const NextHop group = groups_.shared(members, now_);
   const bool grouped = group.kind == NextHopKind::group;
   for (const WeightedHop& member : members)
     if (grouped || !(member.hop == first)) let_go(member.hop);
-  return grouped ? Way{group} : Way{first, true};
+  if (!grouped) return {first, true, is_tunnel(members.front())};
+  return {group, false, std::any_of(members.begin(), members.end(), is_tunnel)};
 }
 
 // The usable ones, each held once. Of more than a group can have, the first.

@@ -60,6 +60,7 @@ class LearnedRoutes {
   struct Way {
     NextHop next_hop;
     bool ungrouped{false};  // it is but the first of several
+    bool by_tunnel{false};  // or some of it
     bool operator==(const Way&) const = default;
   };
   struct Learned {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <tuple>
@@ -15,11 +16,18 @@ namespace espgate::dataplane {
 
 class KnownPeers {
  public:
-  void add(TableId table, const IpAddress& address) { counts_[{table, address}]++; }
+  void add(TableId table, const IpAddress& address) {
+    if (counts_[{table, address}]++ == 0 && changed_) changed_(table, address, true);
+  }
   void remove(TableId table, const IpAddress& address) {
     const auto found = counts_.find({table, address});
-    if (found != counts_.end() && --found->second == 0) counts_.erase(found);
+    if (found == counts_.end() || --found->second != 0) return;
+    counts_.erase(found);
+    if (changed_) changed_(table, address, false);
   }
+  // Called when an address has become a peer's, or is no peer's any more.
+  using Changed = std::function<void(TableId table, const IpAddress& address, bool is_one)>;
+  void when_changed(Changed changed) { changed_ = std::move(changed); }
   [[nodiscard]] bool contains(TableId table, const IpAddress& address) const {
     return counts_.contains({table, address});
   }
@@ -53,6 +61,7 @@ class KnownPeers {
   }
 
  private:
+  Changed changed_;
   std::map<std::pair<TableId, IpAddress>, unsigned> counts_;
   std::map<std::pair<IpAddress, TableId>, unsigned> ends_;
   std::map<std::tuple<TableId, IpAddress, IpAddress>, std::uint32_t> transports_;

@@ -302,6 +302,31 @@ TEST_CASE("a route that the dataplane refused says why", "[shell]") {
   CHECK(routes.back().at("refused") == channel::words(CommandStatus::unreachable));
 }
 
+TEST_CASE("learned routes that are held back are told of and shown", "[shell]") {
+  Up pair;
+  const auto tell = [&](const char* far_end) {
+    channel::Event event{};
+    event.kind = channel::EventKind::route_held;
+    event.body.route_held = {*parse_prefix("203.0.113.0/24"), {}, kMainTable};
+    if (far_end != nullptr) event.body.route_held.far_end = *parse_address(far_end);
+    pair.west.gateway->event(event);
+  };
+  const conf::Tunnel& tunnel = pair.west.gateway->configuration().tunnels[0];
+  tell(to_string(tunnel.remote).c_str());
+  const json row = data_of(pair, "show routes").back();
+  CHECK(row.at("destination") == "203.0.113.0/24");
+  CHECK(row.at("kind") == "learned");
+  CHECK(row.at("held") == "it would lead to " + to_string(tunnel.remote) + ", the far end of tunnel " +
+                              tunnel.name + ", by a tunnel");
+  const json lines = data_of(pair, "show log -n 1").at("lines");
+  CHECK(lines[0].get<std::string>().find("the learned route to 203.0.113.0/24 is held back: it would") !=
+        std::string::npos);
+  CHECK(ask(pair, "show routes", false).at("text").get<std::string>().find("held back: it would lead") !=
+        std::string::npos);
+  tell(nullptr);
+  CHECK_FALSE(data_of(pair, "show routes").back().contains("held"));
+}
+
 TEST_CASE("arguments that make no sense are answered in words", "[shell]") {
   Up pair;
   CHECK(error_of(pair, "reset tunnel").find("which tunnel") != std::string::npos);

@@ -47,7 +47,9 @@ class FastConnectCase(LabCase):
         cls.gateway = Example(cls.cpe, cls.example, cls.instead(), {"oci.psk": SECRET}).start()
         edge = bird.routes(cls.from_drg) + bird.bgp("cpe", DRG, CPE, (31898, 65001))
         cls.edge = bird.Bird(cls.drg, "10.255.0.2", edge, learns=True).start()
-        head = bird.routes(cls.from_head) + bird.bgp("cpe", FAR, NEAR, (31899, 65001), more="multihop 2;")
+        # A careless cloud: inside the tunnel it tells the way to the tunnel's own end.
+        loop = f"protocol static loop {{ disabled; ipv4; route {HEAD}/32 blackhole; }}\n"
+        head = bird.routes(cls.from_head) + loop + bird.bgp("cpe", FAR, NEAR, (31899, 65001), more="multihop 2;")
         cls.inside = bird.Bird(cls.head, "10.99.0.1", head).start()
         cls.start_own()
         cls.gateway.wait_up("oci")
@@ -169,6 +171,25 @@ class AllTraffic(FastConnectCase):
         self.assertEqual(self.crossed(wire), 20)
         self.assertEqual(wire.count(f"icmp and host {CLEAR}"), 20)
         self.assertEqual(wire.count("host 10.2.0.10"), 0)
+
+    def held(self):
+        return {row["destination"]: row["held"] for row in self.gateway.json("show", "routes") if row.get("held")}
+
+    def test_the_tunnel_is_not_the_way_to_its_own_end(self):
+        """The kernel believes what it is told; espgate does not, and says so. The tunnel stays, and so does its traffic."""
+        self.addCleanup(self.inside.ask, "disable", "loop")
+        before = self.gateway.tunnels()["oci"]["since_seconds"]
+        self.inside.ask("enable", "loop")
+        wait_until(lambda: self.held(), 10, "a route is held back")
+        self.assertEqual(list(self.held()), [f"{HEAD}/32"])
+        self.assertIn(f"{HEAD}, the far end of tunnel oci", self.held()[f"{HEAD}/32"])
+        self.assertIn("held back: it would lead to", self.gateway.shell("show", "routes").stdout)
+        self.assertIn("dev vti1", self.cpe.ip("route", "get", HEAD).stdout)
+        self.assertTrue(ping(self.lan, PROTECTED, count=10))
+        self.assertGreaterEqual(self.gateway.tunnels()["oci"]["since_seconds"], before, "it was up all the while")
+        self.inside.ask("disable", "loop")
+        wait_until(lambda: not self.held(), 10, "it is gone")
+        self.assertTrue(ping(self.lan, PROTECTED, count=3))
 
 
 del FastConnectCase

@@ -467,3 +467,43 @@ TEST_CASE("A table learns what is in the network namespace of its twins") {
   REQUIRE(desk.run(remove) == CommandStatus::ok);
   CHECK(to(kRed, "10.8.1.1") == kNowhere);
 }
+
+TEST_CASE("A learned route that would lead a tunnel's packets into a tunnel is held back, and told of") {
+  const NetworkNamespace space;
+  Gateway gateway;
+  Desk& desk = gateway.desk;
+  const std::string far_end = to_string(set_tunnel(3).body.set_tunnel.remote);
+  const auto told = [&] {
+    std::vector<channel::RouteHeld> held;
+    for (const channel::Event& event : desk.control.events)
+      if (event.kind == channel::EventKind::route_held) held.push_back(event.body.route_held);
+    desk.control.events.clear();
+    return held;
+  };
+  const NextHop before = gateway.to(far_end);
+  (void)told();
+  gateway.run("ip route add " + far_end + "/32 dev vti4");
+  CHECK(gateway.learned.size() == 1);
+  CHECK(gateway.to(far_end) == before);
+  auto held = told();
+  REQUIRE(held.size() == 1);
+  CHECK(to_string(held[0].destination) == far_end + "/32");
+  CHECK(to_string(held[0].far_end) == far_end);
+  CHECK(held[0].table == kMainTable);
+  // A control process that comes later hears of it, too.
+  REQUIRE(desk.run(channel::Command{command(CommandKind::sync_begin)}) == CommandStatus::ok);
+  for (const std::uint32_t index : {3U, 4U}) {
+    channel::Command again = set_tunnel(index);
+    again.body.set_tunnel.kernel = name("vti" + std::to_string(index));
+    REQUIRE(desk.run(again) == CommandStatus::ok);
+  }
+  REQUIRE(desk.run(channel::Command{command(CommandKind::sync_end)}) == CommandStatus::ok);
+  CHECK(told().size() == 1);
+  // Several next hops of which one is a tunnel, the same.
+  gateway.run("ip route add default proto static nexthop dev vti3 nexthop via 10.1.0.10 dev lan");
+  CHECK(told().empty());  // the far end's network is a port's
+  gateway.run("ip route del " + far_end + "/32 dev vti4");
+  held = told();
+  REQUIRE(held.size() == 1);
+  CHECK_FALSE(held[0].far_end.is_set());
+}

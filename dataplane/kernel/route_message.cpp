@@ -1,6 +1,8 @@
 #include "dataplane/kernel/route_message.hpp"
 
 #include <linux/rtnetlink.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
@@ -51,6 +53,47 @@ void add_hops(rtnl_route* route, int family, std::vector<KernelHop>& hops) {
   }
 }
 
+bool are_sound(const nlattr* first, int left) noexcept;
+
+// libnl believes what a message says of lengths: of next hops that have none it finds one after the other.
+bool is_sound_multipath(const nlattr* hops) noexcept {
+  int left = nla_len(hops);
+  const auto* bytes = static_cast<const std::uint8_t*>(nla_data(hops));
+  constexpr int kLeast = sizeof(rtnexthop);
+  while (left >= kLeast) {
+    const auto* const hop = reinterpret_cast<const rtnexthop*>(bytes);
+    const int length = RTNH_ALIGN(hop->rtnh_len);
+    if (hop->rtnh_len < kLeast || length > left) return false;
+    if (!are_sound(reinterpret_cast<const nlattr*>(bytes + kLeast), hop->rtnh_len - kLeast)) return false;
+    bytes += length;
+    left -= length;
+  }
+  return true;
+}
+
+// Routes that put something around packets (RTA_ENCAP) lead nowhere here.
+bool are_sound(const nlattr* first, int left) noexcept {
+  for (const nlattr* each = first; nla_ok(each, left); each = nla_next(each, &left)) switch (nla_type(each)) {
+      case RTA_MULTIPATH:
+        if (!is_sound_multipath(each)) return false;
+        break;
+      case RTA_VIA:
+        if (nla_len(each) < static_cast<int>(sizeof(rtvia))) return false;
+        break;
+      case RTA_ENCAP:
+      case RTA_ENCAP_TYPE:
+        return false;
+      default:
+        break;
+    }
+  return true;
+}
+
+bool is_sound(nlmsghdr& message) noexcept {
+  return nlmsg_valid_hdr(&message, sizeof(rtmsg)) != 0 &&
+         are_sound(nlmsg_attrdata(&message, sizeof(rtmsg)), nlmsg_attrlen(&message, sizeof(rtmsg)));
+}
+
 bool is_somebodys(rtnl_route* route) noexcept {
   const std::uint8_t protocol = rtnl_route_get_protocol(route);
   const bool own = protocol == RTPROT_KERNEL || protocol == RTPROT_REDIRECT || protocol == RTPROT_UNSPEC;
@@ -61,6 +104,7 @@ bool is_somebodys(rtnl_route* route) noexcept {
 
 std::optional<KernelRoute> read_route(nlmsghdr& message) {
   if (message.nlmsg_type != RTM_NEWROUTE && message.nlmsg_type != RTM_DELROUTE) return std::nullopt;
+  if (!is_sound(message)) return std::nullopt;
   rtnl_route* parsed = nullptr;
   if (rtnl_route_parse(&message, &parsed) < 0) return std::nullopt;
   const std::unique_ptr<rtnl_route, PutRoute> route(parsed);

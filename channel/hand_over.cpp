@@ -44,12 +44,26 @@ std::vector<Fd> owned_descriptors(msghdr& message) {
   throw std::runtime_error(std::string("receiving from the dataplane: ") + std::strerror(error));
 }
 
-ssize_t receive(int socket, msghdr& message, int flags = 0) noexcept {
-  ssize_t received = -1;
+struct Received {
+  ssize_t bytes;
+  int error;  // errno, if `bytes` is negative
+  std::vector<Fd> descriptors;
+  bool cut_off;  // there were more descriptors
+};
+
+Received receive(int socket, iovec data, int flags = 0) {
+  ControlBuffer<kMostDescriptors> control{};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.bytes;
+  message.msg_controllen = sizeof(control.bytes);
+  ssize_t bytes = -1;
   do {
-    received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | flags);
-  } while (received < 0 && errno == EINTR);
-  return received;
+    bytes = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | flags);
+  } while (bytes < 0 && errno == EINTR);
+  if (bytes < 0) return {bytes, errno, {}, false};
+  return {bytes, 0, owned_descriptors(message), (message.msg_flags & MSG_CTRUNC) != 0};
 }
 
 template <std::size_t Count>
@@ -77,18 +91,10 @@ bool send_descriptors(int socket, const std::array<int, kDescriptors>& descripto
 
 Descriptors receive_descriptors(int socket) {
   char greeting = 0;
-  iovec data{&greeting, 1};
-  ControlBuffer<kMostDescriptors> control{};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control.bytes;
-  message.msg_controllen = sizeof(control.bytes);
-  const ssize_t received = receive(socket, message);
-  if (received < 0) refuse_receive(errno);
-  std::vector<Fd> owned = owned_descriptors(message);
-  if (received == 0) throw std::runtime_error("the dataplane closed the connection without a word");
-  if (greeting != kGreeting || owned.size() != kDescriptors || (message.msg_flags & MSG_CTRUNC) != 0)
+  auto [bytes, error, owned, cut_off] = receive(socket, {&greeting, 1});
+  if (bytes < 0) refuse_receive(error);
+  if (bytes == 0) throw std::runtime_error("the dataplane closed the connection without a word");
+  if (greeting != kGreeting || owned.size() != kDescriptors || cut_off)
     throw std::runtime_error(
         "the dataplane did not hand over a region, a counters page and its wakes: "
         "it is not of this build");
@@ -103,20 +109,11 @@ bool send_keepsake(int socket, const std::string& name, int fd) noexcept {
 
 std::optional<Keepsake> receive_keepsake(int socket) {
   std::array<char, kKeepsakeName> name{};
-  iovec data{name.data(), name.size()};
-  ControlBuffer<kMostDescriptors> control{};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control.bytes;
-  message.msg_controllen = sizeof(control.bytes);
-  const ssize_t received = receive(socket, message, MSG_DONTWAIT);
-  if (received < 0 && errno == EAGAIN) return std::nullopt;
-  if (received <= 0) throw std::runtime_error("it ended, or closed the channel");
-  std::vector<Fd> owned = owned_descriptors(message);
-  const bool whole =
-      static_cast<std::size_t>(received) == name.size() && name.front() != 0 && name.back() == 0;
-  if (!whole || owned.size() != 1 || (message.msg_flags & MSG_CTRUNC) != 0)
+  auto [bytes, error, owned, cut_off] = receive(socket, {name.data(), name.size()}, MSG_DONTWAIT);
+  if (bytes < 0 && error == EAGAIN) return std::nullopt;
+  if (bytes <= 0) throw std::runtime_error("it ended, or closed the channel");
+  const bool whole = static_cast<std::size_t>(bytes) == name.size() && name.front() != 0 && name.back() == 0;
+  if (!whole || owned.size() != 1 || cut_off)
     throw std::runtime_error("it sent something else than a descriptor to keep");
   return Keepsake{name.data(), std::move(owned[0])};
 }

@@ -3,9 +3,7 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 #include <string>
-#include <utility>
 
 #include "conf/load.hpp"
 #include "conf/sections.hpp"
@@ -15,31 +13,6 @@ namespace {
 
 constexpr std::size_t kMostCharacters = 15;  // of an interface's name (IFNAMSIZ)
 const std::string kInterfaces = "*";         // not a name: the twin is called as the interface
-
-// Each name that the kernel has, or will have once this gateway runs, with where it comes from. Each table's
-// interfaces are in a network namespace of their own.
-class KernelNames {
- public:
-  explicit KernelNames(Errors& errors) : errors_(errors) {}
-
-  void reserve(const std::string& table, const std::string& name, const std::string& whose) {
-    names_.emplace(std::pair(table, name), whose);
-  }
-
-  void take(const std::string& table, const std::string& name, const Node& place) {
-    reserve(table, "lo", "the loopback interface");
-    const auto twin = fmt::format("another interface's twin already, on line {}", place.mark.line);
-    const auto [first, is_new] = names_.emplace(std::pair(table, name), twin);
-    if (is_new) return;
-    errors_.add(place.mark, fmt::format("kernel: {} is {}; expected another name for the twin, such as {}",
-                                        in_quotes(name), first->second,
-                                        in_quotes(("esp-" + name).substr(0, kMostCharacters))));
-  }
-
- private:
-  Errors& errors_;
-  std::map<std::pair<std::string, std::string>, std::string> names_;
-};
 
 // The kernel interface behind `af_packet:IF`, `af_xdp:IF` or `tap:NAME`; empty: there is none.
 std::string kernel_interface(const Port& port) {
@@ -51,16 +24,19 @@ std::string kernel_interface(const Port& port) {
   return {};
 }
 
+// Each name that the kernel has, or will have once this gateway runs, with where it comes from. Each table's
+// interfaces are in a network namespace of their own.
 class Twins {
  public:
-  Twins(Errors& errors, const Configuration& configuration) : errors_(errors), names_(errors) {
+  Twins(Errors& errors, const Configuration& configuration) : errors_(errors) {
+    names_[kMainTableName] = {};
     for (const Table& table : configuration.tables)
-      if (!table.space.empty()) spaces_.insert(table.name);
+      if (!table.space.empty()) names_[table.name] = {};
+    for (auto& [table, names] : names_) names.emplace("lo", "the loopback interface");
     for (const Port& port : configuration.ports)
       if (const std::string name = kernel_interface(port); !name.empty())
-        names_.reserve(
-            kMainTableName, name,
-            fmt::format("the kernel's own interface, which is the device of {}", in_quotes(port.name)));
+        names_[kMainTableName].emplace(
+            name, fmt::format("the kernel's own interface, which is the device of {}", in_quotes(port.name)));
   }
 
   void check(const std::string& twin, const TableRef& table, const Node& place) {
@@ -70,17 +46,24 @@ class Twins {
                   fmt::format("kernel: {} is too long for the kernel; expected a name of at most {} "
                               "characters for the twin",
                               in_quotes(twin), kMostCharacters));
-    if (table.name != kMainTableName && !spaces_.contains(table.name))
-      errors_.add(place.mark, fmt::format("kernel: table {} has no network namespace for twins; expected "
-                                          "`namespace` there",
-                                          in_quotes(table.name)));
-    names_.take(table.name, twin, place);
+    const auto names = names_.find(table.name);
+    if (names == names_.end())
+      return errors_.add(place.mark,
+                         fmt::format("kernel: table {} has no network namespace for twins; expected "
+                                     "`namespace` there",
+                                     in_quotes(table.name)));
+    const auto [first, is_new] = names->second.emplace(
+        twin, fmt::format("another interface's twin already, on line {}", place.mark.line));
+    if (!is_new)
+      errors_.add(place.mark, fmt::format("kernel: {} is {}; expected another name for the twin, such as {}",
+                                          in_quotes(twin), first->second,
+                                          in_quotes(("esp-" + twin).substr(0, kMostCharacters))));
   }
 
  private:
+  using Names = std::map<std::string, std::string>;
   Errors& errors_;
-  std::set<std::string> spaces_;  // tables that have one
-  KernelNames names_;
+  std::map<std::string, Names> names_;  // of each table that has a network namespace
 };
 
 void check_spaces(Errors& errors, const Node& root, const Configuration& configuration) {

@@ -20,6 +20,16 @@ namespace {
 
 constexpr std::uint64_t kMs = 1'000'000;
 
+// Until nothing more comes.
+void follow(Desk& desk, dataplane::LearnedRoutes& learned) {
+  for (int quiet = 0; quiet < 3;) {
+    desk.now += 60 * kMs;
+    const bool changed = learned.serve(desk.now);
+    if (changed) desk.commands.settle(desk.now);
+    quiet = changed || learned.busy() ? 0 : quiet + 1;
+  }
+}
+
 // A gateway with twins of tunnels 3 and 4 and of the port lan.
 struct Gateway {
   explicit Gateway(std::uint32_t max_routes = 1024) : desk(1, 2047, max_routes) {
@@ -38,15 +48,7 @@ struct Gateway {
     REQUIRE(desk.run(install_outbound(index, 0xc0000000 + index)) == CommandStatus::ok);
     (void)desk.sent();
   }
-  // Until nothing more comes.
-  void follow() {
-    for (int quiet = 0; quiet < 3;) {
-      desk.now += 60 * kMs;
-      const bool changed = learned.serve(desk.now);
-      if (changed) desk.commands.settle(desk.now);
-      quiet = changed || learned.busy() ? 0 : quiet + 1;
-    }
-  }
+  void follow() { ::follow(desk, learned); }
   void run(const std::string& command) {
     (void)NetworkNamespace::run(command);
     follow();
@@ -443,21 +445,13 @@ TEST_CASE("A table learns what is in the network namespace of its twins") {
   REQUIRE(desk.run(install_outbound(5, 0xc0000005)) == CommandStatus::ok);
   dataplane::LearnedRoutes learned(
       {desk.ribs, desk.slow_path.resolver(), desk.interfaces, desk.groups, desk.twins}, kRed);
-  const auto follow = [&] {
-    for (int quiet = 0; quiet < 3;) {
-      desk.now += 60 * kMs;
-      const bool changed = learned.serve(desk.now);
-      if (changed) desk.commands.settle(desk.now);
-      quiet = changed || learned.busy() ? 0 : quiet + 1;
-    }
-    gateway.follow();
-  };
   const auto to = [&](TableId table, const char* address) {
     return desk.tables.routes(table).find_one(*parse_address(address));
   };
   (void)NetworkNamespace::run("ip route add 10.9.0.0/16 dev vti3");
   (void)NetworkNamespace::run(red.in("ip route add 10.8.0.0/16 dev vti3"));
-  follow();
+  follow(desk, learned);
+  gateway.follow();
   CHECK(to(kMainTable, "10.9.1.1") == into(3));
   CHECK(to(kRed, "10.9.1.1") == kNowhere);
   CHECK(to(kMainTable, "10.8.1.1") == kNowhere);

@@ -105,6 +105,14 @@ void raise_from_tunnel(Desk& desk, const Octets& ip, std::uint32_t tunnel = 3) {
   desk.raise(Exception::to_host, ip, kNoPort, DropReason{}, 0, tunnel);
 }
 
+// Tunnel 3 is up, and so is its twin.
+void bring_up(Desk& desk) {
+  REQUIRE(desk.run(with_twin(3)) == CommandStatus::ok);
+  REQUIRE(desk.run(install_outbound(3, 0xc0000001)) == CommandStatus::ok);
+  wait_ready("vti3");
+  (void)desk.sent();
+}
+
 std::string tail_of(const Octets& packet, std::size_t length) {
   return {packet.end() - static_cast<std::ptrdiff_t>(length), packet.end()};
 }
@@ -177,10 +185,7 @@ TEST_CASE("An IPv6 address keeps the twin's MTU at what IPv6 needs") {
 TEST_CASE("Packets go both ways between the kernel's sockets and the tunnel") {
   const NetworkNamespace space;
   Desk desk;
-  REQUIRE(desk.run(with_twin(3)) == CommandStatus::ok);
-  REQUIRE(desk.run(install_outbound(3, 0xc0000001)) == CommandStatus::ok);
-  wait_ready("vti3");
-  (void)desk.sent();
+  bring_up(desk);
   (void)desk.twins.serve(desk.now);
   (void)desk.sent();
   const Socket socket4(AF_INET, 7000);
@@ -210,10 +215,7 @@ TEST_CASE("Packets go both ways between the kernel's sockets and the tunnel") {
 TEST_CASE("Echo requests are answered here, and the answers to the kernel's own are the kernel's") {
   const NetworkNamespace space;
   Desk desk;
-  REQUIRE(desk.run(with_twin(3)) == CommandStatus::ok);
-  REQUIRE(desk.run(install_outbound(3, 0xc0000001)) == CommandStatus::ok);
-  wait_ready("vti3");
-  (void)desk.sent();
+  bring_up(desk);
   // The packet that ping sends, turned round.
   (void)NetworkNamespace::run("ping -c 1 -W 1 169.254.3.2 > /dev/null || true");
   (void)desk.twins.serve(desk.now);
@@ -282,9 +284,7 @@ TEST_CASE("A port's twin: by the route, and to a neighbour's link-local address 
 TEST_CASE("The kernel's multicast stays with the kernel, and what is no IP packet goes nowhere") {
   const NetworkNamespace space;
   Desk desk;
-  REQUIRE(desk.run(with_twin(3)) == CommandStatus::ok);
-  REQUIRE(desk.run(install_outbound(3, 0xc0000001)) == CommandStatus::ok);
-  wait_ready("vti3");
+  bring_up(desk);
   (void)desk.twins.serve(desk.now);
   (void)desk.sent();
   const std::uint64_t before = desk.drops(DropReason::multicast);

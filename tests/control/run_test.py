@@ -113,11 +113,20 @@ class Run(unittest.TestCase):
         self.assertLess(len(self.pids("control")), 6, self.text())
         self.assertEqual(self.finish(), 0, self.text())
 
-    def test_the_dataplanes_end_is_the_end(self):
+    def test_the_dataplane_is_started_again_when_it_is_killed(self):
         self.begin()
         os.kill(self.pids("dataplane")[0], signal.SIGKILL)
-        self.assertEqual(self.process.wait(20), 1)
+        self.wait_for(lambda: len(self.pids("dataplane")) == 2)
         self.assertIn("espgate-dataplane was killed by signal 9", self.text())
+        self.assertEqual(len(self.pids("control")), 1)
+        self.assertTrue(alive(self.pids("control")[0]))
+        self.assertEqual(self.finish(), 0, self.text())
+
+    def test_a_dataplane_that_gives_up_is_the_end(self):
+        self.stand_in("espgate-dataplane", body="time.sleep(0.5); sys.exit(3)")
+        self.begin()
+        self.assertEqual(self.process.wait(20), 1)
+        self.assertIn("espgate-dataplane ended with status 3; stopping", self.text())
         self.assertIn("control stopped", self.text())
 
     def test_who_does_not_stop_is_killed(self):

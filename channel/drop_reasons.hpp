@@ -76,6 +76,7 @@ namespace espgate::channel {
   X(bfd_no_session, "bfd-no-session", "BFD from another than the tunnel's peer, or for another session")     \
   X(liveness_full, "liveness-full", "signs of life from far ends that the main thread has no time for")      \
   X(kernel_rate_limited, "kernel-rate-limited", "for the kernel's twin of an interface, beyond its share")   \
+  X(mirror_full, "mirror-full", "copies for a mirror in the kernel that found no room, or no reader")        \
   X(kernel_refused, "kernel-refused", "for the kernel's twin of an interface, which is down or was deleted") \
   X(icmp_rate_limited, "icmp-rate-limited",                                                                  \
     "ICMP beyond the rate at which errors and answers are sent, or looked at")                               \

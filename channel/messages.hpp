@@ -48,6 +48,7 @@ enum class CommandKind : std::uint16_t {
   list_sas,          // answered by one sa_held event for each SA, then command_done
   extend_sa,         // an outbound SA with a sequence limit may send further
   move_outbound_sa,  // its far end is at another address or port now; the inbound SA of the pair goes along
+  set_mirror,        // one interface's packets are copied to one of the kernel's; or no more
 };
 
 // RFC 4301 section 4.1.
@@ -230,6 +231,14 @@ struct MoveSa {
   std::uint16_t remote_port;
 };
 
+enum class MirrorOf : std::uint8_t { nothing = 0, port, tunnel };
+
+struct SetMirror {
+  MirrorOf what;
+  std::uint32_t index;
+  Name name;  // of the kernel's interface (at most 15 characters)
+};
+
 struct Command {
   std::uint64_t sequence;  // of the control process's choice
   CommandKind kind;
@@ -245,6 +254,7 @@ struct Command {
     RemoveSa remove_sa;
     ExtendSa extend_sa;
     MoveSa move_sa;
+    SetMirror set_mirror;
     std::array<std::uint8_t, 1592> raw;
   } body;
 };

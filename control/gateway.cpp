@@ -462,6 +462,8 @@ std::string Gateway::describe(const CommandSubject& subject) const {
       return fmt::format("to remove the outbound SA {:08x}", subject.spi);
     case CommandKind::move_outbound_sa:
       return fmt::format("to move the outbound SA {:08x}", subject.spi);
+    case CommandKind::set_mirror:
+      return "the mirror";
     default:
       return fmt::format("a command of kind {}", static_cast<unsigned>(subject.kind));
   }
@@ -481,6 +483,15 @@ void Gateway::reset(TunnelId tunnel, Time now) {
   drop_adopted(tunnel);
   daemon_.set_initial_contact(tunnel, true);
   manager_.reset(tunnel, {Failure::operator_request, "reset by the operator"}, now);
+}
+
+void Gateway::mirror(channel::MirrorOf what, std::uint32_t index, const std::string& name) {
+  channel::Command command = make_command(CommandKind::set_mirror);
+  command.body.set_mirror.what = what;
+  command.body.set_mirror.index = index;
+  name.copy(command.body.set_mirror.name.data(), command.body.set_mirror.name.size() - 1);
+  link_.submit(command);
+  link_.flush();
 }
 
 unsigned Gateway::rekey(TunnelId tunnel, Time now) {

@@ -50,6 +50,8 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
 
   // The operator.
   void reset(TunnelId tunnel, Time now);
+  // One interface's packets are copied to the kernel's interface `name`, from now on; or none's.
+  void mirror(channel::MirrorOf what, std::uint32_t index, const std::string& name);
   unsigned rekey(TunnelId tunnel, Time now);  // how many child SAs it began to rekey
 
   // For the shell.

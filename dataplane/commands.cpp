@@ -21,6 +21,7 @@ Commands::Commands(const Parts& parts)
       liveness_(parts.liveness),
       twins_(parts.twins),
       kernel_routes_(parts.kernel_routes),
+      mirror_(parts.mirror),
       control_(parts.control),
       tunnels_(parts.tables.shape.max_tunnels),
       group_states_(parts.tables.shape.max_groups) {
@@ -74,6 +75,8 @@ CommandStatus Commands::apply(const Command& command, std::uint64_t now) {
       return associations_.extend_outbound(body.extend_sa);
     case CommandKind::move_outbound_sa:
       return associations_.move_outbound(body.move_sa, now);
+    case CommandKind::set_mirror:
+      return set_mirror(body.set_mirror);
     case CommandKind::list_sas:
       associations_.list([this](std::uint32_t tunnel) { return tunnels_[tunnel].wanted.name; }, control_,
                          now);

@@ -13,6 +13,7 @@
 #include "dataplane/associations.hpp"
 #include "dataplane/control_link.hpp"
 #include "dataplane/groups.hpp"
+#include "dataplane/kernel/mirror.hpp"
 #include "dataplane/kernel/static_routes.hpp"
 #include "dataplane/kernel/twins.hpp"
 #include "dataplane/liveness/liveness.hpp"
@@ -44,6 +45,7 @@ class Commands {
     Liveness& liveness;
     Twins& twins;
     StaticRoutes& kernel_routes;
+    Mirror& mirror;
     ControlLink& control;
   };
   explicit Commands(const Parts& parts);
@@ -97,6 +99,7 @@ class Commands {
   [[nodiscard]] Status apply(const channel::Command& command, std::uint64_t now);
   [[nodiscard]] Status sync_begin() noexcept;
   [[nodiscard]] Status sync_end(std::uint64_t now);
+  [[nodiscard]] Status set_mirror(const channel::SetMirror& wanted);
   [[nodiscard]] Status set_tunnel(const channel::SetTunnel& wanted, std::uint64_t now);
   [[nodiscard]] Status remove_tunnel(std::uint32_t index, std::uint64_t now);
   [[nodiscard]] Status set_group(const channel::SetGroup& wanted, std::uint64_t now);
@@ -139,6 +142,7 @@ class Commands {
   Liveness& liveness_;
   Twins& twins_;
   StaticRoutes& kernel_routes_;
+  Mirror& mirror_;
   ControlLink& control_;
   std::vector<TunnelState> tunnels_;
   std::vector<GroupState> group_states_;

@@ -22,6 +22,7 @@ namespace {
 constexpr unsigned kInboxSize = 2048;
 constexpr unsigned kExceptionsSize = 1024;
 constexpr unsigned kIkeSize = 512;
+constexpr unsigned kMirrorSize = 1024;
 constexpr unsigned kPoolCache = 256;
 constexpr std::uint64_t kSnapshotEvery = 250'000'000;  // ns
 // The main thread's sleep when there was nothing to do; the longer one after so many rounds of nothing.
@@ -114,6 +115,7 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
       exceptions_(make_ring("exceptions", kExceptionsSize, RING_F_SC_DEQ)),
       ike_ring_(make_ring("ike", kIkeSize, RING_F_SC_DEQ)),
       liveness_ring_(make_ring("liveness", liveness_size(tables_.shape), RING_F_SC_DEQ)),
+      mirror_ring_(make_ring("mirror", kMirrorSize, RING_F_SC_DEQ)),
       attachment_(socket_path, tables_.shape, page_),
       outbox_(workers_, pool_.get(), page_.header().main_thread),
       liveness_(tables_, outbox_, attachment_, random_seed()),
@@ -127,8 +129,9 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
                     test_suites(engine_)),
       groups_(tables_, slow_path_.resolver(), liveness_),
       kernel_routes_(tables_, groups_, twins_),
+      mirror_(tables_, mirror_ring_.get()),
       commands_({tables_, ribs_, slow_path_.resolver(), associations_, groups_, interfaces_, peers_,
-                 liveness_, twins_, kernel_routes_, attachment_}) {
+                 liveness_, twins_, kernel_routes_, mirror_, attachment_}) {
   slow_path_.set_owners(associations_, commands_, twins_);
   make_workers(configuration.dataplane);
   ports_ = std::make_unique<Ports>(configuration.ports, tables_, interfaces_, page_, pool_.get(),
@@ -161,6 +164,7 @@ void Gateway::make_workers(const conf::Dataplane& dataplane) {
     worker->exceptions = exceptions_.get();
     worker->ike = ike_ring_.get();
     worker->liveness = liveness_ring_.get();
+    worker->mirror = mirror_ring_.get();
     worker->pool = pool_.get();
     worker->adaptive = dataplane.idle == conf::Idle::adaptive;
     worker->identifications = {identification_secret_, w};
@@ -239,7 +243,7 @@ void Gateway::run(const std::atomic<bool>& stop) {
 
 void Gateway::round(std::uint64_t now) {
   serve_liveness(now);
-  const unsigned work = serve_workers(now) + serve_control(now) + twins_.serve(now);
+  const unsigned work = serve_workers(now) + serve_control(now) + twins_.serve(now) + mirror_.serve();
   serve_learned(now);
   kernel_routes_.serve(now);
   slow_path_.advance(now);

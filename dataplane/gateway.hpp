@@ -75,6 +75,7 @@ class Gateway {
   Ring exceptions_;
   Ring ike_ring_;
   Ring liveness_ring_;
+  Ring mirror_ring_;
   std::vector<Ring> inboxes_;
   std::vector<std::unique_ptr<Worker>> owned_workers_;
   std::vector<Worker*> workers_;
@@ -95,6 +96,7 @@ class Gateway {
   Associations associations_;
   Groups groups_;
   StaticRoutes kernel_routes_;
+  Mirror mirror_;
   std::vector<std::unique_ptr<LearnedRoutes>> learned_;  // of each table with twins
   Commands commands_;
   std::atomic<bool> stop_workers_{false};

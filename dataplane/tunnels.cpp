@@ -136,6 +136,19 @@ CommandStatus Commands::set_tunnel(const channel::SetTunnel& wanted, std::uint64
   return twins_.set_tunnel(wanted, mtu, now) ? CommandStatus::ok : CommandStatus::kernel_refused;
 }
 
+CommandStatus Commands::set_mirror(const channel::SetMirror& wanted) {
+  const bool of_port = wanted.what == channel::MirrorOf::port;
+  const bool of_tunnel = wanted.what == channel::MirrorOf::tunnel;
+  if (!of_port && !of_tunnel && wanted.what != channel::MirrorOf::nothing) return CommandStatus::bad_option;
+  // A sub-interface's frames are its parent's.
+  if (of_port && (wanted.index >= interfaces_.size() || tables_.ports[wanted.index].vlan != 0))
+    return CommandStatus::bad_index;
+  if (of_tunnel && !is_tunnel(wanted.index)) return CommandStatus::bad_index;
+  if ((of_port || of_tunnel) && (wanted.name[0] == '\0' || !is_kernel_name(wanted.name)))
+    return CommandStatus::bad_name;
+  return mirror_.set(wanted) ? CommandStatus::ok : CommandStatus::kernel_refused;
+}
+
 CommandStatus Commands::remove_tunnel(std::uint32_t index, std::uint64_t now) {
   if (!is_tunnel(index)) return CommandStatus::bad_index;
   TunnelState& tunnel = tunnels_[index];

@@ -10,6 +10,7 @@
 
 #include "dataplane/offload/flights.hpp"
 #include "dataplane/path/cleartext.hpp"
+#include "dataplane/path/mirror.hpp"
 #include "dataplane/path/ways.hpp"
 
 namespace espgate::dataplane {
@@ -18,6 +19,8 @@ void process_received(Worker& worker, std::uint8_t port, std::span<rte_mbuf*> pa
   Scratch& scratch = worker.scratch;
   scratch.now = rte_rdtsc();
   scratch.plain.count = scratch.esp.count = 0;
+  if (worker.tables->is_mirrored()) [[unlikely]]
+    mirror_frames(worker, port, packets);
   classify(worker, port, packets);
   mark(worker, Stage::classify);
   decrypt(worker, scratch.esp);

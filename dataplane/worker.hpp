@@ -53,6 +53,7 @@ struct Worker {
   rte_ring* liveness{nullptr};                 // to the main thread, ahead of these: signs of life
   rte_ring* exceptions{nullptr};               // to the main thread; many producers
   rte_ring* ike{nullptr};                      // IKE datagrams to the main thread (data: the outer IP header)
+  rte_ring* mirror{nullptr};                   // to the main thread: copies of a mirrored interface's packets
   rte_mempool* pool{nullptr};                  // for packets made here (fragments)
   std::vector<PortQueue> receive;              // polled in turn
   // For each port: the transmit queue this worker owns, or the worker that has one (hand over as

@@ -49,6 +49,8 @@ const std::vector<ShellCommand>& shell_commands() {
       {"show log", "[-n N] [tunnel NAME]", "the newest lines of the log (20 unless told)", show_log,
        render_log},
       {"show version", "", "versions, and how the two processes are doing", show_version, render_version},
+      {"mirror", "INTERFACE|off",
+       "copy the packets of one interface to INTERFACE-m of the kernel, for tcpdump", mirror, render_done},
       {"reset tunnel", "NAME", "take a tunnel down and negotiate it anew", reset_tunnel, render_done},
       {"rekey tunnel", "NAME", "replace a tunnel's child SAs by new ones, without loss", rekey_tunnel,
        render_done},

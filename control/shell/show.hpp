@@ -20,6 +20,7 @@ json show_unknown_spis(Gateway& gateway, const Arguments& arguments, Time now);
 json show_log(Gateway& gateway, const Arguments& arguments, Time now);
 json show_version(Gateway& gateway, const Arguments& arguments, Time now);
 json show_totals(Gateway& gateway, const Arguments& arguments, Time now);
+json mirror(Gateway& gateway, const Arguments& arguments, Time now);
 json reset_tunnel(Gateway& gateway, const Arguments& arguments, Time now);
 json rekey_tunnel(Gateway& gateway, const Arguments& arguments, Time now);
 

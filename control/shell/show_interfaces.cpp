@@ -151,4 +151,44 @@ json show_totals(Gateway& gateway, const Arguments& arguments, Time now) {
   return data;
 }
 
+namespace {
+
+constexpr std::size_t kMostCharacters = 13;  // of the interface's name: the kernel takes 15
+
+void start_mirror(Gateway& gateway, const std::string& interface, const std::string& name) {
+  const conf::Configuration& configuration = gateway.configuration();
+  for (std::uint32_t p = 0; p < configuration.ports.size(); ++p) {
+    const conf::Port& port = configuration.ports[p];
+    if (port.name != interface) continue;
+    if (!port.parent.empty())
+      throw CommandError(
+          fmt::format("the frames of {} are those of {}: mirror that one", interface, port.parent));
+    return gateway.mirror(channel::MirrorOf::port, p, name);
+  }
+  for (std::uint32_t t = 0; t < configuration.tunnels.size(); ++t)
+    if (configuration.tunnels[t].interface == interface)
+      return gateway.mirror(channel::MirrorOf::tunnel, t, name);
+  throw CommandError(fmt::format("there is no interface \"{}\": see show interfaces", printable(interface)));
+}
+
+}  // namespace
+
+json mirror(Gateway& gateway, const Arguments& arguments, Time) {
+  if (arguments.size() != 1) throw CommandError("which interface? (or: off)");
+  want_ready(gateway);
+  const std::string interface(arguments.front());
+  if (interface == "off") {
+    gateway.mirror(channel::MirrorOf::nothing, 0, {});
+    return {{"done", "nothing is mirrored"}};
+  }
+  if (interface.size() > kMostCharacters)
+    throw CommandError(
+        fmt::format("{} is too long a name: its mirror would have more than the kernel's 15 characters",
+                    printable(interface)));
+  const std::string name = interface + "-m";
+  start_mirror(gateway, interface, name);
+  return {{"done", fmt::format("{} is mirrored: tcpdump -i {}; `mirror off` ends it", interface, name)},
+          {"mirror", name}};
+}
+
 }  // namespace espgate::control

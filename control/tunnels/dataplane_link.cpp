@@ -56,6 +56,9 @@ CommandSubject subject_of(const Command& command) noexcept {
       subject.index = command.body.extend_sa.tunnel;
       subject.spi = command.body.extend_sa.spi;
       break;
+    case CommandKind::set_mirror:
+      subject.index = command.body.set_mirror.index;
+      break;
     case CommandKind::move_outbound_sa:
       subject.index = command.body.move_sa.tunnel;
       subject.spi = command.body.move_sa.spi;

@@ -8,6 +8,7 @@
 
 #include "dataplane/path/decapsulate.hpp"
 #include "dataplane/path/esp.hpp"
+#include "dataplane/path/mirror.hpp"
 #include "dataplane/path/mtu.hpp"
 #include "dataplane/path/selectors.hpp"
 #include "dataplane/path/ways.hpp"
@@ -54,11 +55,15 @@ void decrypt(Worker& worker, Burst& burst) noexcept {
   deliver_set_aside(worker);
   mark(worker, Stage::find_sa);
   worker.scratch.all_plain ? decrypt_with_sas<true>(worker, burst) : decrypt_with_sas<false>(worker, burst);
+  if (worker.tables->is_mirrored()) [[unlikely]]
+    mirror_opened(worker, burst);
   forward(worker, burst);
 }
 
 void accept_opened(Worker& worker, Burst& burst) noexcept {
   carry<commit_replay<false>, strip_trailer<false>, check_inner_source, decapsulate<false>>(worker, burst);
+  if (worker.tables->is_mirrored()) [[unlikely]]
+    mirror_opened(worker, burst);
   forward(worker, burst);
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "dataplane/path/encapsulate.hpp"
+#include "dataplane/path/mirror.hpp"
 #include "dataplane/path/mtu.hpp"
 #include "dataplane/path/selectors.hpp"
 #include "dataplane/path/ways.hpp"
@@ -50,6 +51,8 @@ namespace {
 // What was deferred comes after the rest of the burst, the fragments of one packet at a time.
 void encrypt_with_sa(Worker& worker, Burst& burst) noexcept {
   if (burst.empty()) return;
+  if (worker.tables->is_mirrored()) [[unlikely]]
+    mirror_chosen(worker, burst);
   carry<check_selectors, find_outer, hand_off_foreign, fit_mtu, assign_sequence, encapsulate>(worker, burst);
   deliver_set_aside(worker);
   seal_and_transmit(worker, burst);

@@ -6,6 +6,7 @@
 #include "dataplane/offload/inline.hpp"
 #include "dataplane/path/cleartext.hpp"
 #include "dataplane/path/ethernet.hpp"
+#include "dataplane/path/mirror.hpp"
 #include "dataplane/path/ways.hpp"
 
 namespace espgate::dataplane {
@@ -139,6 +140,8 @@ void flush_to_port(Worker& worker, std::uint8_t port, std::uint16_t queue) noexc
   const std::uint16_t ethdev = worker.tables->ports[port].ethdev.load(std::memory_order_relaxed);
   if (ethdev == PortInfo::kNoDevice) [[unlikely]]
     return drop_all(worker, buffer);
+  if (worker.tables->is_mirrored()) [[unlikely]]
+    mirror_frames(worker, port, {buffer.packets.data(), buffer.count});
   std::uint64_t bytes = 0;
   for (unsigned i = 0; i < buffer.count; ++i) bytes += buffer.packets[i]->pkt_len;
   unsigned sent = 0;

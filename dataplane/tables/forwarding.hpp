@@ -42,6 +42,13 @@ struct InboundTable {
   std::uint32_t count{0};
 };
 
+// The interface whose packets are copied for the kernel to show.
+struct Mirrored {
+  enum class Kind : std::uint32_t { nothing, port, tunnel };
+  Kind kind{Kind::nothing};
+  std::uint32_t index{0};
+};
+
 struct Forwarding {
   // Groups that the dataplane makes itself, behind those of the control process.
   static constexpr std::uint32_t kSharedGroups = 1024;
@@ -69,6 +76,10 @@ struct Forwarding {
   Neighbours neighbours;
   std::array<PortInfo, channel::kMaxPorts> ports;
   bool some_encrypted_only{false};  // of them
+  std::atomic<Mirrored> mirrored{};
+  [[nodiscard]] bool is_mirrored() const noexcept {
+    return mirrored.load(std::memory_order_relaxed).kind != Mirrored::Kind::nothing;
+  }
   // [port][VLAN]: one more than the index of the port that has this VLAN's frames; 0: none has.
   std::array<std::array<std::uint8_t, 4096>, channel::kMaxPorts> vlans{};
   TunnelSlot* tunnels{nullptr};                // [shape.max_tunnels]

@@ -124,6 +124,7 @@ TEST_CASE("every command answers, in data and in text of 80 columns", "[shell]")
   for (const control::ShellCommand& command : control::shell_commands()) {
     std::string line(command.words);
     if (command.arguments == "NAME") line += command.words == "show group" ? " pair" : " to-east";
+    if (command.words == "mirror") line += " off";
     INFO(line);
     const json answer = ask(pair, line, false);
     CHECK(answer.at("status") == 0);
@@ -300,6 +301,17 @@ TEST_CASE("a route that the dataplane refused says why", "[shell]") {
   pair.run(100ms);
   const json routes = data_of(pair, "show routes");
   CHECK(routes.back().at("refused") == channel::words(CommandStatus::unreachable));
+}
+
+TEST_CASE("mirror: of a port or a tunnel's interface, or words", "[shell]") {
+  Up pair;
+  const std::string port = pair.west.gateway->configuration().ports[0].name;
+  const std::string interface = pair.west.gateway->configuration().tunnels[0].interface;
+  CHECK(data_of(pair, "mirror " + port).at("mirror") == port + "-m");
+  CHECK(data_of(pair, "mirror " + interface).at("mirror") == interface + "-m");
+  CHECK(data_of(pair, "mirror off").at("done") == "nothing is mirrored");
+  CHECK(error_of(pair, "mirror").find("which interface") != std::string::npos);
+  CHECK(error_of(pair, "mirror nobody").find("there is no interface \"nobody\"") != std::string::npos);
 }
 
 TEST_CASE("learned routes that are held back are told of and shown", "[shell]") {

@@ -452,6 +452,7 @@ constexpr DropReason kNotTheWays[] = {
     DropReason::bfd_no_session,
     DropReason::kernel_rate_limited,
     DropReason::kernel_refused,
+    DropReason::mirror_full,
 };
 
 }  // namespace

@@ -89,6 +89,26 @@ class Twins(LabCase):
         self.assertLessEqual(capture.count("arp[6:2] == 2 and arp src host 10.1.0.1"), capture.count("arp[6:2] == 1"))
         bulk_tcp(self.net.lan_e, self.net.east, "10.1.0.1", "20M")
 
+    def test_mirrors(self):
+        """What is forwarded is to be seen, in clear at the tunnel's mirror and encrypted at its port's."""
+        self.east.shell("mirror", "vti-w")
+        wait_until(lambda: "vti-w-m" in self.names(), 5, "the mirror")
+        capture = Capture(self.net.east, "vti-w-m", "icmp")
+        self.assertTrue(ping(self.net.lan_e, "10.2.0.10", count=5))
+        capture.stop()
+        self.assertEqual(capture.count("icmp[icmptype] == icmp-echo and src 10.1.0.10"), 5)
+        self.assertEqual(capture.count("icmp[icmptype] == icmp-echoreply and src 10.2.0.10"), 5)
+        self.east.shell("mirror", "wan")
+        wait_until(lambda: "wan-m" in self.names(), 5, "the other mirror")
+        self.assertNotIn("vti-w-m", self.names())
+        capture = Capture(self.net.east, "wan-m", "udp port 4500")
+        self.assertTrue(ping(self.net.lan_e, "10.2.0.10", count=5))
+        capture.stop()
+        for end in ("192.0.2.1", "192.0.2.2"):
+            self.assertGreaterEqual(capture.count(f"src {end}"), 5)
+        self.east.shell("mirror", "off")
+        wait_until(lambda: "wan-m" not in self.names(), 5, "no mirror any more")
+
     def test_carrier_follows_the_tunnel(self):
         watch = self.watch()
         self.swan.swanctl("--terminate", "--ike", "east")

@@ -41,6 +41,7 @@ Desk::Desk(unsigned count, unsigned buffers, std::uint32_t max_routes)
     : pool(make_pool(buffers)),
       page(shape(count)),
       tables(shape(count), {max_routes}, std::vector{Routes::Size{256, true}}),
+      copies(make_ring(1024)),
       outbox(workers, pool.get(), page.header().main_thread),
       liveness(tables, outbox, control, kSeed),
       slow_path(tables, interfaces, outbox, peers, control, kSeed),
@@ -51,8 +52,9 @@ Desk::Desk(unsigned count, unsigned buffers, std::uint32_t max_routes)
       associations(tables, slow_path.resolver(), outbox, offload, peers, page, engine, RefusedSuites{}),
       groups(tables, slow_path.resolver(), liveness),
       kernel_routes(tables, groups, twins),
+      mirror(tables, copies.get()),
       commands({tables, ribs, slow_path.resolver(), associations, groups, interfaces, peers, liveness, twins,
-                kernel_routes, control}) {
+                kernel_routes, mirror, control}) {
   slow_path.set_owners(associations, commands, twins);
   for (std::uint32_t w = 0; w < count; w++) add_worker(w);
   add_port("lan", {"10.1.0.1/24", "fd00:1::1/64"});
@@ -75,6 +77,7 @@ void Desk::add_worker(std::uint32_t index) {
   worker->workers = &workers;
   worker->counters = &page.worker(index);
   worker->pool = pool.get();
+  worker->mirror = copies.get();
   worker->identifications = {kSeed, index};
   for (rte_ring** ring : {&worker->inbox, &worker->exceptions, &worker->ike, &worker->liveness}) {
     rings.push_back(make_ring(1024));

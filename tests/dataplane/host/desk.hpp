@@ -89,6 +89,7 @@ class Desk {
   dataplane::Interfaces interfaces;
   Listener control;
   crypto::BulkEngine engine;
+  dataplane::Ring copies;  // for the mirror
   dataplane::Outbox outbox;
   dataplane::KnownPeers peers;
   dataplane::Liveness liveness;
@@ -100,6 +101,7 @@ class Desk {
   dataplane::Associations associations;
   dataplane::Groups groups;
   dataplane::StaticRoutes kernel_routes;
+  dataplane::Mirror mirror;
   dataplane::Commands commands;
 
  private:

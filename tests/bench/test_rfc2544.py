@@ -24,6 +24,8 @@ from lab import Lab, run, why_not  # noqa: E402
 from search import NothingArrives, Search, Trial  # noqa: E402
 from socket_generator import MARK, Arrivals, SocketGenerator  # noqa: E402
 
+ALONE = "it measures packets a second"
+
 PREFIX = "espgate-bench-"
 MAXIMUM = 100_000
 RESOLUTION = 0.005

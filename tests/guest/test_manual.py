@@ -14,6 +14,8 @@ from lab import Capture
 from manual_sas import Pair
 from test_suites import suites
 
+ALONE = "the guest is a machine in software, which takes a CPU"
+
 OVER_IPV4, OVER_IPV6 = (EAST, WEST), (EAST6, WEST6)
 EAST_NETS = ("10.1.0.0/24", "fd00:1::/64")
 FORM = 64  # numbers of pairs for each form: more than there are suites

@@ -9,6 +9,8 @@ from guest_case import EAST6, WEST6, GuestCase, east_gateway, lost_sizes, west_k
 from base import EAST, WEST, WEST_SECRETS, east_tunnel
 from lab import Capture, forget_mtus, ping, wait_until
 
+ALONE = "the guest is a machine in software, which takes a CPU"
+
 IKE, ESP = "aes128gcm16-prfsha256-x25519", "aes256gcm16"
 OVER_IPV4, OVER_IPV6 = (EAST, WEST), (EAST6, WEST6)
 

@@ -9,6 +9,8 @@ from guest_case import GuestCase, east_gateway, west_kernel_connection
 from base import WEST_SECRETS, east_tunnel
 from lab import Capture, Ping, wait_until
 
+ALONE = "the guest is a machine in software, which takes a CPU"
+
 IKE, ESP = "aes128gcm16-prfsha256-x25519", "aes256gcm16-x25519"
 
 

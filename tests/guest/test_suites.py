@@ -10,6 +10,8 @@ from guest_case import GuestCase, east_gateway, west_kernel_connection
 from base import WEST_SECRETS, east_tunnel
 from lab import ROOT, bulk_tcp, wait_until
 
+ALONE = "the guest is a machine in software, which takes a CPU"
+
 IKE = "aes128gcm16-prfsha256-x25519"
 
 

@@ -20,6 +20,8 @@ from lab import Capture, ping, wait_until
 from paced import Paced
 from topologies import Cloud
 
+ALONE = "it counts what a failover costs"
+
 CPE = "198.51.100.10"
 ADDRESSES = ("203.0.113.11", "203.0.113.140")
 # A loaded machine of two CPUs carries this through userspace at both ends without losing any of its own.

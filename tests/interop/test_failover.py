@@ -18,6 +18,8 @@ from lab import Capture, iperf3_server, ping, run, wait_until
 from paced import Paced
 from topologies import Dual
 
+ALONE = "it measures how long flows are blocked"
+
 PEERS = {"west-a": "192.0.2.2", "west-b": "192.0.2.3"}
 FLOWS = 500
 

@@ -28,6 +28,8 @@ from lab import Capture, run, wait_until
 from topologies import Single
 from watched import FLOWS, PEERS, PORTS, RATE, Stream, Watched, far, near, watched_tunnels
 
+ALONE = "it measures how long flows are blocked"
+
 MANY = [f"20.{number // 256}.{number % 256}.0/24" for number in range(9999)]
 SECRET = "not-known-to-others"
 

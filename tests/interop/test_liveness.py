@@ -18,6 +18,8 @@ from lab import wait_until
 from topologies import Single
 from watched import PEERS, Watched, words_of
 
+ALONE = "BFD and probes at intervals of some 50 ms"
+
 class Bfd(Watched):
     with_bird = True
 

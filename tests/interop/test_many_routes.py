@@ -20,6 +20,8 @@ from lab import ping, wait_until
 from paced import Paced
 from topologies import Single
 
+ALONE = "it measures time"
+
 NEAR, FAR = "169.254.1.1", "169.254.1.2"
 MANY = 100_000
 FLOWS = 50

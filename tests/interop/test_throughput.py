@@ -14,6 +14,8 @@ from gateway import Example, program
 from lab import ROOT, run
 from topologies import Single
 
+ALONE = "it measures packets a second"
+
 # What the machines of a lab do not have.
 INSTEAD = {"require": "never", "busy": "adaptive"}
 SIZES = ["64", "1518"]

@@ -10,10 +10,16 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 LOGS = os.path.join(ROOT, "build", "test-logs")
 
 
+CHILDREN = set()  # that run now
+
+
 @contextlib.contextmanager
-def running(argv):
-    """A child whose output is read line by line; it ends when whoever reads it is asked to stop."""
-    child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True)
+def running(argv, out=subprocess.PIPE, environment=None):
+    """A child, whose output is read line by line unless it goes to the file `out`. It ends when whoever waits for it is
+    asked to stop, or by `end_children`."""
+    child = subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=ROOT, text=True,
+                             env={**os.environ, **(environment or {})})
+    CHILDREN.add(child)
     try:
         yield child
     except BaseException:
@@ -21,6 +27,12 @@ def running(argv):
         raise
     finally:
         child.wait()
+        CHILDREN.discard(child)
+
+
+def end_children():
+    for child in list(CHILDREN):
+        child.terminate()
 
 
 class BuildFailed(Exception):

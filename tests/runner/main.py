@@ -1,14 +1,18 @@
 #!/usr/bin/python3
 """Builds, runs all suites whose tests match a pattern, and ends with `N passed, N failed, N skipped`."""
 import argparse
+import concurrent.futures
+import itertools
 import os
+import queue
 import signal
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True
 import suites  # noqa: E402
-from build import RELEASE, BuildFailed  # noqa: E402
+from build import RELEASE, BuildFailed, end_children  # noqa: E402
 
 
 def last_lines(path, count=40):
@@ -21,28 +25,34 @@ def last_lines(path, count=40):
 
 
 class Report:
+    """What suites tell, from any thread."""
+
     def __init__(self):
         self.told = set()
         self.counts = {"passed": 0, "failed": 0, "skipped": 0}
         self.failures = []
+        self.lock = threading.Lock()
 
     def passed(self, name, count=1, seconds=None):
-        self.counts["passed"] += count
-        if count:
-            extra = f" ({count} cases)" if count > 1 else f" ({seconds} s)" if seconds else ""
-            print(f"  passed   {name}{extra}", flush=True)
+        with self.lock:
+            self.counts["passed"] += count
+            if count:
+                extra = f" ({count} cases)" if count > 1 else f" ({seconds} s)" if seconds else ""
+                print(f"  passed   {name}{extra}", flush=True)
 
     def failed(self, name, log, count=1):
-        self.counts["failed"] += count
-        self.failures.append((name, log))
-        print(f"  FAILED   {name}: see {log}", flush=True)
-        if log not in self.told:  # a log that many tests share is shown once
-            self.told.add(log)
-            print("".join(f"  |  {line}\n" for line in last_lines(log)), end="", flush=True)
+        with self.lock:
+            self.counts["failed"] += count
+            self.failures.append((name, log))
+            print(f"  FAILED   {name}: see {log}", flush=True)
+            if log not in self.told:  # a log that many tests share is shown once
+                self.told.add(log)
+                print("".join(f"  |  {line}\n" for line in last_lines(log)), end="", flush=True)
 
     def skipped(self, name, reason):
-        self.counts["skipped"] += 1
-        print(f"  skipped  {name}: {reason}", flush=True)
+        with self.lock:
+            self.counts["skipped"] += 1
+            print(f"  skipped  {name}: {reason}", flush=True)
 
     def close(self):
         """Prints the end of the run; true when nothing failed."""
@@ -62,16 +72,53 @@ def all_suites():
             suites.python_suites("guest", "guest", RELEASE) + suites.fuzz_suites())
 
 
-def run_suites(pattern, report):
-    for suite in all_suites():
-        if not suite.names(pattern):
-            continue
-        print(f"{suite.name}", flush=True)
+class Lanes:
+    """Runs suites side by side, as many as there are CPUs."""
+
+    def __init__(self, pattern, report):
+        self.pattern, self.report = pattern, report
+        self.lanes = queue.SimpleQueue()
+        self.count = os.cpu_count() or 1
+        for lane in range(self.count):
+            self.lanes.put(lane)
+
+    def run(self, some):
+        with concurrent.futures.ThreadPoolExecutor(self.count) as pool:
+            try:
+                for done in concurrent.futures.as_completed([pool.submit(self._run_one, suite) for suite in some]):
+                    done.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                end_children()
+                raise
+
+    def _run_one(self, suite):
+        lane = self.lanes.get()
         try:
-            suite.prepare()
-            suite.run(pattern, report)
-        except BuildFailed as error:
-            report.failed(f"{suite.name} ({error})", error.log)
+            print(f"{suite.name}", flush=True)
+            suite.run(self.pattern, self.report, lane)
+        finally:
+            self.lanes.put(lane)
+
+
+def prepared(suite, report):
+    try:
+        suite.prepare()
+        return True
+    except BuildFailed as error:
+        report.failed(f"{suite.name} ({error})", error.log)
+        return False
+
+
+def run_suites(pattern, report):
+    """In their order; of a row that may run side by side those with the most tests first."""
+    lanes = Lanes(pattern, report)
+    for (_, alone), row in itertools.groupby(all_suites(), lambda suite: (suite.folder, suite.alone)):
+        tests = {suite: len(suite.names(pattern)) for suite in row}
+        ready = [suite for suite in sorted(tests, key=tests.get, reverse=True)
+                 if tests[suite] and prepared(suite, report)]
+        for some in [[suite] for suite in ready] if alone else [ready]:
+            lanes.run(some)
 
 
 def main():

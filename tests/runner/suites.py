@@ -1,4 +1,5 @@
-"""What there is to run. A suite has a name ("unit/crypto"), and `run(pattern, report)` that tells each result."""
+"""What there is to run. A suite has a name ("unit/crypto"), and `run(pattern, report, lane)` that tells each result;
+of suites that run at the same time each has a lane of its own, a small number."""
 import concurrent.futures
 import fnmatch
 import glob
@@ -14,6 +15,8 @@ import xml.etree.ElementTree as ElementTree
 from build import LOGS, RELEASE, ROOT, SANITIZED, THREADS, running
 
 FUZZ_SECONDS = int(os.environ.get("ESPGATE_FUZZ_SECONDS", "20"))
+# What the namespaces of interop begin with; each lane has its own, and none is the beginning of another.
+LAB = os.environ.get("ESPGATE_LAB", "espgate-it-").removesuffix("-")
 ASSAULT_DATAGRAMS = int(os.environ.get("ESPGATE_ASSAULT_DATAGRAMS", "5000000"))
 
 
@@ -21,15 +24,16 @@ def log_path(name):
     return os.path.join(LOGS, name.replace("/", ".") + ".log")
 
 
-def run_logged(name, argv, timeout, environment=None, cwd=ROOT):
+def run_logged(name, argv, timeout, environment=None):
     """Exit status, or None when it was ended for taking too long. Output goes to the log of `name`."""
     with open(log_path(name), "w") as log:
-        try:
-            return subprocess.run(argv, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=cwd,
-                                  timeout=timeout, env={**os.environ, **(environment or {})}, check=False).returncode
-        except subprocess.TimeoutExpired:
-            log.write(f"\nended: not done within {timeout} s\n")
-            return None
+        with running(argv, log, environment) as child:
+            try:
+                return child.wait(timeout)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                log.write(f"\nended: not done within {timeout} s\n")
+                return None
 
 
 def introspect(folder, what):
@@ -38,6 +42,8 @@ def introspect(folder, what):
 
 
 class Suite:
+    alone = False  # it measures time, or uses all CPUs: nothing else may run meanwhile
+
     def __init__(self, name, folder=None):
         self.name = name
         self.folder = folder
@@ -56,8 +62,9 @@ class Command(Suite):
     def __init__(self, name, argv, folder=None, timeout=300, environment=None):
         super().__init__(name, folder)
         self.argv, self.timeout, self.environment = argv, timeout, environment
+        self.alone = name.startswith(("bench/", "churn/"))
 
-    def run(self, _, report):
+    def run(self, _, report, lane):
         status = run_logged(self.name, self.argv, self.timeout, self.environment)
         if status == 77:
             with open(log_path(self.name)) as log:
@@ -87,7 +94,7 @@ class Catch(Suite):
         super().__init__(name, folder)
         self.argv, self.environment = argv, environment
 
-    def run(self, _, report):
+    def run(self, _, report, lane):
         result = log_path(self.name) + ".xml"
         if os.path.exists(result):
             os.unlink(result)
@@ -107,11 +114,13 @@ class Catch(Suite):
 
 
 class Python(Suite):
-    """A file of unittests; each test counts."""
+    """A file of unittests; each test counts. A line `ALONE = "why"` in it keeps others away."""
 
     def __init__(self, path, area, folder=None, timeout=900):
         super().__init__(f"{area}/{os.path.basename(path)[len('test_'):-len('.py')]}", folder)
         self.path, self.timeout = path, timeout
+        with open(path, encoding="utf-8") as source:
+            self.alone = re.search(r"^ALONE = ", source.read(), re.MULTILINE) is not None
 
     def _argv(self, pattern):
         return [sys.executable, os.path.join(ROOT, "tests", "runner", "cases.py"), self.path, self.name, pattern]
@@ -120,9 +129,10 @@ class Python(Suite):
         done = subprocess.run([*self._argv(pattern), "--list"], stdout=subprocess.PIPE, text=True, check=True)
         return done.stdout.split()
 
-    def run(self, pattern, report):
+    def run(self, pattern, report, lane):
+        argv = ["timeout", "-k", "10", str(self.timeout), *self._argv(pattern)]
         with open(log_path(self.name), "w") as log:
-            with running(["timeout", "-k", "10", str(self.timeout), *self._argv(pattern)]) as child:
+            with running(argv, environment={"ESPGATE_LAB": f"{LAB}{lane}-"}) as child:
                 for line in child.stdout:
                     log.write(line)
                     log.flush()
@@ -147,6 +157,8 @@ class Fuzzers(Suite):
     """libFuzzer targets over their kept corpora, for a short while, one on each CPU; finds go to the logs, the corpora
     stay as they are."""
 
+    alone = True
+
     def __init__(self, targets):
         super().__init__("fuzz", SANITIZED)
         self.targets = targets
@@ -154,7 +166,7 @@ class Fuzzers(Suite):
     def names(self, pattern):
         return fnmatch.filter([f"fuzz/{target}" for target in self.targets], pattern)
 
-    def run(self, pattern, report):
+    def run(self, pattern, report, lane):
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             for name, status in pool.map(self._fuzz, self.names(pattern)):
                 if status == 0:
@@ -213,7 +225,7 @@ def meson_suites():
             found += [Command("churn/release", [test["cmd"][0], "100000"], RELEASE), under_thread_sanitizer(test["cmd"][0])]
         else:
             found.append(Command(f"{kind}/{short}", test["cmd"], RELEASE, test.get("timeout") or 300, environment))
-    return found
+    return sorted(found, key=lambda suite: (suite.alone, [RELEASE, SANITIZED, THREADS].index(suite.folder)))
 
 
 SANITIZER_OPTIONS = {"UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
@@ -239,4 +251,5 @@ def instructions_suite():
 
 
 def python_suites(folder_name, area, folder=None):
-    return [Python(path, area, folder) for path in sorted(glob.glob(f"{ROOT}/tests/{folder_name}/test_*.py"))]
+    found = [Python(path, area, folder) for path in sorted(glob.glob(f"{ROOT}/tests/{folder_name}/test_*.py"))]
+    return sorted(found, key=lambda suite: suite.alone)

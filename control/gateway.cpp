@@ -48,7 +48,8 @@ Gateway::Gateway(const conf::Configuration& configuration, DataplaneLink& link, 
       log_(log),
       wanted_(configuration),
       manager_(configuration.tunnels, *this, fresh_seed(), now),
-      daemon_(configuration.tunnels, *this, settings, now),
+      keeper_(configuration.tunnels),
+      daemon_(configuration.tunnels, keeper_, *this, settings, now),
       manual_(configuration),
       now_(now) {}
 

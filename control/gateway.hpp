@@ -13,6 +13,7 @@
 
 #include "conf/schema.hpp"
 #include "control/ike/daemon.hpp"
+#include "control/ike/keeper.hpp"
 #include "control/tunnels/dataplane_link.hpp"
 #include "control/tunnels/log.hpp"
 #include "control/tunnels/manager.hpp"
@@ -161,6 +162,7 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   Log& log_;
   Wanted wanted_;
   Manager manager_;
+  ike::LocalKeeper keeper_;
   ike::Daemon daemon_;
   SaBook book_;
   ManualSas manual_;

@@ -33,8 +33,9 @@ std::string identity_key(const conf::Tunnel& tunnel) {
 
 }  // namespace
 
-Core::Core(const std::vector<conf::Tunnel>& tunnels, Host& the_host, const Settings& the_settings, Time start)
-    : settings(the_settings), host(the_host), now(start), tunnels_(tunnels.size()) {
+Core::Core(const std::vector<conf::Tunnel>& tunnels, Keeper& the_keeper, Host& the_host,
+           const Settings& the_settings, Time start)
+    : settings(the_settings), keeper(the_keeper), host(the_host), now(start), tunnels_(tunnels.size()) {
   jitter_.seed(settings.random_seed != 0 ? settings.random_seed : std::random_device{}());
   std::unordered_map<std::string, std::vector<TunnelId>> by_identities;
   for (TunnelId id = 0; id < tunnels.size(); ++id) {

@@ -12,6 +12,7 @@
 #include "control/ike/child.hpp"
 #include "control/ike/daemon.hpp"
 #include "control/ike/guards.hpp"
+#include "control/ike/keeper.hpp"
 #include "control/ike/timers.hpp"
 
 namespace espgate::ike {
@@ -37,10 +38,12 @@ struct TunnelState {
 
 class Core {
  public:
-  Core(const std::vector<conf::Tunnel>& tunnels, Host& host, const Settings& settings, Time start);
+  Core(const std::vector<conf::Tunnel>& tunnels, Keeper& keeper, Host& host, const Settings& settings,
+       Time start);
   ~Core();
 
   const Settings settings;
+  Keeper& keeper;
   Host& host;
   Timers timers;
   Time now;

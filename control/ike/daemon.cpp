@@ -67,8 +67,9 @@ void dispatch(Core& core, const Header& header, Bytes datagram, const Endpoint& 
 }  // namespace
 
 struct Daemon::Impl {
-  Impl(const std::vector<conf::Tunnel>& tunnels, Host& host, const Settings& settings, Time now)
-      : core(tunnels, host, settings, now) {}
+  Impl(const std::vector<conf::Tunnel>& tunnels, Keeper& keeper, Host& host, const Settings& settings,
+       Time now)
+      : core(tunnels, keeper, host, settings, now) {}
 
   // Runs `work` at `now`. What fails for want of memory or in OpenSSL costs one message, not the process.
   template <class F>
@@ -90,8 +91,9 @@ struct Daemon::Impl {
   Core core;
 };
 
-Daemon::Daemon(const std::vector<conf::Tunnel>& tunnels, Host& host, Settings settings, Time now)
-    : impl_(std::make_unique<Impl>(tunnels, host, settings, now)) {}
+Daemon::Daemon(const std::vector<conf::Tunnel>& tunnels, Keeper& keeper, Host& host, Settings settings,
+               Time now)
+    : impl_(std::make_unique<Impl>(tunnels, keeper, host, settings, now)) {}
 
 Daemon::~Daemon() = default;
 

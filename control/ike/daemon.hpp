@@ -140,11 +140,12 @@ struct IkeInfo {
 };
 
 class IkeSa;
+class Keeper;
 
 class Daemon {
  public:
-  // `tunnels` and `host` must outlive the daemon; a TunnelId is an index into `tunnels`.
-  Daemon(const std::vector<conf::Tunnel>& tunnels, Host& host, Settings settings, Time now);
+  // `tunnels`, `keeper` and `host` must outlive the daemon; a TunnelId is an index into `tunnels`.
+  Daemon(const std::vector<conf::Tunnel>& tunnels, Keeper& keeper, Host& host, Settings settings, Time now);
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;

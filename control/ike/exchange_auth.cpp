@@ -28,9 +28,9 @@ bool allows(const std::vector<conf::IkeProposal>& wanted, const IkeAlgorithms& c
 // AUTH signs the message that its sender sent first, the other's nonce, and its own identity (section 2.15).
 AuthPayload IkeSa::make_auth(const IdPayload& id) const {
   const Bytes sk_p = (role_ == Role::initiator ? keys_.sk_pi : keys_.sk_pr).view();
-  const crypto::SecretBytes auth =
-      psk_auth(algorithms_.prf, config().psk.view(), init_sent_, peer_nonce_, sk_p, encode_body(id));
-  return {static_cast<std::uint8_t>(AuthMethod::shared_key), {auth.view().begin(), auth.view().end()}};
+  const ByteVector octets = signed_octets(algorithms_.prf, init_sent_, peer_nonce_, sk_p, encode_body(id));
+  return {static_cast<std::uint8_t>(AuthMethod::shared_key),
+          core_.keeper.shared_key_auth(*tunnel_, algorithms_.prf, octets)};
 }
 
 std::optional<Reason> IkeSa::check_peer_auth(const AuthPayload* auth, const IdPayload& id) const {
@@ -42,9 +42,8 @@ std::optional<Reason> IkeSa::check_peer_auth(const AuthPayload* auth, const IdPa
                                                       std::to_string(auth->method) +
                                                       "; we accept a pre-shared key"};
   const Bytes sk_p = (role_ == Role::initiator ? keys_.sk_pr : keys_.sk_pi).view();
-  const crypto::SecretBytes expected =
-      psk_auth(algorithms_.prf, config().psk.view(), init_received_, nonce_, sk_p, encode_body(id));
-  if (crypto::equal_in_constant_time(expected.view(), auth->data)) return std::nullopt;
+  const ByteVector octets = signed_octets(algorithms_.prf, init_received_, nonce_, sk_p, encode_body(id));
+  if (core_.keeper.check_shared_key(*tunnel_, algorithms_.prf, octets, auth->data)) return std::nullopt;
   return Reason{Failure::authentication_failed,
                 "the pre-shared key of " + words(id) + " is not the one that we have for it"};
 }

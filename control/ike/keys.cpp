@@ -86,13 +86,19 @@ ChildKeys derive_child_keys(crypto::Prf prf, Bytes sk_d, Bytes shared_secret, No
 }
 
 // Section 2.15.
-crypto::SecretBytes psk_auth(crypto::Prf prf, Bytes psk, Bytes signed_message, Bytes peer_nonce, Bytes sk_p,
-                             Bytes id_body) {
+ByteVector signed_octets(crypto::Prf prf, Bytes message, Bytes nonce, Bytes sk_p, Bytes id_body) {
+  const crypto::SecretBytes maced_id = crypto::prf(prf, sk_p, {id_body});
+  ByteVector out;
+  out.reserve(message.size() + nonce.size() + maced_id.size());
+  for (const Bytes part : {message, nonce, maced_id.view()}) out.insert(out.end(), part.begin(), part.end());
+  return out;
+}
+
+crypto::SecretBytes psk_auth(crypto::Prf prf, Bytes psk, Bytes octets) {
   constexpr std::string_view kKeyPad = "Key Pad for IKEv2";
   const Bytes key_pad(reinterpret_cast<const std::uint8_t*>(kKeyPad.data()), kKeyPad.size());
   const crypto::SecretBytes key = crypto::prf(prf, psk, {key_pad});
-  const crypto::SecretBytes maced_id = crypto::prf(prf, sk_p, {id_body});
-  return crypto::prf(prf, key.view(), {signed_message, peer_nonce, maced_id.view()});
+  return crypto::prf(prf, key.view(), {octets});
 }
 
 }  // namespace espgate::ike

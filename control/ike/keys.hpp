@@ -46,8 +46,11 @@ struct ChildKeys {
 [[nodiscard]] ChildKeys derive_child_keys(crypto::Prf prf, Bytes sk_d, Bytes shared_secret, NoncePair nonces,
                                           const crypto::SuiteRow& suite);
 
-// AUTH for a shared key: prf(prf(psk, "Key Pad for IKEv2"), message | nonce | prf(sk_p, id_body)).
-[[nodiscard]] crypto::SecretBytes psk_auth(crypto::Prf prf, Bytes psk, Bytes signed_message, Bytes peer_nonce,
-                                           Bytes sk_p, Bytes id_body);
+// What AUTH is of: message | nonce | prf(sk_p, id_body). The message is the one that its sender sent first,
+// the nonce the other's, the identity its sender's. Nothing in it is secret.
+[[nodiscard]] ByteVector signed_octets(crypto::Prf prf, Bytes message, Bytes nonce, Bytes sk_p,
+                                       Bytes id_body);
+// AUTH for a shared key: prf(prf(psk, "Key Pad for IKEv2"), octets).
+[[nodiscard]] crypto::SecretBytes psk_auth(crypto::Prf prf, Bytes psk, Bytes octets);
 
 }  // namespace espgate::ike

@@ -15,6 +15,7 @@
 
 #include "conf/load.hpp"
 #include "control/ike/daemon.hpp"
+#include "control/ike/keeper.hpp"
 
 namespace espgate::test {
 namespace {
@@ -147,7 +148,8 @@ int run(int argc, char** argv) {
   std::vector<conf::Tunnel> tunnels;
   tunnels.push_back(tunnel_of(argv, argc));
   UdpHost host(tunnels[0].local);
-  ike::Daemon daemon(tunnels, host, {}, clock_now());
+  ike::LocalKeeper keeper(tunnels);
+  ike::Daemon daemon(tunnels, keeper, host, {}, clock_now());
   say("ready");
   for (;;) {
     int wait = -1;

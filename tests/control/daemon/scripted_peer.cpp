@@ -43,8 +43,9 @@ void ScriptedPeer::init() {
 
 Payloads ScriptedPeer::auth_payloads() {
   const ike::IdPayload id{true, 2, config_.local_id.data};
-  const auto auth = ike::psk_auth(algorithms_.prf, config_.psk.view(), sent_init_, nonce_r_,
-                                  keys_.sk_pi.view(), ike::encode_body(id));
+  const auto auth = ike::psk_auth(
+      algorithms_.prf, config_.psk.view(),
+      ike::signed_octets(algorithms_.prf, sent_init_, nonce_r_, keys_.sk_pi.view(), ike::encode_body(id)));
   ike::TrafficSelector any;
   any.first = address("0.0.0.0");
   any.last = address("255.255.255.255");

@@ -102,7 +102,8 @@ Gateway::Gateway(World& world, std::string name, std::vector<conf::Tunnel> its_t
                  const ike::Settings& its_settings)
     : tunnels(std::move(its_tunnels)),
       settings(its_settings),
-      daemon(std::make_unique<ike::Daemon>(tunnels, *this, settings, kStart)),
+      keeper(tunnels),
+      daemon(std::make_unique<ike::Daemon>(tunnels, keeper, *this, settings, kStart)),
       world_(world),
       name_(std::move(name)),
       next_spi_(name_ == "east" ? 0x1000 : 0x2000) {}
@@ -117,7 +118,7 @@ void Gateway::restart() {
   sending.clear();
   reserved.clear();
   up = false;
-  daemon = std::make_unique<ike::Daemon>(tunnels, *this, settings, world_.now);
+  daemon = std::make_unique<ike::Daemon>(tunnels, keeper, *this, settings, world_.now);
 }
 
 bool Gateway::said(const std::string& words) const {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "control/ike/daemon.hpp"
+#include "control/ike/keeper.hpp"
 
 namespace espgate::test {
 
@@ -82,6 +83,7 @@ class Gateway : public ike::Host {
 
   std::vector<conf::Tunnel> tunnels;
   ike::Settings settings;
+  ike::LocalKeeper keeper;
   std::unique_ptr<ike::Daemon> daemon;
 
   void send(const Endpoint& local, const Endpoint& remote, crypto::Bytes datagram) override;

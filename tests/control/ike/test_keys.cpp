@@ -119,7 +119,8 @@ TEST_CASE("AUTH of a pre-shared key") {
   for (const Row& row : kPython) {
     const IkeKeys keys = derive_ike_keys(cbc(row), kdf("gir"), nonces(), spis());
     const auto auth =
-        psk_auth(row.prf, kdf("psk"), kdf("message"), kdf("ni"), keys.sk_pr.view(), kdf("id_body"));
+        psk_auth(row.prf, kdf("psk"),
+                 signed_octets(row.prf, kdf("message"), kdf("ni"), keys.sk_pr.view(), kdf("id_body")));
     CHECK(to_hex(auth.view()) == to_hex(kdf(row.digest + std::string("_auth"))));
   }
 }

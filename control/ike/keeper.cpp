@@ -1,0 +1,18 @@
+#include "control/ike/keeper.hpp"
+
+#include "control/ike/keys.hpp"
+
+namespace espgate::ike {
+
+ByteVector LocalKeeper::shared_key_auth(TunnelId tunnel, crypto::Prf prf, Bytes octets) {
+  const crypto::SecretBytes auth = psk_auth(prf, tunnels_.at(tunnel).psk.view(), octets);
+  return {auth.view().begin(), auth.view().end()};
+}
+
+// A tunnel without a key has none in common with anybody.
+bool LocalKeeper::check_shared_key(TunnelId tunnel, crypto::Prf prf, Bytes octets, Bytes auth) {
+  const crypto::SecretBytes& psk = tunnels_.at(tunnel).psk;
+  return !psk.empty() && crypto::equal_in_constant_time(psk_auth(prf, psk.view(), octets).view(), auth);
+}
+
+}  // namespace espgate::ike

@@ -1,0 +1,33 @@
+// Who keeps the secrets that outlive an IKE SA: pre-shared keys. The daemon has none of them; it hands over
+// what is to be authenticated (RFC 7296 section 2.15) and gets AUTH values. All calls from the daemon's
+// thread; none waits for long.
+#pragma once
+
+#include <vector>
+
+#include "conf/schema.hpp"
+#include "control/ike/daemon.hpp"
+
+namespace espgate::ike {
+
+class Keeper {
+ public:
+  virtual ~Keeper() = default;
+  // AUTH over `octets` (see signed_octets) by the tunnel's pre-shared key.
+  [[nodiscard]] virtual ByteVector shared_key_auth(TunnelId tunnel, crypto::Prf prf, Bytes octets) = 0;
+  // Whether `auth` is what the peer's same key makes of `octets`.
+  [[nodiscard]] virtual bool check_shared_key(TunnelId tunnel, crypto::Prf prf, Bytes octets, Bytes auth) = 0;
+};
+
+// Keeps them in this process: in the configuration, which must outlive it.
+class LocalKeeper final : public Keeper {
+ public:
+  explicit LocalKeeper(const std::vector<conf::Tunnel>& tunnels) : tunnels_(tunnels) {}
+  [[nodiscard]] ByteVector shared_key_auth(TunnelId tunnel, crypto::Prf prf, Bytes octets) override;
+  [[nodiscard]] bool check_shared_key(TunnelId tunnel, crypto::Prf prf, Bytes octets, Bytes auth) override;
+
+ private:
+  const std::vector<conf::Tunnel>& tunnels_;
+};
+
+}  // namespace espgate::ike

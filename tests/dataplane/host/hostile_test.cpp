@@ -270,8 +270,8 @@ TEST_CASE("a control process that scribbles over the region: forwarding goes on,
                                        desk.peers, desk.page, desk.engine, {});
   dataplane::Groups groups(desk.tables, desk.slow_path.resolver(), desk.liveness);
   dataplane::Commands commands({desk.tables, desk.ribs, desk.slow_path.resolver(), associations, groups,
-                                desk.interfaces, desk.peers, desk.liveness, desk.twins, desk.kernel_routes, desk.mirror,
-                                attachment});
+                                desk.interfaces, desk.peers, desk.liveness, desk.twins, desk.kernel_routes,
+                                desk.mirror, attachment});
   dataplane::IkePort ike(desk.tables, desk.outbox, desk.peers, attachment, 7, {});
   std::atomic<bool> stop{false};
   std::thread worker([&] { forwarder.run(stop); });

@@ -147,16 +147,19 @@ Payloads IkeSa::answer_child_exchange(const Payloads& payloads, const Bytes& pee
 
 // When to send on a child that the peer asked for.
 void IkeSa::begin_sending(ChildSa& child, ChildSa* old, Bytes lower) {
-  if (core_.tunnel(*tunnel_).sending == nullptr) return core_.start_sending(child);
-  core_.send_later(child);
-  if (old == nullptr) return;
-  if (child_offer_ && child_offer_->replaces == old->spi()) {
+  if (core_.tunnel(*tunnel_).sending == nullptr) {
+    core_.start_sending(child);
+  } else {
+    core_.send_later(child);
+  }
+  // Both ask for the same: it is decided when our own request is answered, and `old` stays "rekeying".
+  if (child_offer_ && child_offer_->replaces == (old != nullptr ? old->spi() : 0)) {
     child_offer_->rival_nonce.assign(lower.begin(), lower.end());
     child_offer_->rival_spi = child.spi();
-    return;  // old stays "rekeying" until our own request is answered
+  } else if (old != nullptr) {
+    old->state = ChildSa::State::replaced;
+    old->rekey.cancel();
   }
-  old->state = ChildSa::State::replaced;
-  old->rekey.cancel();
 }
 
 }  // namespace espgate::ike

@@ -101,11 +101,15 @@ void IkeSa::retry_rekey(ChildSa& child, std::chrono::milliseconds after) {
   child.rekey.set(core_.now + core_.jitter(after, after), [&child] { child.owner->rekey_child(child); });
 }
 
-// False: what was to be rekeyed is gone.
+// False: what was to be rekeyed is gone, or the child that was to be made is there: the peer was first, while
+// we waited for our turn.
 bool IkeSa::begin_child(const Task& task) {
   const ChildSa* old = core_.find_child(task.spi);
   const bool rekey = task.kind == Task::Kind::rekey_child;
   if (rekey && (old == nullptr || old->owner != this || old->state != ChildSa::State::rekeying)) return false;
+  if (!rekey && std::any_of(children.begin(), children.end(),
+                            [](const ChildSa* c) { return c->state == ChildSa::State::installed; }))
+    return false;
   const std::uint32_t spi = core_.host.allocate_spi(*tunnel_);
   if (spi == 0) {
     child_rejected(task.spi, {Failure::dataplane_refused, "the dataplane has no room for another SA"});
@@ -243,7 +247,7 @@ void IkeSa::took_over(ChildSa& fresh, ChildOffer& offer, Bytes lower) {
   ChildSa* old = core_.find_child(offer.replaces);
   ChildSa* rival = core_.find_child(offer.rival_spi);
   const Bytes theirs = offer.rival_nonce;
-  const bool lost = !theirs.empty() &&
+  const bool lost = rival != nullptr &&
                     std::lexicographical_compare(lower.begin(), lower.end(), theirs.begin(), theirs.end());
   if (lost) {
     log("both sides rekeyed the child SA; the peer's new one stays");

@@ -232,8 +232,15 @@ void IkeSa::repeated_request(const Header& header, Bytes datagram, const Endpoin
     return;
   }
   for (ChildSa* child : children)
-    if (child->later.pending() && child->state == ChildSa::State::installed) core_.send_later(*child);
+    if (awaits_peer(*child)) core_.send_later(*child);
   send_response(local, remote);
+}
+
+// We answered, and do not know yet whether the peer heard it. Where both sides rekeyed the same, the peer's
+// new one may have to go again: it is decided first.
+bool IkeSa::awaits_peer(const ChildSa& child) const {
+  const bool undecided = child_offer_ && child_offer_->rival_spi == child.spi();
+  return child.later.pending() && child.state == ChildSa::State::installed && !undecided;
 }
 
 void IkeSa::handle_request(const Header& header, const Result<Payloads>& content, const Endpoint& local,
@@ -244,8 +251,7 @@ void IkeSa::handle_request(const Header& header, const Result<Payloads>& content
   // Whoever sends a new request has our last answer, and can receive on what it made.
   std::vector<std::uint32_t> confirmed;
   for (const ChildSa* child : children)
-    if (child->later.pending() && child->state == ChildSa::State::installed)
-      confirmed.push_back(child->spi());
+    if (awaits_peer(*child)) confirmed.push_back(child->spi());
 
   if (const auto* refusal = std::get_if<Refusal>(&content)) {
     const NotifyPayload notify = notify_of(*refusal);

@@ -151,6 +151,7 @@ class IkeSa {
   void received_response(const Header& header, Bytes datagram);
   [[nodiscard]] std::optional<Result<Payloads>> open(const Header& header, Bytes datagram,
                                                      Reassembly& reassembly);
+  [[nodiscard]] bool awaits_peer(const ChildSa& child) const;
   void handle_request(const Header& header, const Result<Payloads>& content, const Endpoint& local,
                       const Endpoint& remote);
   [[nodiscard]] Payloads dispatch_request(const Header& header, const Payloads& payloads);

@@ -98,17 +98,17 @@ conf::Tunnel copy(const conf::Tunnel& from) {
 
 // ---- a gateway
 
-Gateway::Gateway(World& world, std::string name, std::vector<conf::Tunnel> its_tunnels,
+Gateway::Gateway(World& world, std::string its_name, std::vector<conf::Tunnel> its_tunnels,
                  const ike::Settings& its_settings)
-    : tunnels(std::move(its_tunnels)),
+    : name(std::move(its_name)),
+      tunnels(std::move(its_tunnels)),
       settings(its_settings),
       keeper(tunnels),
       daemon(std::make_unique<ike::Daemon>(tunnels, keeper, *this, settings, kStart)),
       world_(world),
-      name_(std::move(name)),
-      next_spi_(name_ == "east" ? 0x1000 : 0x2000) {}
+      next_spi_(name == "east" ? 0x1000 : 0x2000) {}
 
-void Gateway::complain(const std::string& what) { world_.complaints.push_back(name_ + ": " + what); }
+void Gateway::complain(const std::string& what) { world_.complaints.push_back(name + ": " + what); }
 
 void Gateway::initiate(TunnelId tunnel) { daemon->initiate(tunnel, world_.now); }
 
@@ -129,6 +129,8 @@ bool Gateway::said(const std::string& words) const {
 }
 
 void Gateway::send(const Endpoint& local, const Endpoint& remote, crypto::Bytes datagram) {
+  witnessed("sends " + std::to_string(datagram.size()) + " bytes, exchange " + std::to_string(datagram[18]) +
+            ((datagram[19] & 0x20) != 0 ? ", response " : ", request ") + std::to_string(datagram[23]));
   world_.transmit({local, remote, {datagram.begin(), datagram.end()}, 0});
 }
 
@@ -143,12 +145,14 @@ void Gateway::release_spi(std::uint32_t spi) {
 }
 
 void Gateway::install_inbound(const ike::ChildInstall& child) {
+  witnessed("installs inbound " + std::to_string(child.inbound_spi));
   if (reserved.erase(child.inbound_spi) == 0) complain("installed an SPI that was not reserved");
   if (child.inbound_keys.empty()) complain("installed inbound without keys");
   if (!inbound.emplace(child.inbound_spi, copy_of(child)).second) complain("installed inbound twice");
 }
 
 void Gateway::install_outbound(const ike::ChildInstall& child) {
+  witnessed("installs outbound " + std::to_string(child.outbound_spi));
   if (child.outbound_keys.empty()) complain("installed outbound without keys");
   if (!inbound.contains(child.inbound_spi)) complain("installed outbound before inbound");
   if (!outbound.emplace(child.outbound_spi, copy_of(child)).second) complain("installed outbound twice");
@@ -163,10 +167,12 @@ void Gateway::move_child(const ike::ChildInstall& child) {
 }
 
 void Gateway::remove_inbound(TunnelId, std::uint32_t spi) {
+  witnessed("removes inbound " + std::to_string(spi));
   if (inbound.erase(spi) == 0) complain("removed an inbound SA that is not there");
 }
 
 void Gateway::remove_outbound(TunnelId tunnel, std::uint32_t spi) {
+  witnessed("removes outbound " + std::to_string(spi));
   if (outbound.erase(spi) == 0) complain("removed an outbound SA that is not there");
   if (sending[tunnel] == spi) sending.erase(tunnel);
 }
@@ -191,7 +197,14 @@ void Gateway::attempt_failed(TunnelId, const Reason& reason) {
   if (retry) retry_at = world_.now + seconds(1);
 }
 
-void Gateway::log(std::optional<TunnelId>, const std::string& line) { lines.push_back(line); }
+void Gateway::log(std::optional<TunnelId>, const std::string& line) {
+  lines.push_back(line);
+  witnessed(line);
+}
+
+void Gateway::witnessed(const std::string& what) const {
+  if (world_.witness) world_.witness(*this, what);
+}
 
 // ---- the world
 
@@ -255,7 +268,30 @@ std::optional<Time> World::next_event() const {
   return next;
 }
 
+// What it sends on was sent on until now.
+void World::note_flow(Gateway& from) {
+  for (const auto& [tunnel, spi] : from.sending) from.sent_on[spi] = now;
+}
+
+void World::check_flow(const Gateway& from, const Gateway& to) {
+  if (from.sending.empty()) complaints.push_back(from.name + ": has nothing to send on");
+  for (const auto& [tunnel, spi] : from.sending) {
+    const auto found = to.inbound.find(spi);
+    const bool opens = found != to.inbound.end() &&
+                       bytes_of(found->second.inbound_keys) == bytes_of(from.outbound.at(spi).outbound_keys);
+    if (!opens) complaints.push_back(from.name + ": sends on what its peer does not have");
+  }
+  for (const auto& [spi, until] : from.sent_on) {
+    if (until + kFlight > now && !to.inbound.contains(spi))
+      complaints.push_back(to.name + ": removed an inbound SA with packets on their way to it");
+  }
+}
+
 void World::step() {
+  if (watched_) {
+    note_flow(east);
+    note_flow(west);
+  }
   while (!wire_.empty() && wire_.begin()->first <= now) deliver(wire_.extract(wire_.begin()).mapped());
   while (!packets_.empty() && packets_.begin()->first <= now)
     arrive(packets_.extract(packets_.begin()).mapped());
@@ -270,6 +306,10 @@ void World::step() {
     tick(east, west);
     tick(west, east);
     next_tick_ = now + milliseconds(7);
+  }
+  if (watched_) {
+    check_flow(east, west);
+    check_flow(west, east);
   }
 }
 

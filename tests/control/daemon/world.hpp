@@ -41,6 +41,9 @@ inline constexpr bool kSanitized = false;
 #endif
 inline constexpr unsigned kStride = kSanitized ? 7 : 1;  // of what is tried many times over
 
+// What an inner packet takes at most.
+inline constexpr milliseconds kFlight(100);
+
 inline constexpr Time kStart = Time(std::chrono::hours(1000));
 
 [[nodiscard]] IpAddress address(const char* text);
@@ -66,6 +69,7 @@ class Gateway : public ike::Host {
   std::map<std::uint32_t, ike::ChildInstall> inbound;  // by SPI
   std::map<std::uint32_t, ike::ChildInstall> outbound;
   std::map<TunnelId, std::uint32_t> sending;  // what the tunnel sends on now
+  std::map<std::uint32_t, Time> sent_on;      // by World::watch_flow: SPIs, until when
   std::set<std::uint32_t> reserved;           // allocated, not installed
   std::vector<std::string> lines;             // the log
   std::vector<Reason> failures, downs;
@@ -81,6 +85,7 @@ class Gateway : public ike::Host {
   [[nodiscard]] bool said(const std::string& words) const;
   [[nodiscard]] std::size_t ike_sas() const { return daemon->list().size(); }
 
+  const std::string name;
   std::vector<conf::Tunnel> tunnels;
   ike::Settings settings;
   ike::LocalKeeper keeper;
@@ -102,8 +107,8 @@ class Gateway : public ike::Host {
 
  private:
   void complain(const std::string& what);
+  void witnessed(const std::string& what) const;
   World& world_;
-  std::string name_;
   std::uint32_t next_spi_;
 };
 
@@ -121,8 +126,11 @@ class World {
 
   // Runs for that long, or until `done`.
   void run(milliseconds time, const std::function<bool()>& done = {});
-  bool establish();                    // east begins; true when both ends carry traffic
-  void start_traffic();                // from now on a packet each way every 7 ms, and none may be lost
+  bool establish();      // east begins; true when both ends carry traffic
+  void start_traffic();  // from now on a packet each way every 7 ms, and none may be lost
+  // From now on each side is to have an outbound SA at every moment, and its peer the inbound one for as long
+  // as packets sent on it may be on their way (kFlight): what is not so is a complaint.
+  void watch_flow() { watched_ = true; }
   [[nodiscard]] bool settled() const;  // one child pair on both sides, that fit, and one IKE SA each
   void transmit(Datagram datagram);
 
@@ -130,7 +138,8 @@ class World {
   Gateway east, west;
   // Delays of the copies that arrive; none: lost. Default: one copy after 10 ms.
   std::function<std::vector<milliseconds>(const Datagram&)> fate;
-  std::function<void(Datagram&)> translate;  // a NAT
+  std::function<void(Datagram&)> translate;                         // a NAT
+  std::function<void(const Gateway&, const std::string&)> witness;  // of what the gateways say and do
   unsigned sent{0};
   std::size_t largest{0};
   unsigned lost{0}, delivered{0};       // inner packets
@@ -144,6 +153,8 @@ class World {
     ByteVector key;
   };
   void deliver(const Datagram& datagram);
+  void note_flow(Gateway& from);
+  void check_flow(const Gateway& from, const Gateway& to);
   void tick(Gateway& from, Gateway& to);
   void arrive(const InnerPacket& packet);
   [[nodiscard]] std::optional<Time> next_event() const;
@@ -153,6 +164,7 @@ class World {
   std::multimap<Time, InnerPacket> packets_;
   std::optional<Time> next_tick_;
   unsigned ticks_{0};
+  bool watched_{false};
 };
 
 }  // namespace espgate::test

@@ -1,0 +1,98 @@
+// X.509 certificates, and what makes one trusted (RFC 5280, RFC 4945), on OpenSSL. Objects are immutable, and
+// may be used by any thread.
+#pragma once
+
+#include <cstdint>
+#include <ctime>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "crypto/signature.hpp"
+
+struct x509_st;
+struct x509_store_st;
+
+namespace espgate::crypto {
+
+// Where an identity stands in a certificate: the subject, or an entry of its subjectAltName.
+enum class NameKind : std::uint8_t { directory, dns, email, address };
+
+class Certificate {
+ public:
+  // nullptr: not one certificate in DER, or with an error in its extensions. May have a key of any kind.
+  [[nodiscard]] static std::shared_ptr<const Certificate> from_der(Bytes der);
+  [[nodiscard]] static std::shared_ptr<const Certificate> of(x509_st* taken);
+
+  [[nodiscard]] Bytes der() const noexcept { return der_; }
+  [[nodiscard]] Bytes subject() const noexcept { return subject_; }  // a Name in DER; empty: it has none
+  [[nodiscard]] std::string words() const;                           // the subject, for people
+  [[nodiscard]] bool is_self_issued() const;
+  // Throws std::runtime_error as PublicKey::of.
+  [[nodiscard]] std::shared_ptr<const PublicKey> public_key() const;
+  // Seconds of Unix time.
+  [[nodiscard]] std::int64_t not_before() const noexcept { return not_before_; }
+  [[nodiscard]] std::int64_t not_after() const noexcept { return not_after_; }
+  // Whether it is for the holder of this name. `value` as in an ID payload: a Name in DER, text, 4 or 16
+  // bytes. Domain names, and the domains of mailboxes, without regard to case (RFC 4945 section 3.1); no
+  // wildcards.
+  [[nodiscard]] bool names(NameKind kind, Bytes value) const;
+  // All that it names, for people: "C=DE, CN=west; dns west.example".
+  [[nodiscard]] std::string all_names() const;
+  // RFC 4945 section 5.1.3.2: a key usage, if there is one, lets it sign.
+  [[nodiscard]] bool may_sign() const;
+
+  [[nodiscard]] x509_st* handle() const noexcept { return handle_.get(); }  // for crypto/ itself
+
+ private:
+  Certificate() = default;
+  std::shared_ptr<x509_st> handle_;
+  std::vector<std::uint8_t> der_, subject_;
+  std::int64_t not_before_{0}, not_after_{0};
+};
+
+using CertificatePtr = std::shared_ptr<const Certificate>;
+
+// All of a file: in PEM one after the other, or one in DER. Throws std::runtime_error with words.
+[[nodiscard]] std::vector<CertificatePtr> read_certificates(Bytes file);
+
+// A Name in DER as people write it, "C=DE, O=Example, CN=west"; what is not printable is escaped. And two
+// Names compared as RFC 5280 section 7.1 has it: case and runs of spaces do not count, nor the kind of
+// string.
+[[nodiscard]] std::string directory_words(Bytes der);
+[[nodiscard]] bool same_directory_name(Bytes a, Bytes b);
+
+// What a PKCS#12 file holds. Throws std::runtime_error with words: a wrong password, no key, no certificate.
+struct Pkcs12 {
+  std::shared_ptr<const PrivateKey> key;
+  std::vector<CertificatePtr> chain;  // that of the key first
+};
+[[nodiscard]] Pkcs12 read_pkcs12(Bytes file, Bytes password);
+
+// Trust anchors and revocation lists. Many tunnels may share one.
+class TrustStore {
+ public:
+  // Each of `crls` is a file with lists in PEM, or one in DER. With at least one, the issuer of every peer's
+  // certificate must have a list that is not past its next update; issuers further up may have one. Throws
+  // std::runtime_error with words.
+  [[nodiscard]] static std::shared_ptr<const TrustStore> make(std::span<const CertificatePtr> anchors,
+                                                              std::span<const Bytes> crls);
+
+  // Why `leaf` is not trusted at `when` (Unix time), in words that follow the peer's name: "has expired ...".
+  // nullopt: it is. `others`: what else the peer sent, in any order; that is not believed in itself.
+  [[nodiscard]] std::optional<std::string> refuse(const Certificate& leaf,
+                                                  std::span<const CertificatePtr> others,
+                                                  std::int64_t when) const;
+  // Of each anchor the SHA-1 of its SubjectPublicKeyInfo, one after the other (RFC 7296 section 3.7).
+  [[nodiscard]] Bytes authority_hashes() const noexcept { return hashes_; }
+
+ private:
+  TrustStore() = default;
+  std::shared_ptr<x509_store_st> store_;
+  std::vector<std::uint8_t> hashes_;
+  bool has_crls_{false};
+};
+
+}  // namespace espgate::crypto

@@ -43,7 +43,7 @@ struct InboundTable {
 };
 
 // The interface whose packets are copied for the kernel to show.
-struct Mirrored {
+struct alignas(8) Mirrored {  // an atomic is one word
   enum class Kind : std::uint32_t { nothing, port, tunnel };
   Kind kind{Kind::nothing};
   std::uint32_t index{0};

@@ -37,11 +37,16 @@ void number_tables(Configuration& configuration) {
   for (Group& group : configuration.groups) number(group.table);
 }
 
-Configuration load(std::string_view text, const std::string& name, const std::string& folder,
-                   Secrets secrets) {
-  Reading reading{Errors(name), secrets, folder};
-  const Node root = parse(text, reading.errors);
+struct Loaded {
   Configuration configuration;
+  Node root;
+};
+
+Loaded load(std::string_view text, const std::string& name, const std::string& folder, Secrets secrets) {
+  Reading reading{Errors(name), secrets, folder};
+  Loaded loaded;
+  auto& [configuration, root] = loaded;
+  root = parse(text, reading.errors);
   read_gateway({reading, root, "file"}, configuration);
   check_names(reading.errors, root, configuration);
   check_addresses(reading.errors, root, configuration);
@@ -51,7 +56,12 @@ Configuration load(std::string_view text, const std::string& name, const std::st
   check_kernel_twins(reading.errors, root, configuration);
   reading.errors.raise();
   number_tables(configuration);
-  return configuration;
+  return loaded;
+}
+
+ExplainedFile explain(Loaded loaded) {
+  std::vector<ExplainedTunnel> tunnels = explain_tunnels(loaded.configuration, loaded.root);
+  return {std::move(loaded.configuration), std::move(tunnels)};
 }
 
 [[noreturn]] void refuse_file(const std::string& path, const char* what) {
@@ -69,16 +79,28 @@ crypto::SecretBytes read_file(const std::string& path) {
   return crypto::SecretBytes(buffer.view().first(length));
 }
 
-}  // namespace
-
-Configuration load_file(const std::string& path, Secrets secrets) {
+Loaded load_from(const std::string& path, Secrets secrets) {
   const crypto::SecretBytes bytes = read_file(path);
   const std::string_view text(reinterpret_cast<const char*>(bytes.view().data()), bytes.size());
   return load(text, path, std::filesystem::path(path).parent_path().string(), secrets);
 }
 
+}  // namespace
+
+Configuration load_file(const std::string& path, Secrets secrets) {
+  return load_from(path, secrets).configuration;
+}
+
 Configuration load_text(std::string_view text, const std::string& name_for_errors, Secrets secrets) {
-  return load(text, name_for_errors, {}, secrets);
+  return load(text, name_for_errors, {}, secrets).configuration;
+}
+
+ExplainedFile explain_file(const std::string& path, Secrets secrets) {
+  return explain(load_from(path, secrets));
+}
+
+ExplainedFile explain_text(std::string_view text, const std::string& name_for_errors, Secrets secrets) {
+  return explain(load(text, name_for_errors, {}, secrets));
 }
 
 }  // namespace espgate::conf

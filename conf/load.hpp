@@ -24,6 +24,28 @@ enum class Secrets : std::uint8_t { load, skip };  // skip: the dataplane has no
 [[nodiscard]] Configuration load_text(std::string_view text, const std::string& name_for_errors,
                                       Secrets secrets = Secrets::load);
 
+// A value of a tunnel as it is in use: "ike.lifetime", "8h", and "line 12", "profile oci" or "default".
+struct Explained {
+  std::string key;
+  std::string value;
+  std::string origin;
+};
+struct ExplainedTunnel {
+  std::string name;
+  std::vector<Explained> values;
+};
+struct ExplainedFile {
+  Configuration configuration;
+  std::vector<ExplainedTunnel> tunnels;
+};
+// As load_file and load_text; no value is a secret.
+[[nodiscard]] ExplainedFile explain_file(const std::string& path, Secrets secrets = Secrets::load);
+[[nodiscard]] ExplainedFile explain_text(std::string_view text, const std::string& name_for_errors,
+                                         Secrets secrets = Secrets::load);
+
+// Which tunnels may take algorithms that are too weak by now: one line for the log; empty: none.
+[[nodiscard]] std::string legacy_words(const Configuration& configuration);
+
 // The proposal strings on their own. Throw Error with words ("aes256gcm16-sha256: an AEAD cipher takes no
 // integrity algorithm"), without a position.
 [[nodiscard]] IkeProposal parse_ike_proposal(std::string_view text);

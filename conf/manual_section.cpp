@@ -1,6 +1,7 @@
 // `tunnels.manual`: an SA pair whose keys were agreed by hand, instead of by IKE (RFC 4301 section 4.5.1).
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "channel/spi.hpp"
@@ -9,7 +10,7 @@
 namespace espgate::conf {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, bool>, 2> kEncapsulation{{{"none", false}, {"udp", true}}};
+constexpr std::array<std::pair<std::string_view, bool>, 2> kInUdp{{{"none", false}, {"udp", true}}};
 
 void read_suite(const Field& field, crypto::EspSuite& out) {
   if (!field.is_scalar()) return field.expected("a suite such as aes256gcm16");
@@ -59,8 +60,7 @@ constexpr Key<Manual> kManualKeys[] = {
     {"inbound", Need::required, [](const Field& f, Manual& m) { read_direction(f, m, m.inbound); }},
     {"outbound", Need::required, [](const Field& f, Manual& m) { read_direction(f, m, m.outbound); }},
     {"esn", Need::optional, [](const Field& f, Manual& m) { read_bool(f, m.esn); }},
-    {"encapsulation", Need::optional,
-     [](const Field& f, Manual& m) { read_choice(f, m.udp, kEncapsulation); }},
+    {"encapsulation", Need::optional, [](const Field& f, Manual& m) { read_choice(f, m.udp, kInUdp); }},
     {"remote-port", Need::optional,
      [](const Field& f, Manual& m) { read_unsigned(f, m.remote_port, 1, 65535); }},
 };
@@ -71,15 +71,29 @@ void read_manual(const Field& field, std::optional<Manual>& out) {
   read_block(field, kManualKeys, out.emplace());
 }
 
+namespace {
+
+struct Place {
+  std::string_view block;  // empty: the tunnel itself
+  std::string_view key;
+};
+constexpr Place kOfIke[] = {
+    {"", "profile"},       {"", "psk"},      {"", "psk-file"},   {"", "ike"},          {"", "dpd"},
+    {"", "start"},         {"local", "id"},  {"remote", "id"},   {"esp", "proposals"}, {"esp", "lifetime"},
+    {"", "encapsulation"}, {"esp", "bytes"}, {"esp", "packets"}, {"esp", "esn"}};
+
+}  // namespace
+
+bool belongs_to_ike(std::string_view path) {
+  const std::size_t dot = path.find('.');
+  const std::string_view first = path.substr(0, dot);
+  const std::string_view second = dot == path.npos ? std::string_view() : path.substr(dot + 1);
+  return std::ranges::any_of(kOfIke, [&](const Place& place) {
+    return place.block.empty() ? place.key == first : place.block == first && place.key == second;
+  });
+}
+
 void check_without_ike(const Field& tunnel) {
-  struct Place {
-    std::string_view block;  // empty: the tunnel itself
-    std::string_view key;
-  };
-  static constexpr Place kOfIke[] = {
-      {"", "psk"},           {"", "psk-file"},   {"", "ike"},      {"", "dpd"},          {"", "start"},
-      {"", "encapsulation"}, {"local", "id"},    {"remote", "id"}, {"esp", "proposals"}, {"esp", "lifetime"},
-      {"esp", "bytes"},      {"esp", "packets"}, {"esp", "esn"}};
   for (const auto& [block, key] : kOfIke) {
     const Node& outer = block.empty() ? tunnel.node : tunnel.node.at(block);
     if (!block.empty() && &outer == &tunnel.node) continue;

@@ -8,6 +8,7 @@
 
 #include "conf/errors.hpp"
 #include "conf/load.hpp"
+#include "conf/sections.hpp"
 
 namespace espgate::conf {
 namespace {
@@ -55,9 +56,28 @@ constexpr Name<Prf> kPrfs[] = {{"prfsha1", Prf::hmac_sha1},
                                {"prfsha384", Prf::hmac_sha384},
                                {"prfsha512", Prf::hmac_sha512}};
 constexpr Name<DhGroup> kGroups[] = {
-    {"modp1536", DhGroup::modp1536}, {"modp2048", DhGroup::modp2048},     {"modp3072", DhGroup::modp3072},
-    {"modp4096", DhGroup::modp4096}, {"ecp256", DhGroup::ecp256},         {"ecp384", DhGroup::ecp384},
-    {"ecp521", DhGroup::ecp521},     {"curve25519", DhGroup::curve25519}, {"x25519", DhGroup::curve25519},
+    {"modp2048", DhGroup::modp2048},
+    {"modp3072", DhGroup::modp3072},
+    {"modp4096", DhGroup::modp4096},
+    {"ecp256", DhGroup::ecp256},
+    {"ecp384", DhGroup::ecp384},
+    {"ecp521", DhGroup::ecp521},
+    {"curve25519", DhGroup::curve25519},
+    {"x25519", DhGroup::curve25519},
+    {"modp768", DhGroup::modp768},
+    {"modp1024", DhGroup::modp1024},
+    {"modp1536", DhGroup::modp1536},
+    {"modp1024s160", DhGroup::modp1024s160},
+    {"modp2048s224", DhGroup::modp2048s224},
+    {"modp2048s256", DhGroup::modp2048s256},
+};
+// What other gateways may still offer, and no key of a tunnel brings back.
+constexpr std::pair<std::string_view, std::string_view> kRefused[] = {
+    {"des", "its keys of 56 bits can be searched (RFC 8247 section 2.1); the peer must be set to AES"},
+    {"3des",
+     "its blocks of 64 bits repeat after some gigabytes (RFC 8221 section 5); the peer must be set to AES"},
+    {"md5", "it is broken (RFC 8221 section 6, RFC 8247 section 2.3); the peer must be set to SHA-2"},
+    {"prfmd5", "it is broken (RFC 8247 section 2.2); the peer must be set to SHA-2"},
 };
 
 // What stands in one proposal, by kind, each in the order written.
@@ -109,6 +129,9 @@ bool take(std::string_view word, std::string_view text, const Table& table, std:
 }
 
 [[noreturn]] void refuse_word(std::string_view word, std::string_view text, bool esp) {
+  for (const auto& [name, why] : kRefused)
+    if (name == word)
+      refuse(text, fmt::format("{} is refused, legacy: true or not: {}", in_quotes(word), why));
   const std::string known =
       esp ? fmt::format("ciphers: {}; hashes: {}; groups: {}", names_of(esp_ciphers()), names_of(kHashes),
                         names_of(kGroups))
@@ -181,6 +204,11 @@ void set_hmac_suites(const Parts& parts, EspProposal& out) {
 }
 
 }  // namespace
+
+std::string name_of(DhGroup group) {
+  const auto* row = std::ranges::find(kGroups, group, &Name<DhGroup>::value);
+  return row == std::end(kGroups) ? "none" : std::string(row->name);
+}
 
 IkeProposal parse_ike_proposal(std::string_view text) {
   const Parts parts = split(text, false);

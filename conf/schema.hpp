@@ -157,6 +157,8 @@ struct EspProposal {
 using SelectorPrefix = IpPrefix;
 
 enum class Start : std::uint8_t { initiate, wait };
+// Whose published parameters fill in what the file leaves out.
+enum class Profile : std::uint8_t { none, oci, aws, azure, gcp };
 enum class Encapsulation : std::uint8_t { automatic, udp };
 
 // One direction of an SA pair with manual keys.
@@ -206,8 +208,10 @@ struct Tunnel {
   std::string name;
   IpAddress local;
   IpAddress remote;
-  TableRef table;     // whose addresses these are
-  Identity local_id;  // default: the address
+  TableRef table;  // whose addresses these are
+  Profile profile{Profile::none};
+  bool legacy{false};  // algorithms that are too weak by now may be among the proposals
+  Identity local_id;   // default: the address
   Identity remote_id;
   std::optional<Manual> manual;  // then nothing of IKE's counts
   crypto::SecretBytes psk;

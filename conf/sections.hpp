@@ -13,6 +13,15 @@ void append_gateway_keys(std::vector<KnownKey>& to);
 void read_tunnel(const Field& item, Tunnel& out);
 void append_tunnel_keys(std::vector<KnownKey>& to);
 
+// profiles.cpp: a profile as a block of a tunnel's keys, whose places in it mean nothing; empty for none.
+[[nodiscard]] const Node& profile_node(Profile profile);
+
+// legacy.cpp: what is too weak needs `legacy: true`.
+void check_legacy(const Field& tunnel, const Tunnel& out);
+
+// proposals.cpp: as operators write it.
+[[nodiscard]] std::string name_of(crypto::DhGroup group);
+
 // watch_section.cpp: `bfd`, `probe` and `hold-down`. `check_watch`: what the rest of the tunnel must have for
 // them.
 void read_bfd(const Field& field, Tunnel& out);
@@ -30,7 +39,12 @@ void read_identity(const Field& field, Identity& out);
 void append_identity_keys(std::vector<KnownKey>& to);
 [[nodiscard]] Identity identity_of(const IpAddress& address);
 
-// manual_section.cpp. `check_without_ike`: nothing in the block `tunnel` is IKE's.
+// explain.cpp: `root` is the file that `configuration` was read from.
+[[nodiscard]] std::vector<ExplainedTunnel> explain_tunnels(const Configuration& configuration,
+                                                           const Node& root);
+
+// manual_section.cpp. `check_without_ike`: nothing in the block `tunnel` is IKE's. `path`: "esp.lifetime".
+[[nodiscard]] bool belongs_to_ike(std::string_view path);
 void read_manual(const Field& field, std::optional<Manual>& out);
 void check_without_ike(const Field& tunnel);
 void append_manual_keys(std::vector<KnownKey>& to);

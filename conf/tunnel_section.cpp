@@ -3,14 +3,12 @@
 #include <algorithm>
 
 #include "channel/messages.hpp"
+#include "conf/choices.hpp"
 #include "conf/sections.hpp"
 
 namespace espgate::conf {
 namespace {
 
-using channel::DontFragment;
-using channel::EcnMode;
-using channel::Mode;
 using std::chrono::hours;
 using std::chrono::seconds;
 
@@ -22,21 +20,6 @@ constexpr std::uint64_t kFewestBytes = 10'000;
 constexpr std::uint64_t kFewestPackets = 1'000;
 constexpr std::uint16_t kLeastPadded = 64;
 constexpr std::uint16_t kMostPadded = 9000;
-
-constexpr std::array<std::pair<std::string_view, Start>, 2> kStart{
-    {{"initiate", Start::initiate}, {"wait", Start::wait}}};
-constexpr std::array<std::pair<std::string_view, Encapsulation>, 2> kEncapsulation{
-    {{"auto", Encapsulation::automatic}, {"udp", Encapsulation::udp}}};
-constexpr std::array<std::pair<std::string_view, Fragmentation>, 2> kFragmentation{
-    {{"before", Fragmentation::before}, {"after", Fragmentation::after}}};
-constexpr std::array<std::pair<std::string_view, Mode>, 2> kMode{
-    {{"tunnel", Mode::tunnel}, {"transport", Mode::transport}}};
-constexpr std::array<std::pair<std::string_view, Esn>, 3> kEsn{
-    {{"no", Esn::no}, {"yes", Esn::yes}, {"either", Esn::either}}};
-constexpr std::array<std::pair<std::string_view, EcnMode>, 2> kEcn{
-    {{"normal", EcnMode::normal}, {"compatibility", EcnMode::compatibility}}};
-constexpr std::array<std::pair<std::string_view, DontFragment>, 3> kDf{
-    {{"clear", DontFragment::clear}, {"set", DontFragment::set}, {"copy", DontFragment::copy}}};
 
 // Which link a link-local address is on, it does not say.
 void read_endpoint(const Field& field, IpAddress& out) {
@@ -170,6 +153,8 @@ constexpr Key<Tunnel> kInterfaceKeys[] = {
 
 constexpr Key<Tunnel> kTunnelKeys[] = {
     {"name", Need::required, [](const Field& f, Tunnel& t) { read_name(f, t.name); }},
+    {"profile", Need::optional, [](const Field& f, Tunnel& t) { read_choice(f, t.profile, kProfile); }},
+    {"legacy", Need::optional, [](const Field& f, Tunnel& t) { read_bool(f, t.legacy); }},
     {"table", Need::optional, [](const Field& f, Tunnel& t) { read_name(f, t.table.name); }},
     {"local", Need::required, [](const Field& f, Tunnel& t) { read_block(f, kLocalKeys, t); }},
     {"remote", Need::required, [](const Field& f, Tunnel& t) { read_block(f, kRemoteKeys, t); }},
@@ -197,11 +182,24 @@ constexpr Key<Tunnel> kTunnelKeys[] = {
     {"hold-down", Need::optional, read_hold_down},
 };
 
+// As if the profile's keys stood in the file; what does stand there is read later, and counts.
+void apply_profile(const Field& block, Tunnel& out) {
+  const Node& named = block.node.at("profile");
+  if (&named == &block.node) return;
+  Reading reading{Errors(std::string()), Secrets::skip, {}};  // the profiles are right: the tests read each
+  read_choice(Field{reading, named, "profile"}, out.profile, kProfile);
+  const Node& profile = profile_node(out.profile);
+  for (const Key<Tunnel>& key : kTunnelKeys)
+    if (const Node& value = profile.at(key.name); &value != &profile)
+      key.read({reading, value, key.name}, out);
+}
+
 }  // namespace
 
 void read_tunnel(const Field& item, Tunnel& out) {
   out.mark = item.node.mark;
   const Field block{item.reading, item.node, "tunnel"};
+  apply_profile(block, out);
   read_block(block, kTunnelKeys, out);
   complete_tunnel(block, out);
 }

@@ -134,6 +134,7 @@ void complete_tunnel(const Field& block, Tunnel& tunnel) {
     check_without_ike(block);
   else
     check_secret(block);
+  check_legacy(block, tunnel);
   check_selector_families(block, tunnel);
   check_esn(block, tunnel);
   check_transport(block, tunnel);

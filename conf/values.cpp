@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "channel/messages.hpp"
+#include "conf/choices.hpp"
 
 namespace espgate::conf {
 namespace {
@@ -73,15 +74,6 @@ std::optional<std::uint64_t> to_bytes(std::string_view text) {
   return add_product(0, *number, unit->factor);
 }
 
-// The largest unit that divides the time: what an operator would write.
-std::string duration_words(std::chrono::milliseconds time) {
-  const auto milliseconds = static_cast<std::uint64_t>(time.count());
-  for (const Unit& unit : kTimeUnits)
-    if (milliseconds != 0 && milliseconds % unit.factor == 0)
-      return fmt::format("{}{}", milliseconds / unit.factor, unit.name);
-  return "0s";
-}
-
 using std::chrono::milliseconds;
 
 // nullopt: it is no time, or not within the bounds.
@@ -124,6 +116,13 @@ bool is_unicast(const IpAddress& address) {
 
 }  // namespace
 
+std::string duration_words(std::chrono::milliseconds time) {
+  const auto count = static_cast<std::uint64_t>(time.count());
+  for (const Unit& unit : kTimeUnits)
+    if (count != 0 && count % unit.factor == 0) return fmt::format("{}{}", count / unit.factor, unit.name);
+  return "0s";
+}
+
 void Field::expected(std::string_view what) const {
   const auto found = [this]() -> std::string {
     switch (node.kind) {
@@ -157,11 +156,7 @@ void read_name(const Field& field, std::string& out) {
     field.expected(fmt::format("a name of 1 to {} letters, digits, '-', '_' or '.'", kMostCharacters));
 }
 
-void read_bool(const Field& field, bool& out) {
-  static constexpr std::array<std::pair<std::string_view, bool>, 2> kChoices{
-      {{"true", true}, {"false", false}}};
-  read_choice(field, out, kChoices);
-}
+void read_bool(const Field& field, bool& out) { read_choice(field, out, kBool); }
 
 void read_address(const Field& field, IpAddress& out) {
   const auto address = field.is_scalar() ? parse_address(field.node.text) : std::nullopt;

@@ -45,6 +45,8 @@ void read_duration(const Field& field, std::chrono::seconds& out, std::chrono::s
                    std::chrono::seconds most);  // "1h30m", "90s", "90"
 void read_duration(const Field& field, std::chrono::milliseconds& out, std::chrono::milliseconds least,
                    std::chrono::milliseconds most);  // as well "250ms"
+// The largest unit that divides the time: what an operator would write.
+[[nodiscard]] std::string duration_words(std::chrono::milliseconds time);
 // "100G", "64Ki"; `unit`: "bytes", for messages.
 void read_size(const Field& field, std::uint64_t& out, std::uint64_t least, std::uint64_t most,
                std::string_view unit);

@@ -56,6 +56,7 @@ int run(const std::string& config, std::string runtime, const std::string& log_p
   make_directory(runtime);
   log.info(fmt::format("espgate-control {} for {}, tunnels: {}", ESPGATE_VERSION, configuration.name,
                        configuration.tunnels.size()));
+  if (const std::string legacy = conf::legacy_words(configuration); !legacy.empty()) log.warning(legacy);
   control::EventLoop loop(configuration, runtime, log);
   loop.run();
   return 0;

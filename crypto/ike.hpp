@@ -17,6 +17,8 @@ enum class Prf : std::uint16_t { hmac_sha1 = 2, hmac_sha256 = 5, hmac_sha384 = 6
 // Transform type 4.
 enum class DhGroup : std::uint16_t {
   none = 0,
+  modp768 = 1,
+  modp1024 = 2,
   modp1536 = 5,
   modp2048 = 14,
   modp3072 = 15,
@@ -24,6 +26,9 @@ enum class DhGroup : std::uint16_t {
   ecp256 = 19,
   ecp384 = 20,
   ecp521 = 21,
+  modp1024s160 = 22,
+  modp2048s224 = 23,
+  modp2048s256 = 24,
   curve25519 = 31
 };
 // Transform type 1, as IKE uses them.

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "conf/load.hpp"
 
 namespace espgate::control {
@@ -64,13 +66,29 @@ std::string summary(const conf::Configuration& configuration) {
   return text;
 }
 
-int check_file(const std::string& path) {
+std::string explanation(const conf::ExplainedFile& file) {
+  std::size_t widest = 0;
+  for (const conf::ExplainedTunnel& tunnel : file.tunnels)
+    for (const conf::Explained& value : tunnel.values) widest = std::max(widest, value.origin.size());
+  std::string text;
+  for (const conf::ExplainedTunnel& tunnel : file.tunnels) {
+    text += fmt::format("  tunnel {}:\n", tunnel.name);
+    for (const conf::Explained& value : tunnel.values)
+      text += fmt::format("    {:<{}}  {}: {}\n", value.origin, widest, value.key, value.value);
+  }
+  return text;
+}
+
+int check_file(const std::string& path, bool explain) {
   try {
-    const conf::Configuration configuration = conf::load_file(path);
+    const conf::ExplainedFile file = conf::explain_file(path);
+    const conf::Configuration& configuration = file.configuration;
     for (unsigned index = 0; index < configuration.ports.size(); ++index)
       if (configuration.ports[index].parent.empty())
         static_cast<void>(conf::device_args(configuration.ports[index], index));
-    fmt::print("{}: no errors\n{}", path, summary(configuration));
+    const std::string legacy = conf::legacy_words(configuration);
+    fmt::print("{}: no errors\n{}{}", path, legacy.empty() ? "" : "warning: " + legacy + "\n",
+               explain ? explanation(file) : summary(configuration));
     return 0;
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());

@@ -58,9 +58,11 @@ int main(int argc, char** argv) {
   run->add_option("--runtime", options.runtime, "where the sockets are to be (default: the file's)");
   CLI::App* check = app.add_subcommand("check", "say whether a configuration is right");
   check->add_option("FILE", file, "the configuration")->required();
+  bool explain = false;
+  check->add_flag("--explain", explain, "each tunnel's values, and where each comes from");
   CLI11_PARSE(app, argc, argv);
   if (run->parsed()) return control::run_gateway(file, options.runtime);
-  if (check->parsed()) return control::check_file(file);
+  if (check->parsed()) return control::check_file(file, explain);
   try {
     return static_cast<int>(converse(options, app.remaining()));
   } catch (const control::Unreachable& error) {

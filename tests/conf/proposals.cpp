@@ -57,6 +57,8 @@ TEST_CASE("IKE proposals are the transforms they name") {
       {"aes128-sha256-modp2048", "12/128 | 12| 5| 14"},
       {"aes128-sha1-modp1536", "12/128 | 2| 2| 5"},
       {"aes256-sha512-ecp521", "12/256 | 14| 7| 21"},
+      {"aes256-sha256-modp768-modp1024-modp1024s160-modp2048s224-modp2048s256",
+       "12/256 | 12| 5| 1 2 22 23 24"},
       {"aes256-sha256-prfsha512-modp4096", "12/256 | 12| 7| 16"},
       {"aes256-aes128-sha256-ecp256", "12/256 12/128 | 12| 5| 19"},
       {"aes256-sha512-sha256-x25519-ecp256", "12/256 | 14 12| 7 5| 31 19"},
@@ -75,15 +77,43 @@ TEST_CASE("IKE proposals are the transforms they name") {
   }
 }
 
+namespace {
+
+const std::string kGroups =
+    "modp2048 modp3072 modp4096 ecp256 ecp384 ecp521 curve25519 x25519 modp768 modp1024 modp1536 "
+    "modp1024s160 "
+    "modp2048s224 modp2048s256";
+
+}  // namespace
+
+TEST_CASE("what is refused whatever a tunnel says has words of its own") {
+  CHECK(words_of_ike("3des-sha1-modp1024") ==
+        "\"3des-sha1-modp1024\": \"3des\" is refused, legacy: true or not: its blocks of 64 bits repeat "
+        "after some "
+        "gigabytes (RFC 8221 section 5); the peer must be set to AES");
+  CHECK(words_of_ike("des-sha1-modp1024") ==
+        "\"des-sha1-modp1024\": \"des\" is refused, legacy: true or not: its keys of 56 bits can be searched "
+        "(RFC "
+        "8247 section 2.1); the peer must be set to AES");
+  CHECK(words_of_ike("aes256-md5-ecp384") ==
+        "\"aes256-md5-ecp384\": \"md5\" is refused, legacy: true or not: it is broken (RFC 8221 section 6, "
+        "RFC 8247 "
+        "section 2.3); the peer must be set to SHA-2");
+  CHECK(words_of_ike("aes256gcm16-prfmd5-ecp384") ==
+        "\"aes256gcm16-prfmd5-ecp384\": \"prfmd5\" is refused, legacy: true or not: it is broken (RFC 8247 "
+        "section "
+        "2.2); the peer must be set to SHA-2");
+  CHECK(words_of_esp("3des-sha1").starts_with("\"3des-sha1\": \"3des\" is refused"));
+  CHECK(words_of_esp("aes128-md5").starts_with("\"aes128-md5\": \"md5\" is refused"));
+}
+
 TEST_CASE("IKE proposals that can't be, in words") {
   const std::string supported =
       "is not supported; ciphers: aes128 aes256 aes128gcm16 aes256gcm16 aes128gcm aes256gcm; hashes: sha1 "
       "sha256 sha384 "
-      "sha512; PRFs: prfsha1 prfsha256 prfsha384 prfsha512; groups: modp1536 modp2048 modp3072 modp4096 "
-      "ecp256 ecp384 "
-      "ecp521 curve25519 x25519";
-  CHECK(words_of_ike("3des-sha1-modp1024") == "\"3des-sha1-modp1024\": \"3des\" " + supported);
-  CHECK(words_of_ike("aes256-md5-ecp384") == "\"aes256-md5-ecp384\": \"md5\" " + supported);
+      "sha512; PRFs: prfsha1 prfsha256 prfsha384 prfsha512; groups: " +
+      kGroups;
+  CHECK(words_of_ike("blowfish-sha1-modp1024") == "\"blowfish-sha1-modp1024\": \"blowfish\" " + supported);
   CHECK(words_of_ike("") == "\"\": an empty name " + supported);
   CHECK(words_of_ike("aes256--ecp384") == "\"aes256--ecp384\": an empty name " + supported);
   CHECK(words_of_ike("aes256-sha384-ecp384-") == "\"aes256-sha384-ecp384-\": an empty name " + supported);
@@ -96,9 +126,7 @@ TEST_CASE("IKE proposals that can't be, in words") {
   CHECK(words_of_ike("aes256-prfsha384-ecp384") ==
         "\"aes256-prfsha384-ecp384\": no integrity algorithm; expected one of: sha1 sha256 sha384 sha512");
   CHECK(words_of_ike("aes256-sha384") ==
-        "\"aes256-sha384\": no Diffie-Hellman group; expected one of: modp1536 modp2048 modp3072 modp4096 "
-        "ecp256 ecp384 "
-        "ecp521 curve25519 x25519");
+        "\"aes256-sha384\": no Diffie-Hellman group; expected one of: " + kGroups);
   CHECK(words_of_ike("aes256gcm16-ecp384") ==
         "\"aes256gcm16-ecp384\": an AEAD cipher needs a PRF; expected one of: prfsha1 prfsha256 prfsha384 "
         "prfsha512");
@@ -153,7 +181,8 @@ TEST_CASE("ESP proposals that can't be, in words") {
   CHECK(words_of_esp("blowfish-sha256") ==
         "\"blowfish-sha256\": \"blowfish\" is not supported; ciphers: " + ciphers +
             "; hashes: sha1 sha256 sha384 sha512"
-            "; groups: modp1536 modp2048 modp3072 modp4096 ecp256 ecp384 ecp521 curve25519 x25519");
+            "; groups: " +
+            kGroups);
   CHECK(words_of_esp("aes256gcm16-prfsha384") ==
         "\"aes256gcm16-prfsha384\": a PRF belongs to IKE's proposals");
   CHECK(words_of_esp("aes256gcm16-aes256-sha256") ==

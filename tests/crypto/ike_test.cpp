@@ -3,6 +3,7 @@
 #include "crypto/ike.hpp"
 
 #include <openssl/bn.h>
+#include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/obj_mac.h>
@@ -40,6 +41,22 @@ using KeyContext = std::unique_ptr<EVP_PKEY_CTX, Deleter<EVP_PKEY_CTX_free>>;
 
 Number number(Bytes bytes) {
   return Number(BN_bin2bn(bytes.data(), static_cast<int>(bytes.size()), nullptr));
+}
+
+// A number (p, q or g) of one of OpenSSL's named groups.
+ByteVector group_number(const char* group, const char* name) {
+  const KeyContext context(EVP_PKEY_CTX_new_from_name(nullptr, "DHX", nullptr));
+  EVP_PKEY* key = nullptr;
+  REQUIRE(EVP_PKEY_keygen_init(context.get()) == 1);
+  REQUIRE(EVP_PKEY_CTX_set_group_name(context.get(), group) == 1);
+  REQUIRE(EVP_PKEY_generate(context.get(), &key) == 1);
+  const Key owned(key);
+  BIGNUM* value = nullptr;
+  REQUIRE(EVP_PKEY_get_bn_param(key, name, &value) == 1);
+  const Number number(value);
+  ByteVector out(static_cast<std::size_t>(BN_num_bytes(value)));
+  BN_bn2bin(value, out.data());
+  return out;
 }
 
 // base ^ exponent mod prime, padded to the prime's length.
@@ -91,9 +108,11 @@ ByteVector x25519(Bytes private_value, Bytes public_value) {
   return out;
 }
 
-constexpr DhGroup kAllGroups[] = {DhGroup::modp1536, DhGroup::modp2048,  DhGroup::modp3072,
-                                  DhGroup::modp4096, DhGroup::ecp256,    DhGroup::ecp384,
-                                  DhGroup::ecp521,   DhGroup::curve25519};
+constexpr DhGroup kAllGroups[] = {DhGroup::modp768,      DhGroup::modp1024,     DhGroup::modp1536,
+                                  DhGroup::modp2048,     DhGroup::modp3072,     DhGroup::modp4096,
+                                  DhGroup::ecp256,       DhGroup::ecp384,       DhGroup::ecp521,
+                                  DhGroup::modp1024s160, DhGroup::modp2048s224, DhGroup::modp2048s256,
+                                  DhGroup::curve25519};
 
 }  // namespace
 
@@ -183,11 +202,11 @@ TEST_CASE("numbers that are no algorithm") {
   CHECK(integrity_key_length(IkeIntegrity::none) == 0);
   CHECK(integrity_icv_length(static_cast<IkeIntegrity>(99)) == 0);
   CHECK(dh_public_length(DhGroup::none) == 0);
-  CHECK(dh_public_length(static_cast<DhGroup>(2)) == 0);
+  CHECK(dh_public_length(static_cast<DhGroup>(17)) == 0);
   CHECK_THROWS_AS(prf(static_cast<Prf>(1), {}, {}), std::runtime_error);
   CHECK_THROWS_AS(prf_plus(static_cast<Prf>(0), {}, {}, 1), std::runtime_error);
   CHECK_THROWS_AS(DhKey::generate(DhGroup::none), std::runtime_error);
-  CHECK_THROWS_AS(DhKey::generate(static_cast<DhGroup>(22)), std::runtime_error);
+  CHECK_THROWS_AS(DhKey::generate(static_cast<DhGroup>(18)), std::runtime_error);
 }
 
 TEST_CASE("both sides of every group share a secret, and no two exchanges share one") {
@@ -207,7 +226,7 @@ TEST_CASE("both sides of every group share a secret, and no two exchanges share 
   }
 }
 
-TEST_CASE("the MODP groups have the primes of RFC 3526") {
+TEST_CASE("the MODP groups have the primes of RFC 2409 and 3526") {
   for (const ModpVector& vector : kModpVectors) {
     const ByteVector prime = from_hex(vector.prime), value = from_hex(vector.private_value);
     const ByteVector public_value = from_hex(vector.public_value);
@@ -251,6 +270,60 @@ TEST_CASE("MODP values outside 2..p-2 are refused") {
     CHECK_FALSE(ours->shared_secret(value));
     std::ranges::fill(value, std::uint8_t{0xff});
     CHECK_FALSE(ours->shared_secret(value));
+  }
+}
+
+// A peer of RFC 5114 appendix A: its private value xA and its public one yA. Where the generator to the power
+// of xA is yA, prime and generator are the RFC's.
+TEST_CASE("the groups with small subgroups agree with RFC 5114 appendix A") {
+  struct Vector {
+    DhGroup group;
+    const char* name;
+    std::string_view private_value, public_value;
+  };
+  const Vector vectors[] = {
+      {DhGroup::modp1024s160, "dh_1024_160", "B9A3B3AE8FEFC1A2930496507086F8455D48943E",
+       "2A853B3D92197501B9015B2DEB3ED84F5E021DCC3E52F109D3273D2B7521281CBABE0E76FF5727FA8ACCE26956BA9A1F"
+       "CA26F20228D8693FEB10841D84A7360054ECE5A7F5B7A61AD3DFB3C60D2E43106D8727DA37DF9CCE95B478755D06BCEA"
+       "8F9D45965F75A5F3D1DF3701165FC9E50C4279CEB07F989540AE96D5D88ED776"},
+      {DhGroup::modp2048s224, "dh_2048_224", "22E62601DBFFD06708A680F747F361F76D8F4F721A0548E483294B0C",
+       "1B3A63451BD886E699E67B494E288BD7F8E0D370BADDA7A0EFD2FDE7D8F66145CC9F280419975EB808877C8A4C0C8E0B"
+       "D48D4A5401EB1E8776BFEEE134C03831AC273CD9D635AB0CE006A42A887E3F52FB8766B650F38078BC8EE8580CEFE243"
+       "968CFC4F8DC3DB084554171D41BF2E861B7BB4D69DD0E01EA387CBAA5CA672AFCBE8BDB9D62D4CE15F17DD36F91ED1EE"
+       "DD65CA4A06455CB94CD40A52EC360E84B3C926E22C4380A3BF309D56849768B7F52CFDF655FD053A7EF706979E7E5806"
+       "B17DFAE53AD2A5BC568EBB529A7A61D68D256F8FC97C074A861D827E2EBC8C6134553115B70E7103920AA16D85E52BCB"
+       "AB8D786A68178FA8FF7C2F5C71648D6F"},
+      {DhGroup::modp2048s256, "dh_2048_256",
+       "0881382CDB87660C6DC13E614938D5B9C8B2F248581CC5E31B35454397FCE50E",
+       "2E9380C8323AF97545BC4941DEB0EC3742C62FE0ECE824A6ABDBE66C59BEE0242911BFB967235CEBA35AE13E4EC752BE"
+       "630B92DC4BDE2847A9C62CB8152745421FB7EB60A63C0FE9159FCCE726CE7CD8523D7450667EF840E4919121EB5F01C8"
+       "C9B0D3D648A93BFB75689E8244AC134AF544711CE79A02DCC34226684780DDDCB498594106C37F5BC79856487AF5AB02"
+       "2A2E5E42F09897C1A85A11EA0212AF04D9B4CEBC937C3C1A3E15A8A0342E337615C84E7FE3B8B9B87FB1E73A15AF12A3"
+       "0D746E06DFC34F290D797CE51AA13AA785BF6658AFF5E4B093003CBEAF665B3C2E113A3A4E905269341DC0711426685F"
+       "4EF37E868A8126FF3F2279B57CA67E29"},
+  };
+  for (const Vector& vector : vectors) {
+    INFO("group " << static_cast<int>(vector.group));
+    const ByteVector scalar = from_hex(vector.private_value), public_value = from_hex(vector.public_value);
+    const ByteVector prime = group_number(vector.name, OSSL_PKEY_PARAM_FFC_P);
+    const ByteVector order = group_number(vector.name, OSSL_PKEY_PARAM_FFC_Q);
+    REQUIRE(power(group_number(vector.name, OSSL_PKEY_PARAM_FFC_G), scalar, prime) == public_value);
+    const auto ours = DhKey::generate(vector.group);
+    const auto secret = ours->shared_secret(public_value);
+    REQUIRE(secret);
+    CHECK(to_vector(*secret) == power(ours->public_value(), scalar, prime));
+    // Of the subgroup, whose order is q; values of others would tell the private one piece by piece (RFC
+    // 2785).
+    ByteVector one(prime.size());
+    one.back() = 1;
+    CHECK(power(ours->public_value(), order, prime) == one);
+    ByteVector value(prime.size());
+    value.back() = 2;
+    REQUIRE(power(value, order, prime) != one);
+    CHECK_FALSE(ours->shared_secret(value));
+    CHECK_FALSE(ours->shared_secret(one));
+    CHECK_FALSE(ours->shared_secret(prime));
+    CHECK_FALSE(ours->shared_secret(ByteVector(prime.size())));
   }
 }
 

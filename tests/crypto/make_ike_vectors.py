@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Writes ike_vectors.hpp: what IKE's cryptography must give, from Python's hmac and integers and from the cryptography
-package. The primes of the MODP groups are computed from pi, by the formulas of RFC 3526.
+package. The primes of the MODP groups are computed from pi, by the formulas of RFC 2409 and 3526.
 
     make_ike_vectors.py > ike_vectors.hpp      (Debian: python3-cryptography)
 """
@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 PRFS = {"hmac_sha1": "sha1", "hmac_sha256": "sha256", "hmac_sha384": "sha384", "hmac_sha512": "sha512"}
 INTEGRITY = {"hmac_sha1_96": ("sha1", 20, 12), "hmac_sha256_128": ("sha256", 32, 16),
              "hmac_sha384_192": ("sha384", 48, 24), "hmac_sha512_256": ("sha512", 64, 32)}
-MODP = {"modp1536": (1536, 741804), "modp2048": (2048, 124476), "modp3072": (3072, 1690314), "modp4096": (4096, 240904)}
+MODP = {"modp1536": (1536, 741804), "modp2048": (2048, 124476), "modp3072": (3072, 1690314), "modp4096": (4096, 240904),
+        "modp768": (768, 149686), "modp1024": (1024, 129093)}
 
 
 # Key and data of RFC 4231 section 4 (without case 5, which truncates) and, for SHA-1, RFC 2202 section 3.

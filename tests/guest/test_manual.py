@@ -38,7 +38,7 @@ def on_port(form, row, family):
 
 def east_tunnel(pair, folder):
     return {"name": f"t{pair.number}", "local": {"address": pair.ends[0]}, "remote": {"address": pair.ends[1]},
-            "mode": pair.mode, "manual": pair.east(folder)}
+            "mode": pair.mode, "manual": pair.east(folder), "legacy": "sha1" in pair.suite}
 
 
 def routes(pair):

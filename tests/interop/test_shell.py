@@ -103,6 +103,23 @@ class Check(LabCase):
     def test_good(self):
         self.assertEqual(self.check(lambda config: None)[1].returncode, 0)
 
+    def test_explain_tells_every_value_and_where_it_comes_from(self):
+        def change(config):
+            config["tunnels"][0].update(profile="oci", dpd="7s", ike={}, esp={"lifetime": "20m"})
+        gateway, done = self.check(change)
+        self.assertIn("warning: legacy algorithms are allowed: modp1536 for west.", done.stdout)
+        explained = run([program("espgate"), "check", "--explain", gateway.file], check=False).stdout
+        for row in (r"line \d+ +dpd: 7s", r"line \d+ +esp.lifetime: 20m", "default +keepalive: 20s",
+                    r"profile oci +ike.proposals: \[aes256-sha384-ecp384\]", r"line \d+ +psk: \(not shown\)"):
+            self.assertRegex(explained, row)
+
+    def test_legacy_must_be_said(self):
+        def weak(config):
+            config["tunnels"][0]["ike"].update(proposals=["aes128-sha1-modp1024"])
+        self.refused(weak, "too weak by now: modp1024, sha1", "legacy: true")
+        self.refused(lambda config: config["tunnels"][0].update(legacy=True, esp={"proposals": ["3des-sha1"]}),
+                     "3des", "is refused")
+
     def test_unknown_key(self):
         self.refused(lambda config: config["tunnels"][0].update(colour="green"), "colour")
 

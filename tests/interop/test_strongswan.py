@@ -22,6 +22,11 @@ PROPOSALS = {
     "aes128_sha256_modp2048": ("aes128-sha256-modp2048", "aes128-sha256-modp2048"),
     "aes256_sha1_modp1536": ("aes256-sha512-modp1536", "aes256-sha1-modp1536"),
     "aes128_sha1_ecp256": ("aes128-sha256-ecp256", "aes128-sha1-ecp256"),
+    "aes128_sha1_modp768": ("aes128-sha1-modp768", "aes128-sha1-modp1024"),
+    "aes256_sha256_modp1024": ("aes256-sha256-modp1024", "aes256gcm16-modp768"),
+    "aes256_sha256_modp1024s160": ("aes256-sha256-modp1024s160", "aes256gcm16-modp2048s256"),
+    "aes256_sha256_modp2048s224": ("aes256-sha256-modp2048s224", "aes256gcm16-modp1024s160"),
+    "aes256_sha256_modp2048s256": ("aes256-sha256-modp2048s256", "aes256gcm16-modp2048s224"),
     "aes256_sha256_x25519": ("aes256-sha384-x25519", "aes256-sha256-x25519"),
 }
 
@@ -50,7 +55,7 @@ class Tunnels(LabCase):
 
     def gateways(self, ike, esp, start, settings=None, swan_ike=None, device=None):
         ike = [ike] if isinstance(ike, str) else ike
-        east = self.stop_after(self.east_gateway(device, ike=ike, esp=[esp], start=start))
+        east = self.stop_after(self.east_gateway(device, ike=ike, esp=[esp], start=start, legacy=True))
         west = self.stop_after(self.west_swan(settings, ike=swan_ike or ike[0], esp=esp))
         return east, west
 
@@ -177,7 +182,7 @@ class Suites(LabCase):
 
     def test_every_suite(self):
         accepted = ["-".join(AEADS), "-".join(CIPHERS + HASHES)]
-        east = self.stop_after(east_gateway(self.net.east, east_tunnel(esp=accepted, start="wait")))
+        east = self.stop_after(east_gateway(self.net.east, east_tunnel(esp=accepted, start="wait", legacy=True)))
         west = self.stop_after(west_swan(self.net.west))
         west.configure({suite: west_connection(esp=suite) for suite in SUITES}, WEST_SECRETS)
         east.start()

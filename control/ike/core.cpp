@@ -134,7 +134,9 @@ void Core::start_sending(ChildSa& child) {
   child.later.cancel();
   const bool first = state.sending == nullptr;
   state.sending = &child;
-  if (first) host.tunnel_up(child.install.tunnel);
+  if (!first) return;
+  state.story.forget_heard();
+  host.tunnel_up(child.install.tunnel);
 }
 
 void Core::send_later(ChildSa& child) {
@@ -198,6 +200,17 @@ void Core::move_children(IkeSa& from, IkeSa& to) {
   for (ChildSa* child : from.children) child->owner = &to;
   to.children.insert(to.children.end(), from.children.begin(), from.children.end());
   from.children.clear();
+}
+
+void Core::note(std::optional<TunnelId> id, bool sent, const Header& header,
+                const std::vector<Payload>& payloads) {
+  notifies.add(sent, payloads);
+  if (!id) return;
+  TunnelState& state = tunnels_[*id];
+  state.story.add(header, sent, payloads, now);
+  // What went well while the tunnel is up needs no explanation.
+  const bool well = header.response && find_error(payloads) == nullptr;
+  if (well && state.sending != nullptr) state.story.forget_heard();
 }
 
 void Core::log_stranger(const std::string& line) {

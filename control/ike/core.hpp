@@ -13,6 +13,7 @@
 #include "control/ike/daemon.hpp"
 #include "control/ike/guards.hpp"
 #include "control/ike/keeper.hpp"
+#include "control/ike/story.hpp"
 #include "control/ike/timers.hpp"
 
 namespace espgate::ike {
@@ -34,6 +35,7 @@ struct TunnelState {
   bool initial_contact{true};      // false: SAs that this daemon does not know carry traffic
   std::unordered_map<std::uint32_t, Timer> draining;  // inbound SPIs that go soon
   std::vector<TunnelId> same_identities;              // the other tunnels between the same two identities
+  Story story;
 };
 
 class Core {
@@ -51,6 +53,7 @@ class Core {
   RateLimit stranger_replies{10, 20};
   RateLimit stranger_log{1, 10};
   std::size_t half_open{0};
+  NotifyCounters notifies;
 
   [[nodiscard]] TunnelState& tunnel(TunnelId id) { return tunnels_[id]; }
   [[nodiscard]] bool exists(TunnelId id) const { return id < tunnels_.size(); }
@@ -85,6 +88,9 @@ class Core {
   void move_children(IkeSa& from, IkeSa& to);
   void flush_drains(TunnelId tunnel);
 
+  // A message was sent or received: counted, and remembered for the tunnel if it is known whose it is.
+  void note(std::optional<TunnelId> tunnel, bool sent, const Header& header,
+            const std::vector<Payload>& payloads);
   void log(std::optional<TunnelId> tunnel, const std::string& line) { host.log(tunnel, line); }
   void log_stranger(const std::string& line);
   // A time in [base, base + spread).

@@ -32,6 +32,21 @@ void answer_other_version(Core& core, Bytes datagram, const Refusal& refusal, co
   reply_unprotected(core, head, {Protocol::none, {}, *refusal.notify, refusal.notify_data}, local, remote);
 }
 
+bool speaks_ikev1(Bytes datagram) { return datagram.size() >= Header::kLength && datagram[17] >> 4 == 1; }
+
+// Either it calls us, or it answers so what we asked of it: it is no answer to what it may not understand.
+// Anybody can send it, so it only explains what fails anyhow.
+void tell_of_ikev1(Core& core, const Endpoint& local, const Endpoint& remote) {
+  const Reason reason{Failure::ike_version, "the peer speaks IKEv1, and only IKEv2 is spoken here"};
+  for (const TunnelId id : core.candidates(local, remote.address)) {
+    const std::vector<IkeSa*> sas = core.tunnel(id).sas;
+    for (IkeSa* sa : sas) sa->other_version(reason);
+    if (sas.empty() && core.stranger_log.allows(core.now)) core.host.attempt_failed(id, reason);
+  }
+  if (core.candidates(local, remote.address).empty())
+    core.log_stranger(to_string(remote.address) + " speaks IKEv1, and only IKEv2 is spoken here");
+}
+
 bool is_protected(const Header& header) {
   return header.next_payload == PayloadType::encrypted ||
          header.next_payload == PayloadType::encrypted_fragment;
@@ -104,6 +119,7 @@ void Daemon::received(const Endpoint& local, const Endpoint& remote, Bytes datag
     if (const auto* header = std::get_if<Header>(&parsed))
       return dispatch(core, *header, datagram, local, remote);
     const Refusal& refusal = std::get<Refusal>(parsed);
+    if (speaks_ikev1(datagram)) return tell_of_ikev1(core, local, remote);
     core.log_stranger("not an IKE message, from " + to_string(remote.address) + ": " + refusal.words);
     if (refusal.notify) answer_other_version(core, datagram, refusal, local, remote);
   });
@@ -204,6 +220,10 @@ void Daemon::advance(Time now) {
 void Daemon::set_initial_contact(TunnelId tunnel, bool send) {
   if (impl_->core.exists(tunnel)) impl_->core.tunnel(tunnel).initial_contact = send;
 }
+
+const Story& Daemon::story(TunnelId tunnel) const { return impl_->core.tunnel(tunnel).story; }
+
+const NotifyCounters& Daemon::notify_counters() const { return impl_->core.notifies; }
 
 std::vector<IkeInfo> Daemon::list() const {
   std::vector<IkeInfo> out;

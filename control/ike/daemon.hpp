@@ -54,6 +54,7 @@ struct ChildInstall {
 enum class Failure : std::uint8_t {
   none,
   no_answer,
+  ike_version,  // the peer speaks IKEv1
   no_ike_proposal,
   no_esp_proposal,
   authentication_failed,
@@ -132,6 +133,7 @@ struct IkeInfo {
   bool initiator{false};
   std::string state;  // "INIT sent", "AUTH sent", "established", "rekeying", "deleting"
   std::string algorithms;
+  std::string software;  // the peer's, if it told
   Endpoint local, remote;
   std::string local_id, remote_id;
   bool nat_local{false}, nat_remote{false};
@@ -140,6 +142,8 @@ struct IkeInfo {
 };
 
 class IkeSa;
+class Story;
+class NotifyCounters;
 class Keeper;
 
 class Daemon {
@@ -171,6 +175,9 @@ class Daemon {
   void set_initial_contact(TunnelId tunnel, bool send);
 
   [[nodiscard]] std::vector<IkeInfo> list() const;
+  // What was said between the two ends of a tunnel. Valid until the next call.
+  [[nodiscard]] const Story& story(TunnelId tunnel) const;
+  [[nodiscard]] const NotifyCounters& notify_counters() const;
 
  private:
   struct Impl;

@@ -124,9 +124,7 @@ void IkeSa::auth_first_child(const Payloads& payloads) {
 
 // An attempt came to nothing. The peer may still want our last answer.
 void IkeSa::attempt_over(const Reason& reason) {
-  const std::optional<TunnelId> id = tunnel_                   ? tunnel_
-                                     : candidates_.size() == 1 ? std::optional(candidates_[0])
-                                                               : std::nullopt;
+  const std::optional<TunnelId> id = subject();
   finish_request();
   tasks_.clear();
   abandon_offers();

@@ -38,6 +38,7 @@ void IkeSa::send_init() {
   const bool pretend = config().encapsulation == conf::Encapsulation::udp;
   add_nat_notifies(payloads, head, local_, remote_, pretend);
   payloads.emplace_back(plain_notify(NotifyType::fragmentation_supported));
+  core_.note(tunnel_, true, head, payloads);
   init_sent_ = encode_plain(head, payloads);
   transmit({init_sent_}, {Task::Kind::init, 0, {}, {}, 0}, Exchange::ike_sa_init, 0);
 }
@@ -49,6 +50,7 @@ void IkeSa::init_response(const Header& head, Bytes datagram) {
     return init_refused(
         {Failure::protocol_error, "the peer's answer to IKE_SA_INIT is malformed: " + refusal->words});
   const Payloads& payloads = std::get<Payloads>(parsed);
+  core_.note(tunnel_, false, head, payloads);
   const NotifyPayload* cookie = find_notify(payloads, NotifyType::cookie);
   if (const NotifyPayload* error = find_error(payloads)) return init_error(*error);
   if (cookie != nullptr && find<SaPayload>(payloads) == nullptr) {
@@ -69,10 +71,18 @@ void IkeSa::init_error(const NotifyPayload& error) {
       return init_refused({Failure::no_ike_proposal, "the peer has no IKE proposal in common: we offered " +
                                                          describe(offer_) +
                                                          ", it answered NO_PROPOSAL_CHOSEN"});
+    case NotifyType::invalid_major_version:
+      return init_refused({Failure::ike_version,
+                           "the peer speaks another version of IKE, and only IKEv2 is "
+                           "spoken here: it answered INVALID_MAJOR_VERSION"});
     default:
       return init_refused(
           {Failure::protocol_error, "the peer refused IKE_SA_INIT with " + name_of(error.type)});
   }
+}
+
+void IkeSa::other_version(const Reason& reason) {
+  if (state_ == State::init_sent) init_refused(reason);
 }
 
 void IkeSa::init_refused(Reason reason) {
@@ -134,6 +144,8 @@ void IkeSa::init_accept(const Header& head, Bytes datagram, const Payloads& payl
 void IkeSa::note_extensions(const Payloads& payloads, const Header& head) {
   nat_ = detect_nat(payloads, head, local_, remote_);
   peer_fragments_ = find_notify(payloads, NotifyType::fragmentation_supported) != nullptr;
+  software_ = software_of(payloads);
+  if (const auto id = subject()) core_.tunnel(*id).story.nat(nat_.local, nat_.remote);
 }
 
 // ---- responder
@@ -162,6 +174,7 @@ void IkeSa::answer_init(const InitRequest& request, const IkeChoice& choice,
   });
   if (nat_.supported) add_nat_notifies(answer, head, local_, remote_, pretend);
   if (peer_fragments_) answer.emplace_back(plain_notify(NotifyType::fragmentation_supported));
+  core_.note(subject(), true, head, answer);
   init_sent_ = encode_plain(head, answer);
   set_keys(choice.algorithms, derive_ike_keys(choice.algorithms, secret->view(), {peer_nonce_, nonce_},
                                               {spi_initiator_, spi_responder_}));

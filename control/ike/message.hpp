@@ -22,6 +22,8 @@ enum class Exchange : std::uint8_t {
   informational = 37
 };
 
+[[nodiscard]] std::string name_of(Exchange exchange);  // "IKE_SA_INIT"
+
 struct Header {
   static constexpr std::size_t kLength = 28;
   std::uint64_t spi_initiator{0};

@@ -111,6 +111,20 @@ class ChainParser {
 
 }  // namespace
 
+std::string name_of(Exchange exchange) {
+  switch (exchange) {
+    case Exchange::ike_sa_init:
+      return "IKE_SA_INIT";
+    case Exchange::ike_auth:
+      return "IKE_AUTH";
+    case Exchange::create_child_sa:
+      return "CREATE_CHILD_SA";
+    case Exchange::informational:
+      return "INFORMATIONAL";
+  }
+  return "exchange " + std::to_string(static_cast<unsigned>(exchange));
+}
+
 Refusal invalid_syntax(std::string words) { return {NotifyType::invalid_syntax, {}, std::move(words)}; }
 
 Result<Header> parse_header(Bytes datagram) {

@@ -20,7 +20,5 @@ void write_sa(Writer& out, const SaPayload& sa);
 [[nodiscard]] constexpr bool is_known(PayloadType type) noexcept {
   return type >= PayloadType::sa && type <= PayloadType::eap;
 }
-// "SA", "KE", "IDi", or "type 99".
-[[nodiscard]] std::string name_of(PayloadType type);
 
 }  // namespace espgate::ike

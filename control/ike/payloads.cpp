@@ -61,6 +61,10 @@ const T* find_if(const std::vector<Payload>& payloads, Condition condition) noex
 
 }  // namespace
 
+bool has_name(NotifyType type) noexcept {
+  return std::ranges::any_of(kNotifyNames, [type](const auto& pair) { return pair.first == type; });
+}
+
 std::string name_of(NotifyType type) {
   const auto* row = std::ranges::find(kNotifyNames, type, [](const auto& pair) { return pair.first; });
   if (row != kNotifyNames.end()) return std::string(row->second);

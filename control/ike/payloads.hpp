@@ -38,6 +38,9 @@ enum class PayloadType : std::uint8_t {
   encrypted_fragment = 53
 };
 
+// "SA", "KE", "IDi", or "type 99".
+[[nodiscard]] std::string name_of(PayloadType type);
+
 enum class Protocol : std::uint8_t { none = 0, ike = 1, ah = 2, esp = 3 };
 enum class TransformType : std::uint8_t { cipher = 1, prf = 2, integrity = 3, dh = 4, esn = 5 };
 
@@ -115,6 +118,7 @@ enum class NotifyType : std::uint16_t {
 };
 // "NO_PROPOSAL_CHOSEN", or "notify 12345".
 [[nodiscard]] std::string name_of(NotifyType type);
+[[nodiscard]] bool has_name(NotifyType type) noexcept;
 // Types below 16384 are errors (RFC 7296 section 3.10.1).
 [[nodiscard]] constexpr bool is_error(NotifyType type) noexcept {
   return static_cast<std::uint16_t>(type) < 16384;

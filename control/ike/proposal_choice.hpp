@@ -50,4 +50,12 @@ struct EspChoice {
 [[nodiscard]] std::string mismatch_words(const SaPayload& offered, const SaPayload& accepted);
 [[nodiscard]] std::string describe(const IkeAlgorithms& algorithms);
 
+// The same by kind of transform, over all proposals of either side.
+struct Compared {
+  std::string kind;  // "cipher", "DH group"
+  std::string theirs, ours;
+  bool common{false};  // at least one is in both
+};
+[[nodiscard]] std::vector<Compared> compare(const SaPayload& theirs, const SaPayload& ours);
+
 }  // namespace espgate::ike

@@ -235,4 +235,17 @@ std::string mismatch_words(const SaPayload& offered, const SaPayload& accepted) 
   return overall.empty() ? closest_words(theirs, accepted) : words_for(overall, protocol);
 }
 
+std::vector<Compared> compare(const SaPayload& theirs, const SaPayload& ours) {
+  std::vector<Compared> out;
+  if (ours.proposals.empty()) return out;
+  const Protocol protocol = ours.proposals.front().protocol;
+  const std::vector<Transform> all_theirs = all_of(theirs.proposals), all_ours = all_of(ours.proposals);
+  for (const TransformType type : kTransformTypes) {
+    const std::vector<Transform> a = of_type(all_theirs, type), b = of_type(all_ours, type);
+    if (a.empty() && b.empty()) continue;
+    out.push_back({kind_of(type, protocol), list(a), list(b), match_type(type, a, b).agreed});
+  }
+  return out;
+}
+
 }  // namespace espgate::ike

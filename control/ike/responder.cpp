@@ -15,7 +15,12 @@ struct Stranger {
   Bytes datagram;
   const Endpoint& local;
   const Endpoint& remote;
+  std::optional<TunnelId> tunnel;  // where its addresses tell
 };
+
+std::optional<TunnelId> only(const std::vector<TunnelId>& candidates) {
+  return candidates.size() == 1 ? std::optional(candidates.front()) : std::nullopt;
+}
 
 std::string text(const Endpoint& e) { return to_string(e.address); }
 
@@ -42,8 +47,9 @@ void reply(Core& core, const Stranger& s, NotifyType type, ByteVector data = {})
   head.version = 0x20;
   head.from_initiator = false;
   head.response = true;
-  core.host.send(s.local, s.remote,
-                 encode_plain(head, {NotifyPayload{Protocol::none, {}, type, std::move(data)}}));
+  const Payloads payloads{NotifyPayload{Protocol::none, {}, type, std::move(data)}};
+  core.note(s.tunnel, true, head, payloads);
+  core.host.send(s.local, s.remote, encode_plain(head, payloads));
 }
 
 void refuse_proposals(Core& core, const Stranger& s, const SaPayload& offered,
@@ -73,6 +79,7 @@ bool passes_cookie(Core& core, const Stranger& s, const Payloads& payloads, cons
 }
 
 void answer(Core& core, const Stranger& s, const Payloads& payloads, std::string key) {
+  core.note(s.tunnel, false, s.header, payloads);
   const auto* sa = find<SaPayload>(payloads);
   const auto* ke = find<KePayload>(payloads);
   const auto* nonce = find<NoncePayload>(payloads);
@@ -111,6 +118,7 @@ void reply_unprotected(Core& core, const Header& request, const NotifyPayload& n
   head.version = 0x20;
   head.from_initiator = !request.from_initiator;
   head.response = true;
+  core.note(std::nullopt, true, head, {notify});
   core.host.send(local, remote, encode_plain(head, {notify}));
 }
 
@@ -118,7 +126,7 @@ void receive_init_request(Core& core, const Header& header, Bytes datagram, cons
                           const Endpoint& remote) {
   // Section 3.1: the initiator's first message, and only it, has message ID 0 and no responder's SPI.
   if (header.message_id != 0 || header.spi_responder != 0 || !header.from_initiator) return;
-  const Stranger stranger{header, datagram, local, remote};
+  const Stranger stranger{header, datagram, local, remote, only(core.candidates(local, remote.address))};
   std::string key = request_key(stranger);
   if (const auto known = core.init_requests.find(key); known != core.init_requests.end()) {
     if (IkeSa* sa = core.find_sa(known->second)) sa->init_again();

@@ -9,20 +9,6 @@ namespace {
 
 constexpr auto kLinger = std::chrono::seconds(30);
 
-const char* words(Exchange exchange) {
-  switch (exchange) {
-    case Exchange::ike_sa_init:
-      return "IKE_SA_INIT";
-    case Exchange::ike_auth:
-      return "IKE_AUTH";
-    case Exchange::create_child_sa:
-      return "CREATE_CHILD_SA";
-    case Exchange::informational:
-      return "INFORMATIONAL";
-  }
-  return "the request";
-}
-
 // The Fragment Number of an Encrypted Fragment payload that leads its message (RFC 7383 section 2.5).
 unsigned fragment_number(Bytes datagram) {
   constexpr std::size_t kAt = Header::kLength + 4;
@@ -58,6 +44,11 @@ IkeSa::~IkeSa() {
 }
 
 std::string IkeSa::peer() const { return to_string(remote_.address) + ":" + std::to_string(remote_.port); }
+
+std::optional<TunnelId> IkeSa::subject() const {
+  if (tunnel_ || candidates_.size() != 1) return tunnel_;
+  return candidates_.front();
+}
 
 Header IkeSa::header(Exchange exchange, bool response, std::uint32_t id) const {
   Header out;
@@ -136,6 +127,7 @@ bool IkeSa::begin_task(const Task& task) {
 
 void IkeSa::send_request(const Task& task, Exchange exchange, const Payloads& payloads) {
   const std::uint32_t id = next_id_++;
+  core_.note(tunnel_, true, header(exchange, false, id), payloads);
   transmit(seal_message(header(exchange, false, id), payloads, *out_, datagram_limit()), task, exchange, id);
 }
 
@@ -157,13 +149,14 @@ void IkeSa::arm_retransmission() {
 void IkeSa::retransmit() {
   if (request_->sent >= core_.settings.retransmit_tries) return give_up();
   for (const ByteVector& datagram : request_->datagrams) core_.host.send(local_, remote_, datagram);
+  if (tunnel_) core_.tunnel(*tunnel_).story.repeated();
   arm_retransmission();
 }
 
 void IkeSa::give_up() {
   const auto silence = std::chrono::duration_cast<std::chrono::seconds>(core_.now - request_->first_sent);
   const bool dpd = request_->task.kind == Task::Kind::dpd;
-  const std::string what = dpd ? "DPD" : words(request_->exchange);
+  const std::string what = dpd ? "DPD" : name_of(request_->exchange);
   const std::string line = "no answer to " + what + " for " + std::to_string(silence.count()) + " s";
   if (is_attempt()) return attempt_over(init_problem_.value_or(Reason{Failure::no_answer, line}));
   if (state_ != State::deleting) log(line + ": " + peer() + " counts as gone");
@@ -262,6 +255,7 @@ void IkeSa::handle_request(const Header& header, const Result<Payloads>& content
       end_after_answer_ =
           Reason{Failure::protocol_error, "the peer sent a malformed request: " + refusal->words};
   } else {
+    core_.note(subject(), false, header, std::get<Payloads>(content));
     respond(header, dispatch_request(header, std::get<Payloads>(content)), local, remote);
   }
   for (const std::uint32_t spi : confirmed) {
@@ -290,6 +284,7 @@ Payloads IkeSa::dispatch_request(const Header& header, const Payloads& payloads)
 
 void IkeSa::respond(const Header& request, const Payloads& payloads, const Endpoint& local,
                     const Endpoint& remote) {
+  core_.note(subject(), true, header(request.exchange, true, request.message_id), payloads);
   last_response_ =
       seal_message(header(request.exchange, true, request.message_id), payloads, *out_, datagram_limit());
   responded_id_ = request.message_id;
@@ -341,15 +336,15 @@ void IkeSa::received_response(const Header& header, Bytes datagram) {
   if (const auto* refusal = std::get_if<Refusal>(&*content)) {
     malformed_response(request, *refusal);
   } else {
+    core_.note(tunnel_, false, header, std::get<Payloads>(*content));
     dispatch_response(request, std::get<Payloads>(*content));
   }
 }
 
 // Section 2.21.3: an error in a response can't be answered in it; the IKE SA is deleted.
 void IkeSa::malformed_response(const Request& request, const Refusal& refusal) {
-  const Reason reason{
-      Failure::protocol_error,
-      std::string("the peer's answer to ") + words(request.exchange) + " is malformed: " + refusal.words};
+  const Reason reason{Failure::protocol_error, "the peer's answer to " + name_of(request.exchange) +
+                                                   " is malformed: " + refusal.words};
   if (is_attempt()) return attempt_over(reason);
   log(reason.summary);
   if (state_ == State::deleting) return close(reason);
@@ -405,6 +400,7 @@ IkeInfo IkeSa::info() const {
   out.initiator = role_ == Role::initiator;
   out.state = ike_offer_ ? "rekeying" : kStates[static_cast<std::size_t>(state_)];
   if (in_) out.algorithms = describe(algorithms_);
+  out.software = software_;
   out.local = local_;
   out.remote = remote_;
   if (tunnel_) {

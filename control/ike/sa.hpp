@@ -51,6 +51,7 @@ class IkeSa {
 
   // Everything after it. Checks who, what and in which order before anything changes.
   void received(const Header& header, Bytes datagram, const Endpoint& local, const Endpoint& remote);
+  void other_version(const Reason& reason);  // somebody says that the peer speaks another IKE
   void unprotected_hint();  // somebody says that the peer does not know this SA: ask the peer
 
   // What the daemon asks for.
@@ -168,7 +169,8 @@ class IkeSa {
   void after_answer();
   [[nodiscard]] std::size_t datagram_limit() const;
   void log(const std::string& line) const { core_.log(tunnel_, line); }
-  [[nodiscard]] std::string peer() const;  // "192.0.2.2:500", for the log
+  [[nodiscard]] std::optional<TunnelId> subject() const;  // the tunnel, as far as it can be told
+  [[nodiscard]] std::string peer() const;                 // "192.0.2.2:500", for the log
 
   // exchange_init.cpp
   void send_init();
@@ -284,6 +286,7 @@ class IkeSa {
   bool peer_fragments_{false};
   bool counted_half_open_{false};
   std::string init_key_;
+  std::string software_;  // the peer's, as its Vendor IDs have it
 
   // IKE_SA_INIT's leftovers, until authenticated.
   ByteVector nonce_, peer_nonce_;

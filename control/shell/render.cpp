@@ -88,6 +88,8 @@ std::string render_ike_sa(const json& data) {
     text += wrapped(fmt::format("{} [{}] > {} [{}]", text_of(row, "local"), text_of(row, "local_id"),
                                 text_of(row, "remote"), text_of(row, "remote_id")),
                     4);
+    if (const std::string software = text_of(row, "software"); !software.empty())
+      text += wrapped("the peer is " + software, 4);
     text += wrapped(
         fmt::format("SPIs {} {}  {}{}{}", text_of(row, "initiator_spi"), text_of(row, "responder_spi"),
                     text_of(row, "algorithms"), row.value("nat_local", false) ? ", NAT here" : "",
@@ -121,10 +123,12 @@ std::string child_notes(const json& row) {
                               number_of(row, "outbound_bytes"), count_of(row, "outbound_sequence")),
                   4);
   text += not_by_software(row);
-  text += wrapped(fmt::format("{} > {}, {}{}{}", text_of(row, "local"), text_of(row, "remote"),
+  const std::string group = text_of(row, "pfs_group");
+  text += wrapped(fmt::format("{} > {}, {}{}{}{}", text_of(row, "local"), text_of(row, "remote"),
                               row.value("udp_encapsulation", false) ? "in UDP" : "raw ESP",
                               text_of(row, "mode") == "transport" ? ", transport mode" : "",
-                              row.value("esn", false) ? ", ESN" : ""),
+                              row.value("esn", false) ? ", ESN" : "",
+                              group.empty() || group == "no group" ? "" : ", PFS by " + group),
                   4);
   if (row.value("adopted", false))
     text += wrapped("of a former control process; until a new one is negotiated", 4);

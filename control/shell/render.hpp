@@ -10,6 +10,8 @@ using nlohmann::json;
 
 std::string render_tunnels(const json& data);
 std::string render_ike_sa(const json& data);
+std::string render_ike_counters(const json& data);
+std::string render_explanation(const json& data);
 std::string render_ipsec_sa(const json& data);
 std::string render_interfaces(const json& data);
 std::string render_crypto_devices(const json& data);

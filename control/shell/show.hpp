@@ -9,6 +9,8 @@ namespace espgate::control {
 
 json show_tunnels(Gateway& gateway, const Arguments& arguments, Time now);
 json show_ike_sa(Gateway& gateway, const Arguments& arguments, Time now);
+json show_ike_counters(Gateway& gateway, const Arguments& arguments, Time now);
+json explain_tunnel(Gateway& gateway, const Arguments& arguments, Time now);
 json show_ipsec_sa(Gateway& gateway, const Arguments& arguments, Time now);
 json show_interfaces(Gateway& gateway, const Arguments& arguments, Time now);
 json show_crypto_devices(Gateway& gateway, const Arguments& arguments, Time now);

@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "control/ike/story.hpp"
+#include "control/ike/transform_names.hpp"
 #include "control/shell/show.hpp"
 #include "control/shell/show_common.hpp"
 #include "control/tunnels/printable.hpp"
@@ -20,6 +22,7 @@ json show_ike_sa(Gateway& gateway, const Arguments& arguments, Time now) {
              {"role", sa.initiator ? "initiator" : "responder"},
              {"state", sa.state},
              {"algorithms", sa.algorithms},
+             {"software", printable(sa.software)},
              {"local", fmt::format("{}:{}", to_string(sa.local.address), sa.local.port)},
              {"remote", fmt::format("{}:{}", to_string(sa.remote.address), sa.remote.port)},
              {"local_id", printable(sa.local_id)},
@@ -34,6 +37,16 @@ json show_ike_sa(Gateway& gateway, const Arguments& arguments, Time now) {
     }
     rows.push_back(std::move(row));
   }
+  return rows;
+}
+
+json show_ike_counters(Gateway& gateway, const Arguments& arguments, Time) {
+  want_no_arguments(arguments);
+  json rows = json::array();
+  for (const auto& [type, count] : gateway.notify_counters().counts())
+    rows.push_back({{"notify", type == ike::NotifyType{} ? "(others)" : ike::name_of(type)},
+                    {"sent", count.sent},
+                    {"received", count.received}});
   return rows;
 }
 
@@ -120,6 +133,8 @@ json child_row(const Gateway& gateway, const ChildRecord& record, const ChildTim
   row["expires_in_seconds"] = seconds_since(now, known->second.expires_at);
   row["mode"] = known->second.mode == channel::Mode::transport ? "transport" : "tunnel";
   row["esn"] = known->second.esn;
+  row["pfs_group"] = ike::name_of(
+      ike::Transform{ike::TransformType::dh, static_cast<std::uint16_t>(known->second.pfs_group), 0, false});
   row["local_selectors"] = selector_list(known->second.local_selectors);
   row["remote_selectors"] = selector_list(known->second.remote_selectors);
   return row;

@@ -164,7 +164,37 @@ TEST_CASE("the longest names, numbers and errors keep to 80 columns", "[shell]")
                                                               {"first_seen_seconds_ago", 100'000'000},
                                                               {"last_seen_seconds_ago", 100'000'000}}})},
                                     {"other_packets", huge}}));
+  check_columns(control::render_ike_counters(json::array(
+      {{{"notify", "NAT_DETECTION_DESTINATION_IP_AND_MORE"}, {"sent", huge}, {"received", huge}}})));
+  const json message{{"seconds_ago", 100'000'000},
+                     {"direction", "received"},
+                     {"exchange", "CREATE_CHILD_SA"},
+                     {"kind", "response"},
+                     {"message_id", 4'000'000'000U},
+                     {"payloads", std::string(200, 'p')},
+                     {"notifies", {std::string(40, 'N'), std::string(40, 'M')}},
+                     {"repeats", 5}};
+  check_columns(
+      control::render_explanation({{"tunnel", name},
+                                   {"state", "connecting"},
+                                   {"since_seconds", 100'000'000},
+                                   {"keys", "ike"},
+                                   {"attempts", 4'000'000'000U},
+                                   {"retry_in_seconds", 60},
+                                   {"last_error", std::string(300, 'e') + " and more words"},
+                                   {"last_error_seconds_ago", 7},
+                                   {"one_way", std::string(90, 'o')},
+                                   {"ours", {{"local", v6}, {"remote", v6}, {"ike", std::string(300, 'i')}}},
+                                   {"theirs", {{"peer_id", std::string(600, 'i')}, {"nat_local", true}}},
+                                   {"compared", json::array({{{"part", "IKE DH group"},
+                                                              {"ours", std::string(90, 'a')},
+                                                              {"theirs", std::string(90, 'b')},
+                                                              {"fits", false}}})},
+                                   {"messages", json::array({message})},
+                                   {"here", {std::string(200, 'h')}},
+                                   {"there", {std::string(200, 't')}}}));
   check_columns(control::render_ike_sa(json::array({{{"tunnel", name},
+                                                     {"software", std::string(60, 's')},
                                                      {"state", "established"},
                                                      {"role", "initiator"},
                                                      {"established_seconds", 100'000'000},

@@ -17,7 +17,8 @@ from lab import run, wait_until
 from topologies import Single
 
 SHOWS = [["show", "tunnels"], ["show", "ike", "sa"], ["show", "ipsec", "sa"], ["show", "interfaces"],
-         ["show", "routes"], ["show", "groups"], ["show", "drops"], ["show", "log"], ["show", "version"], ["help"]]
+         ["show", "routes"], ["show", "groups"], ["show", "drops"], ["show", "log"], ["show", "version"], ["help"],
+         ["show", "ike", "counters"], ["explain", "tunnel", "west"]]
 
 
 class Shell(LabCase):

@@ -1,0 +1,224 @@
+#include "control/tunnels/advice.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "control/ike/identity.hpp"
+#include "control/ike/proposal_choice.hpp"
+#include "control/ike/selectors.hpp"
+
+namespace espgate::control {
+namespace {
+
+using conf::Tunnel;
+using ike::Failure;
+using ike::Heard;
+using ike::Reason;
+using ike::Story;
+
+constexpr std::uint64_t kFewPackets = 10;
+constexpr std::chrono::seconds kShort{10};
+
+// Everything that an answer is made of.
+struct Case {
+  const Reason& reason;
+  const Tunnel& tunnel;
+  const Story& story;
+  const Heard& heard;
+  Advice out;
+
+  [[nodiscard]] std::string us() const { return to_string(tunnel.local); }
+  [[nodiscard]] std::string peer() const { return to_string(tunnel.remote); }
+  void here(std::string words) { out.here.push_back(std::move(words)); }
+  void there(std::string words) { out.there.push_back(std::move(words)); }
+};
+
+// The exchange that has had no answer; IKE_SA_INIT where nothing is known.
+ike::Exchange unanswered(const Story& story) {
+  const std::vector<ike::Told> messages = story.messages();
+  const auto last = std::find_if(messages.rbegin(), messages.rend(),
+                                 [](const ike::Told& told) { return told.sent && !told.response; });
+  return last == messages.rend() ? ike::Exchange::ike_sa_init : last->exchange;
+}
+
+void no_answer(Case& c) {
+  if (unanswered(c.story) == ike::Exchange::ike_auth) {
+    if (c.heard.nat_local || c.heard.nat_remote)
+      c.here(
+          "IKE_SA_INIT was answered on UDP port 500; behind a NAT all goes on on port 4500, which has no "
+          "answer: "
+          "let UDP port 4500 through, both ways, in every firewall on the way");
+    else
+      c.here(
+          "IKE_SA_INIT was answered and IKE_AUTH, which is larger, was not: see whether the way drops IP "
+          "fragments or "
+          "packets of full size");
+    c.there("its log tells whether IKE_AUTH came: a peer may drop in silence what it can't read or accept");
+    return;
+  }
+  c.here(fmt::format("see that {} is the peer's address, and that a route leads there", c.peer()));
+  c.here(fmt::format(
+      "let UDP ports 500 and 4500, and ESP (IP protocol 50), between {} and {} through every firewall "
+      "on this side, both ways",
+      c.us(), c.peer()));
+  c.there(fmt::format("the same in its firewalls, from {}", c.us()));
+  c.there(fmt::format(
+      "an IKE daemon must be running there, with a connection for {}, by IKEv2: some give no answer to "
+      "others",
+      c.us()));
+}
+
+void other_version(Case& c) {
+  c.there(
+      "set it to IKEv2 (strongSwan: version = 2; Libreswan: ikev2=insist; a cloud: the tunnel's IKE "
+      "version)");
+}
+
+// What it would take of the peer's own offer.
+void take_its_offer(Case& c, const ike::SaPayload& offer, const char* key) {
+  const std::string text = describe(offer);
+  c.here(fmt::format("or add what it offers to {}: {}", key, text));
+  const auto has = [&text](const char* word) { return text.find(word) != text.npos; };
+  if (has("sha1") || has("modp1024") || has("modp1536") || has("modp768") || has("modp2048s"))
+    c.here("SHA-1 and small groups need legacy: true of the tunnel as well");
+  if (has("3des") || has("md5") || text.starts_with("des"))
+    c.there("3DES, DES and MD5 are refused here in any case: it must be set to AES and SHA-2");
+}
+
+void no_proposal(Case& c, bool ike) {
+  const ike::SaPayload ours =
+      ike ? ike::offer_ike(c.tunnel.ike_proposals, {}) : ike::offer_esp(c.tunnel.esp_proposals, 0, true);
+  const char* const key = ike ? "ike.proposals" : "esp.proposals";
+  const auto& theirs = ike ? c.heard.ike : c.heard.esp;
+  const bool offered = ike ? c.heard.offered_ike : c.heard.offered_esp;
+  c.there(fmt::format("set it to one of ours: {}", describe(ours)));
+  if (theirs && offered) return take_its_offer(c, *theirs, key);
+  c.here(fmt::format(
+      "set {} to what the peer accepts: {} of one of its proposals must all fit. It does not tell which "
+      "do; its log does, and when it begins itself this command shows what it offers",
+      key, ike ? "cipher, integrity, PRF and DH group" : "cipher, integrity, PFS group and ESN"));
+  if (ike)
+    c.there(fmt::format("a peer that has no connection for {}, or none for IKEv2, answers the same", c.us()));
+}
+
+bool is_address(const ike::IdPayload& id) {
+  return id.type == static_cast<std::uint8_t>(conf::IdentityType::ipv4) ||
+         id.type == static_cast<std::uint8_t>(conf::IdentityType::ipv6);
+}
+
+void authentication(Case& c) {
+  const bool refused_by_peer = c.heard.error == ike::NotifyType::authentication_failed;
+  const std::string local = ike::words(c.tunnel.local_id), remote = ike::words(c.tunnel.remote_id);
+  c.here(
+      "compare the secret with the peer's, character by character: quotes and blanks count, but for a line "
+      "break at "
+      "the end of a psk-file");
+  c.there(fmt::format("its secret must be for the pair of {} (us) and {} (itself)", local, remote));
+  if (!refused_by_peer) return;
+  c.here(fmt::format("or set local.id to what the peer expects; we say that we are {}", local));
+  if (c.heard.nat_local)
+    c.here(
+        "a NAT is in front of us: a peer that expects our public address as identity wants that in local.id");
+}
+
+void identity(Case& c) {
+  const std::string expected = ike::words(c.tunnel.remote_id);
+  if (c.heard.peer_id) {
+    const std::string claimed = words(*c.heard.peer_id);
+    c.here(fmt::format("if {} is the peer that is meant, set remote.id to that", claimed));
+    if (is_address(*c.heard.peer_id) && c.heard.nat_remote)
+      c.here(fmt::format("the peer is behind a NAT, and goes by the address that it has there, {}", claimed));
+  }
+  c.there(fmt::format("or set its own identity to {}", expected));
+  if (c.heard.our_id && !is_identity(*c.heard.our_id, c.tunnel.local_id))
+    c.there(fmt::format("it asks for {}; set what it expects of us to {}", words(*c.heard.our_id),
+                        ike::words(c.tunnel.local_id)));
+}
+
+void selectors(Case& c) {
+  if (!c.heard.their_selectors.empty() && !c.heard.our_selectors.empty())
+    c.here(fmt::format("set selectors to what the peer has: local {}, remote {}",
+                       words(c.heard.our_selectors), words(c.heard.their_selectors)));
+  else
+    c.here("set selectors.local and selectors.remote to the networks that the peer has for the two sides");
+  c.there(fmt::format("or set its remote networks to {}, and its own to {}",
+                      words(ike::selectors_of(c.tunnel.local_selectors)),
+                      words(ike::selectors_of(c.tunnel.remote_selectors))));
+  c.there("a route-based peer wants any on both sides: 0.0.0.0/0");
+}
+
+void its_log(Case& c) { c.there("its log tells why"); }
+
+}  // namespace
+
+Advice advice_after(const Reason& reason, const Tunnel& tunnel, const Story& story) {
+  static const Heard kNothing;
+  Case c{reason, tunnel, story, story.heard() != nullptr ? *story.heard() : kNothing, {}};
+  switch (reason.failure) {
+    case Failure::no_answer:
+    case Failure::dpd_timeout:
+      no_answer(c);
+      break;
+    case Failure::ike_version:
+      other_version(c);
+      break;
+    case Failure::no_ike_proposal:
+      no_proposal(c, true);
+      break;
+    case Failure::no_esp_proposal:
+      no_proposal(c, false);
+      break;
+    case Failure::invalid_ke:
+      no_proposal(c, c.heard.esp == std::nullopt);
+      break;
+    case Failure::authentication_failed:
+      authentication(c);
+      break;
+    case Failure::peer_identity:
+      identity(c);
+      break;
+    case Failure::ts_unacceptable:
+      selectors(c);
+      break;
+    case Failure::peer_deleted:
+    case Failure::protocol_error:
+      its_log(c);
+      break;
+    default:
+      break;
+  }
+  return std::move(c.out);
+}
+
+std::string one_way(const Carried& carried) {
+  if (carried.age < kShort) return {};
+  if (carried.in == 0 && carried.out >= kFewPackets)
+    return fmt::format("{} packets went out by these SAs, and none came back", carried.out);
+  if (carried.out == 0 && carried.in >= kFewPackets)
+    return fmt::format("{} packets came in by these SAs, and none went out", carried.in);
+  return {};
+}
+
+Advice advice_one_way(const Carried& carried, const Tunnel& tunnel) {
+  Advice out;
+  if (one_way(carried).empty()) return out;
+  const std::string esp = carried.udp_encapsulation ? "UDP port 4500" : "ESP (IP protocol 50)";
+  if (carried.in == 0) {
+    out.here.push_back(
+        fmt::format("let {} from {} through every firewall on this side: IKE passes, ESP may not", esp,
+                    to_string(tunnel.remote)));
+    out.there.push_back(
+        "its routes must lead what is for our networks back into this tunnel (asymmetric routing), and "
+        "its firewall must let it in and out");
+    return out;
+  }
+  out.here.push_back(
+      fmt::format("no route leads into the tunnel for what would answer: see `show routes`; routes: - "
+                  "{{to: ..., tunnel: {}}}",
+                  tunnel.name));
+  out.there.push_back("what it sends must be for networks that are behind us");
+  return out;
+}
+
+}  // namespace espgate::control

@@ -24,7 +24,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr unsigned kIkeAtOnce = 128;  // datagrams, before timers and the shell get their turn
+constexpr unsigned kIkeAtOnce = 32;  // datagrams, before timers and the shell get their turn
 constexpr std::size_t kMostHeldRoutes = 4096;
 constexpr std::size_t kMaxHeld = 2 * std::size_t{channel::kMaxSpiWorkers} * channel::kMaxSpiSlots;
 
@@ -105,7 +105,7 @@ void Gateway::advance(Time now) {
   if (phase_ == Phase::syncing) feed_sync();
   daemon_.advance(now);
   run_deferred();
-  manager_.advance(now);
+  if (!more_ike_) manager_.advance(now);  // what is under way comes before what could be begun
   remove_due();
   advance_manual();
   link_.flush();
@@ -516,6 +516,6 @@ void Gateway::shut_down(Time now) {
   link_.flush();
 }
 
-bool Gateway::quiet() const { return !link_.attached() || (link_.settled() && daemon_.list().empty()); }
+bool Gateway::quiet() const { return !link_.attached() || (link_.settled() && daemon_.empty()); }
 
 }  // namespace espgate::control

@@ -67,6 +67,7 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   [[nodiscard]] std::vector<ike::IkeInfo> ike_sas() const { return daemon_.list(); }
   [[nodiscard]] const ike::Story& story(TunnelId tunnel) const { return daemon_.story(tunnel); }
   [[nodiscard]] const ike::NotifyCounters& notify_counters() const { return daemon_.notify_counters(); }
+  [[nodiscard]] std::vector<ike::IkeInfo> ike_sas(TunnelId tunnel) const { return daemon_.list(tunnel); }
   // What the way to a tunnel's far end carries less than the port; nullptr: nothing of the kind was learned.
   struct Path {
     std::uint16_t mtu;  // bytes of outer packet

@@ -1,5 +1,6 @@
 // espgate-control: reads the configuration, speaks IKEv2, drives the dataplane, answers the shell.
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -19,13 +20,24 @@ namespace {
 
 using namespace espgate;
 
+// What is in memory stays there; what is not yet, as soon as it is.
+bool lock_memory() { return ::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0; }
+
 // Keys are in this process's memory: no core file, no debugger of the same user, no swap.
 void protect_memory(control::Log& log) {
   const rlimit none{0, 0};
   ::setrlimit(RLIMIT_CORE, &none);
   ::prctl(PR_SET_DUMPABLE, 0);
-  if (::mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
+  if (!lock_memory())
     log.warning(fmt::format("memory is not locked and may be swapped out: {}", std::strerror(errno)));
+}
+
+// What reading the configuration took, several times what is kept of it. Locked pages can't be given back, so
+// for this moment they are not.
+void give_back_memory() {
+  if (::munlockall() != 0) return;
+  ::malloc_trim(0);
+  static_cast<void>(lock_memory());  // as before, and it was said if it can't be
 }
 
 struct CloseFile {
@@ -52,6 +64,7 @@ int run(const std::string& config, std::string runtime, const std::string& log_p
   protect_memory(log);
   channel::allow_many_descriptors();
   const conf::Configuration configuration = conf::load_file(config);
+  give_back_memory();
   if (runtime.empty()) runtime = configuration.runtime_directory;
   make_directory(runtime);
   log.info(fmt::format("espgate-control {} for {}, tunnels: {}", ESPGATE_VERSION, configuration.name,

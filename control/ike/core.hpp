@@ -2,6 +2,7 @@
 // Everything is found by a hash, never by a walk over all tunnels.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <random>
@@ -71,6 +72,10 @@ class Core {
   template <class F>
   void for_each_sa(F&& f) const {
     for (const auto& [spi, sa] : sas_) f(*sa);
+  }
+  template <class F>
+  [[nodiscard]] bool any_sa(F&& f) const {
+    return std::any_of(sas_.begin(), sas_.end(), [&f](const auto& entry) { return f(*entry.second); });
   }
 
   // Half-open IKE SAs by what made them: a repeated IKE_SA_INIT request is no new one (RFC 7296 section 2.1).

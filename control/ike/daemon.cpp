@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::uint8_t kFlagInitiator = 0x08;
 constexpr std::uint8_t kFlagResponse = 0x20;
+constexpr unsigned kTimersAtOnce = 64;
 
 std::uint64_t read_number(Bytes bytes) {
   std::uint64_t out = 0;
@@ -214,7 +215,11 @@ void Daemon::terminate_all(Time now) {
 std::optional<Time> Daemon::next_deadline() const { return impl_->core.timers.next(); }
 
 void Daemon::advance(Time now) {
-  while (auto action = impl_->core.timers.take_due(now)) impl_->at(now, *action);
+  for (unsigned count = 0; count < kTimersAtOnce; ++count) {
+    const auto action = impl_->core.timers.take_due(now);
+    if (!action) return;
+    impl_->at(now, *action);
+  }
 }
 
 void Daemon::set_initial_contact(TunnelId tunnel, bool send) {
@@ -231,6 +236,18 @@ std::vector<IkeInfo> Daemon::list() const {
     if (sa.state() != IkeSa::State::gone) out.push_back(sa.info());
   });
   return out;
+}
+
+std::vector<IkeInfo> Daemon::list(TunnelId tunnel) const {
+  std::vector<IkeInfo> out;
+  if (!impl_->core.exists(tunnel)) return out;
+  for (const IkeSa* sa : impl_->core.tunnel(tunnel).sas)
+    if (sa->state() != IkeSa::State::gone) out.push_back(sa->info());
+  return out;
+}
+
+bool Daemon::empty() const {
+  return !impl_->core.any_sa([](const IkeSa& sa) { return sa.state() != IkeSa::State::gone; });
 }
 
 }  // namespace espgate::ike

@@ -168,13 +168,17 @@ class Daemon {
 
   // When `advance` wants to be called next; nullopt: nothing is waiting.
   [[nodiscard]] std::optional<Time> next_deadline() const;
+  // Does what is due, but only so much at a time that others get their turn: ask `next_deadline` again.
   void advance(Time now);
 
   // Tells the peer to forget older SAs of this identity (INITIAL_CONTACT) in the next attempt. Set unless SAs
   // of a former control process are still carrying this tunnel's traffic.
   void set_initial_contact(TunnelId tunnel, bool send);
 
+  // All IKE SAs, half-open ones too; or those of one tunnel, without a walk over the others.
   [[nodiscard]] std::vector<IkeInfo> list() const;
+  [[nodiscard]] std::vector<IkeInfo> list(TunnelId tunnel) const;
+  [[nodiscard]] bool empty() const;  // no IKE SA is left
   // What was said between the two ends of a tunnel. Valid until the next call.
   [[nodiscard]] const Story& story(TunnelId tunnel) const;
   [[nodiscard]] const NotifyCounters& notify_counters() const;

@@ -2,7 +2,7 @@
 // they share (sequence, retransmission, protection) is in sa.cpp.
 #pragma once
 
-#include <deque>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -300,7 +300,7 @@ class IkeSa {
   // Our requests.
   std::uint32_t next_id_{0};
   std::optional<Request> request_;
-  std::deque<Task> tasks_;
+  std::list<Task> tasks_;  // takes no room while there are none, unlike a deque
   std::unique_ptr<ChildOffer> child_offer_;
   std::unique_ptr<IkeOffer> ike_offer_;
   Timer retransmission_;

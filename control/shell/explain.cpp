@@ -114,7 +114,7 @@ Carried carried_by(Gateway& gateway, TunnelId tunnel, Time now) {
   Carried carried;
   if (!gateway.link().attached()) return carried;
   const channel::CountersView& page = gateway.link().counters();
-  const OutboundStatuses outbound(page);
+  const OutboundStatuses outbound(page, tunnel);
   for (const ChildRecord& record : gateway.book().of(tunnel)) {
     const channel::SaStatus* in = inbound_status(page, record.inbound_spi);
     const channel::SaStatus* out = outbound.find(tunnel, record.outbound_spi);

@@ -14,8 +14,7 @@ json show_ike_sa(Gateway& gateway, const Arguments& arguments, Time now) {
   want_counters(gateway);
   const std::vector<TunnelId> chosen = chosen_tunnels(gateway, arguments);
   json rows = json::array();
-  for (const ike::IkeInfo& sa : gateway.ike_sas()) {
-    if (!arguments.empty() && (!sa.tunnel_known || sa.tunnel != chosen.front())) continue;
+  for (const ike::IkeInfo& sa : arguments.empty() ? gateway.ike_sas() : gateway.ike_sas(chosen.front())) {
     json row{{"tunnel", sa.tunnel_known ? printable(gateway.configuration().tunnels.at(sa.tunnel).name) : ""},
              {"initiator_spi", fmt::format("{:016x}", sa.spi_initiator)},
              {"responder_spi", fmt::format("{:016x}", sa.spi_responder)},
@@ -54,9 +53,9 @@ namespace {
 
 using ChildTimes = std::map<std::uint32_t, ike::ChildInfo>;
 
-ChildTimes child_times(const Gateway& gateway) {
+ChildTimes child_times(const Gateway& gateway, TunnelId tunnel) {
   ChildTimes times;
-  for (const ike::IkeInfo& sa : gateway.ike_sas())
+  for (const ike::IkeInfo& sa : gateway.ike_sas(tunnel))
     for (const ike::ChildInfo& child : sa.children) times[child.inbound_spi] = child;
   return times;
 }
@@ -144,10 +143,11 @@ json child_row(const Gateway& gateway, const ChildRecord& record, const ChildTim
 
 json show_ipsec_sa(Gateway& gateway, const Arguments& arguments, Time now) {
   const channel::CountersView& page = want_counters(gateway);
-  const OutboundStatuses outbound(page);
-  const ChildTimes times = child_times(gateway);
+  const std::vector<TunnelId> chosen = chosen_tunnels(gateway, arguments);
+  const OutboundStatuses outbound(page, chosen.size() == 1 ? std::optional(chosen.front()) : std::nullopt);
   json rows = json::array();
-  for (const TunnelId tunnel : chosen_tunnels(gateway, arguments)) {
+  for (const TunnelId tunnel : chosen) {
+    const ChildTimes times = child_times(gateway, tunnel);
     for (const ChildRecord& record : gateway.book().of(tunnel)) {
       json row = child_row(gateway, record, times, now);
       put_status(row, inbound_status(page, record.inbound_spi), outbound.find(tunnel, record.outbound_spi));

@@ -1,6 +1,7 @@
 #include "control/tunnels/manager.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace espgate::control {
 
@@ -93,7 +94,7 @@ void Manager::start(const std::vector<TunnelId>& adopted, Time now) {
 void Manager::stop(Time now) {
   running_ = false;
   for (TunnelId tunnel = 0; tunnel < entries_.size(); ++tunnel) {
-    entries_[tunnel].attempting = false;
+    attempt_over(entries_[tunnel]);
     entries_[tunnel].status.adopted = false;
     schedule(tunnel, std::nullopt);
     show_state(tunnel, now);
@@ -102,7 +103,7 @@ void Manager::stop(Time now) {
 
 void Manager::retry(TunnelId tunnel, Failure failure, Time now) {
   Entry& entry = entries_[tunnel];
-  entry.attempting = false;
+  attempt_over(entry);
   if (entry.child_up || !wanted(tunnel))
     schedule(tunnel, std::nullopt);
   else
@@ -112,7 +113,7 @@ void Manager::retry(TunnelId tunnel, Failure failure, Time now) {
 void Manager::tunnel_up(TunnelId tunnel, Time now) {
   Entry& entry = entries_.at(tunnel);
   entry.child_up = true;
-  entry.attempting = false;
+  attempt_over(entry);
   entry.status.adopted = false;
   entry.status.attempts = 0;
   entry.status.last_error = {};
@@ -158,24 +159,48 @@ void Manager::reset(TunnelId tunnel, const Reason& reason, Time now) {
   entry.back_off.reset();
   entry.status.adopted = false;
   entry.status.attempts = 0;
-  entry.attempting = false;
+  attempt_over(entry);
   if (running_) schedule(tunnel, now);
   show_state(tunnel, now);
 }
 
+void Manager::begin_attempt(TunnelId tunnel, Time now) {
+  Entry& entry = entries_[tunnel];
+  attempt_over(entry);
+  entry.attempting = true;
+  entry.young = now;
+  ++young_;
+  begun_.emplace_back(now, tunnel);
+  schedule(tunnel, now + kAttemptLimit);
+  show_state(tunnel, now);
+  initiator_.initiate(tunnel);
+}
+
+void Manager::attempt_over(Entry& entry) {
+  entry.attempting = false;
+  if (std::exchange(entry.young, std::nullopt)) --young_;
+}
+
+void Manager::age(Time now) {
+  for (; !begun_.empty() && begun_.front().first + kYouth <= now; begun_.pop_front()) {
+    Entry& entry = entries_[begun_.front().second];
+    if (entry.young != begun_.front().first) continue;
+    entry.young.reset();
+    --young_;
+  }
+}
+
 std::optional<Time> Manager::next_deadline() const {
   if (deadlines_.empty()) return std::nullopt;
-  return deadlines_.begin()->first;
+  const Time due = deadlines_.begin()->first;
+  return young_ < kYoung ? due : std::max(due, begun_.front().first + kYouth);
 }
 
 void Manager::advance(Time now) {
-  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
-    const TunnelId tunnel = deadlines_.begin()->second;
-    Entry& entry = entries_[tunnel];
-    entry.attempting = true;
-    schedule(tunnel, now + kAttemptLimit);
-    show_state(tunnel, now);
-    initiator_.initiate(tunnel);
+  age(now);
+  for (unsigned begun = 0; begun < kPortion && young_ < kYoung; ++begun) {
+    if (deadlines_.empty() || deadlines_.begin()->first > now) return;
+    begin_attempt(deadlines_.begin()->second, now);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <random>
 #include <set>
@@ -56,6 +57,12 @@ class Manager {
   static constexpr std::chrono::seconds kStable{10};  // up for so long: the next loss starts from 1 s again
   static constexpr std::chrono::seconds kAttemptLimit{
       90};  // an attempt that says nothing for so long is begun anew
+  // Ten thousand tunnels that begin at once would fill every ring and every peer's hands with first messages,
+  // whose answers then come too late. So attempts come in small portions, and no more than so many are young:
+  // begun lately, and without outcome. A dead peer keeps nobody from his place for longer.
+  static constexpr unsigned kPortion = 16;  // in one call of advance()
+  static constexpr unsigned kYoung = 256;
+  static constexpr std::chrono::seconds kYouth{1};
 
   // `tunnels` and `initiator` must outlive the manager.
   Manager(const std::vector<conf::Tunnel>& tunnels, Initiator& initiator, std::uint64_t seed, Time now);
@@ -89,11 +96,15 @@ class Manager {
     BackOff back_off;
     bool child_up{false};
     bool attempting{false};
-    std::optional<Time> due;  // its place in `deadlines_`
+    std::optional<Time> young;  // when its attempt was begun
+    std::optional<Time> due;    // its place in `deadlines_`
   };
   void schedule(TunnelId tunnel, std::optional<Time> when);
   void retry(TunnelId tunnel, ike::Failure failure, Time now);
   void show_state(TunnelId tunnel, Time now);
+  void begin_attempt(TunnelId tunnel, Time now);
+  void attempt_over(Entry& entry);
+  void age(Time now);
   [[nodiscard]] bool wanted(TunnelId tunnel) const;
 
   const std::vector<conf::Tunnel>& tunnels_;
@@ -101,6 +112,8 @@ class Manager {
   std::mt19937_64 random_;
   std::vector<Entry> entries_;
   std::set<std::pair<Time, TunnelId>> deadlines_;
+  std::deque<std::pair<Time, TunnelId>> begun_;  // the attempts of the last kYouth, the oldest first
+  unsigned young_{0};                            // of them without outcome
   bool running_{false};
 };
 

@@ -148,12 +148,13 @@ const channel::SaStatus* inbound_status(const channel::CountersView& page, std::
   return status.spi.load(std::memory_order_relaxed) == spi ? &status : nullptr;
 }
 
-OutboundStatuses::OutboundStatuses(const channel::CountersView& page) {
+OutboundStatuses::OutboundStatuses(const channel::CountersView& page, std::optional<TunnelId> only) {
   for (std::uint32_t worker = 0; worker < page.shape().workers; ++worker) {
     const channel::SaStatus* slots = page.outbound(worker);
     for (std::uint32_t slot = 0; slot < page.shape().outbound_slots; ++slot) {
       const std::uint32_t spi = slots[slot].spi.load(std::memory_order_relaxed);
-      if (spi != 0) by_spi_[{slots[slot].tunnel.load(std::memory_order_relaxed), spi}] = &slots[slot];
+      const TunnelId tunnel = slots[slot].tunnel.load(std::memory_order_relaxed);
+      if (spi != 0 && (!only || tunnel == *only)) by_spi_[{tunnel, spi}] = &slots[slot];
     }
   }
 }

@@ -80,7 +80,8 @@ class SaBook {
 // The same for outbound SAs, whose slots the dataplane chooses: one walk over its tables, then look-ups.
 class OutboundStatuses {
  public:
-  explicit OutboundStatuses(const channel::CountersView& page);
+  // Of all tunnels, or of one only.
+  OutboundStatuses(const channel::CountersView& page, std::optional<TunnelId> only);
   [[nodiscard]] const channel::SaStatus* find(TunnelId tunnel, std::uint32_t spi) const;
 
  private:

@@ -55,6 +55,39 @@ TEST_CASE("tunnels to initiate are begun at once, the others wait", "[manager]")
   CHECK(f.manager.status(1).state == TunnelState::down);
 }
 
+TEST_CASE("attempts come in portions, and few of them are young", "[manager]") {
+  constexpr TunnelId kTunnels = 1000;
+  const std::vector<conf::Tunnel> tunnels(kTunnels);
+  Recorder recorder;
+  Time now{1h};
+  Manager manager(tunnels, recorder, 7, now);
+  manager.start({}, now);
+  manager.advance(now);
+  CHECK(recorder.initiated.size() == Manager::kPortion);
+  CHECK(manager.next_deadline() <= now);  // there is more to begin
+  const auto exhaust = [&] {
+    while (manager.next_deadline() <= now) manager.advance(now);
+  };
+  exhaust();
+  CHECK(recorder.initiated.size() == Manager::kYoung);
+  CHECK(manager.next_deadline() == now + Manager::kYouth);  // whose attempts nobody answers gives way
+  now += 200ms;
+  for (TunnelId tunnel = 0; tunnel < 10; ++tunnel) manager.tunnel_up(tunnel, now);
+  for (TunnelId tunnel = 10; tunnel < 15; ++tunnel)
+    manager.attempt_failed(tunnel, {Failure::no_answer, "no answer"}, now);
+  exhaust();
+  CHECK(recorder.initiated.size() == Manager::kYoung + 15);
+  now += Manager::kYouth - 200ms;
+  exhaust();
+  CHECK(recorder.initiated.size() == 2 * Manager::kYoung);  // 15 of the young ones are younger
+  for (int second = 0; second < 4; ++second) {
+    now += Manager::kYouth;
+    exhaust();
+  }
+  const std::set<TunnelId> all(recorder.initiated.begin(), recorder.initiated.end());
+  CHECK(all.size() == kTunnels);
+}
+
 TEST_CASE("a tunnel that an adopted SA carries is begun, whatever it starts by, and shown up", "[manager]") {
   Fixture f;
   f.manager.start({1}, f.now);

@@ -16,6 +16,10 @@ inline constexpr Choices<bool, 2> kBool{{{"true", true}, {"false", false}}};
 inline constexpr Choices<Profile, 4> kProfile{
     {{"oci", Profile::oci}, {"aws", Profile::aws}, {"azure", Profile::azure}, {"gcp", Profile::gcp}}};
 inline constexpr Choices<Start, 2> kStart{{{"initiate", Start::initiate}, {"wait", Start::wait}}};
+inline constexpr Choices<Childless, 4> kChildless{{{"never", Childless::never},
+                                                   {"allow", Childless::allow},
+                                                   {"prefer", Childless::prefer},
+                                                   {"require", Childless::require}}};
 inline constexpr Choices<Encapsulation, 2> kEncapsulation{
     {{"auto", Encapsulation::automatic}, {"udp", Encapsulation::udp}}};
 inline constexpr Choices<Fragmentation, 2> kFragmentation{

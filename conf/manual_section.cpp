@@ -80,7 +80,7 @@ struct Place {
 constexpr Place kOfIke[] = {
     {"", "profile"},       {"", "psk"},      {"", "psk-file"},   {"", "ike"},          {"", "dpd"},
     {"", "start"},         {"local", "id"},  {"remote", "id"},   {"esp", "proposals"}, {"esp", "lifetime"},
-    {"", "encapsulation"}, {"esp", "bytes"}, {"esp", "packets"}, {"esp", "esn"}};
+    {"", "encapsulation"}, {"esp", "bytes"}, {"esp", "packets"}, {"esp", "esn"},       {"esp", "verify"}};
 
 }  // namespace
 

@@ -159,6 +159,9 @@ using SelectorPrefix = IpPrefix;
 enum class Start : std::uint8_t { initiate, wait };
 // Whose published parameters fill in what the file leaves out.
 enum class Profile : std::uint8_t { none, oci, aws, azure, gcp };
+// An IKE SA that is set up without a child SA (RFC 6023), which is then made by an exchange of its own:
+// never; if the peer begins so; if we begin and the peer knows it; we begin only so.
+enum class Childless : std::uint8_t { never, allow, prefer, require };
 enum class Encapsulation : std::uint8_t { automatic, udp };
 
 // One direction of an SA pair with manual keys.
@@ -218,9 +221,12 @@ struct Tunnel {
   std::vector<IkeProposal> ike_proposals;
   std::vector<EspProposal> esp_proposals;
   std::chrono::seconds ike_lifetime{28800};  // rekey is begun before; see docs/configuration.md
+  std::chrono::seconds ike_reauth{0};        // how old the authentication may become; 0: as old as it will
+  Childless childless{Childless::allow};
   std::chrono::seconds child_lifetime{3600};
   std::uint64_t child_bytes{0};           // 0: no limit
   std::uint64_t child_packets{0};         // 0: no limit but that of the sequence numbers
+  bool verify_rekey{false};               // the first child SA is rekeyed at once: its PFS fits, or is told
   std::chrono::seconds dpd_interval{10};  // of silence before asking; 0: never
   std::uint32_t replay_window{1024};
   Esn esn{Esn::no};

@@ -64,6 +64,13 @@ bool is_word(const Field& field, std::string_view word) {
   return field.is_scalar() && field.node.text == word;
 }
 
+void read_reauth(const Field& field, seconds& out) {
+  if (is_word(field, "never"))
+    out = seconds(0);
+  else
+    read_lifetime(field, out);
+}
+
 // 0 says that there is no limit.
 void read_limit(const Field& field, std::uint64_t& out, std::uint64_t least, std::string_view unit) {
   if (is_word(field, "0"))
@@ -108,6 +115,8 @@ constexpr Key<Tunnel> kIkeKeys[] = {
     {"proposals", Need::optional,
      [](const Field& f, Tunnel& t) { read_proposals<IkeProposal, parse_ike_proposal>(f, t.ike_proposals); }},
     {"lifetime", Need::optional, [](const Field& f, Tunnel& t) { read_lifetime(f, t.ike_lifetime); }},
+    {"reauth", Need::optional, [](const Field& f, Tunnel& t) { read_reauth(f, t.ike_reauth); }},
+    {"childless", Need::optional, [](const Field& f, Tunnel& t) { read_choice(f, t.childless, kChildless); }},
 };
 constexpr Key<Tunnel> kEspKeys[] = {
     {"proposals", Need::optional,
@@ -117,6 +126,7 @@ constexpr Key<Tunnel> kEspKeys[] = {
      [](const Field& f, Tunnel& t) { read_limit(f, t.child_bytes, kFewestBytes, "bytes"); }},
     {"packets", Need::optional,
      [](const Field& f, Tunnel& t) { read_limit(f, t.child_packets, kFewestPackets, "packets"); }},
+    {"verify", Need::optional, [](const Field& f, Tunnel& t) { read_bool(f, t.verify_rekey); }},
     {"replay-window", Need::optional, [](const Field& f, Tunnel& t) { read_window(f, t.replay_window); }},
     {"esn", Need::optional, [](const Field& f, Tunnel& t) { read_choice(f, t.esn, kEsn); }},
     {"tfc", Need::optional, [](const Field& f, Tunnel& t) { read_tfc(f, t.tfc_length); }},

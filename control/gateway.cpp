@@ -51,6 +51,7 @@ Gateway::Gateway(const conf::Configuration& configuration, DataplaneLink& link, 
       keeper_(configuration.tunnels),
       daemon_(configuration.tunnels, keeper_, *this, settings, now),
       manual_(configuration),
+      jitter_(fresh_seed()),
       now_(now) {}
 
 void Gateway::attached(Time now) {

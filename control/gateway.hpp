@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -102,6 +103,7 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   void tunnel_up(TunnelId tunnel) override;
   void tunnel_down(TunnelId tunnel, const ike::Reason& reason) override;
   void attempt_failed(TunnelId tunnel, const ike::Reason& reason) override;
+  void rekey_failed(TunnelId tunnel, const ike::Reason& reason) override;
   void log(std::optional<TunnelId> tunnel, const std::string& line) override;
 
   // DataplaneLink::Listener
@@ -134,6 +136,7 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   void lifetime_event(const channel::SaLifetime& lifetime, bool hard);
   void refused(const CommandSubject& subject, const std::string& words);
   [[nodiscard]] channel::Command sa_command(channel::CommandKind kind, const ike::ChildInstall& child) const;
+  [[nodiscard]] std::uint64_t soft_limit(std::uint64_t hard);
   void submit_sa(channel::CommandKind kind, const ike::ChildInstall& child);
   void note_child(const ike::ChildInstall& child, bool outbound);
   // gateway_manual.cpp
@@ -172,6 +175,7 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   std::optional<Time> manual_retry_at_;
   std::optional<Time> manual_note_at_;
   std::optional<SpiAllocator> allocator_;
+  std::mt19937_64 jitter_;
   LineLimit stranger_lines_{5, 50};
   LineLimit tunnel_lines_{50, 500};
   LineLimit unknown_spi_lines_{1, 10};

@@ -15,8 +15,6 @@ using ike::Reason;
 
 namespace {
 
-// A rekey is asked for when this much of an SA's bytes or packets is used.
-constexpr std::uint64_t soft_of(std::uint64_t hard) { return hard - hard / 8; }
 // RFC 4303 section 3.3.3: without extended sequence numbers, 2^32 - 1 packets.
 constexpr std::uint64_t kMaxPackets = 0xffff'ffff;
 
@@ -77,6 +75,7 @@ void Gateway::release_spi(std::uint32_t spi) {
   if (allocator_) allocator_->release(spi);
 }
 
+// Without soft limits.
 channel::Command Gateway::sa_command(CommandKind kind, const ike::ChildInstall& child) const {
   const bool inbound = kind == CommandKind::install_inbound_sa;
   const conf::Tunnel& tunnel = configuration_.tunnels.at(child.tunnel);
@@ -96,9 +95,7 @@ channel::Command Gateway::sa_command(CommandKind kind, const ike::ChildInstall& 
   sa.replay_window = inbound ? tunnel.replay_window : 0;
   sa.worker = allocator_->worker_of(child.tunnel);
   sa.hard_bytes = tunnel.child_bytes;
-  sa.soft_bytes = soft_of(tunnel.child_bytes);
   sa.hard_packets = inbound ? tunnel.child_packets : packets_of(tunnel, child.esn);
-  sa.soft_packets = soft_of(sa.hard_packets);
   sa.mode = child.mode;
   sa.esn = child.esn ? 1 : 0;
   sa.df = tunnel.outer.df;
@@ -111,8 +108,18 @@ channel::Command Gateway::sa_command(CommandKind kind, const ike::ChildInstall& 
   return command;
 }
 
+// A rekey is asked for when so much of an SA's bytes or packets is used: with between an eighth and a quarter
+// left, by chance, so that two gateways with the same limit do not begin at once each time.
+std::uint64_t Gateway::soft_limit(std::uint64_t hard) {
+  const std::uint64_t eighth = hard / 8;
+  return hard - eighth - jitter_() % (eighth + 1);
+}
+
 void Gateway::submit_sa(CommandKind kind, const ike::ChildInstall& child) {
   channel::Command command = sa_command(kind, child);
+  channel::InstallSa& sa = command.body.install_sa;
+  sa.soft_bytes = soft_limit(sa.hard_bytes);
+  sa.soft_packets = soft_limit(sa.hard_packets);
   link_.submit(command);  // and erases it
 }
 
@@ -187,6 +194,11 @@ void Gateway::tunnel_down(TunnelId tunnel, const Reason& reason) {
 void Gateway::attempt_failed(TunnelId tunnel, const Reason& reason) {
   manager_.attempt_failed(tunnel, reason, now_);
   log_.add(Level::warning, name_of_tunnel(tunnel), "attempt failed: " + reason.summary);
+}
+
+void Gateway::rekey_failed(TunnelId tunnel, const Reason& reason) {
+  manager_.note_error(tunnel, reason, now_);
+  log_.add(Level::warning, name_of_tunnel(tunnel), "the child SA could not be rekeyed: " + reason.summary);
 }
 
 // Lines can be provoked by anybody who can send a datagram, so their rate is bounded.

@@ -107,7 +107,7 @@ Payloads IkeSa::answer_create_child(const Payloads& payloads) {
     return {plain_notify(NotifyType::invalid_syntax)};
   if (state_ != State::established) return {plain_notify(NotifyType::temporary_failure)};  // section 2.25
   if (sa->proposals.front().protocol == Protocol::ike) return answer_ike_rekey(payloads, *sa, nonce->data);
-  if (ike_offer_) return {plain_notify(NotifyType::temporary_failure)};  // section 2.25.2
+  if (ike_offer_ || is_redundant()) return {plain_notify(NotifyType::temporary_failure)};  // section 2.25.2
   return answer_child_exchange(payloads, nonce->data);
 }
 
@@ -136,6 +136,8 @@ Payloads IkeSa::answer_child_exchange(const Payloads& payloads, const Bytes& pee
                                     our_nonce);
   if (answer.refused) {
     log("a child SA is refused: " + answer.refused->summary);
+    if (old != nullptr && answer.refused->failure != Failure::invalid_ke)
+      core_.host.rekey_failed(*tunnel_, rekey_refusal(*answer.refused));
     if (old == nullptr && answer.refused->failure != Failure::invalid_ke &&
         core_.tunnel(*tunnel_).sending == nullptr)
       core_.host.attempt_failed(*tunnel_, *answer.refused);
@@ -147,10 +149,10 @@ Payloads IkeSa::answer_child_exchange(const Payloads& payloads, const Bytes& pee
 
 // When to send on a child that the peer asked for.
 void IkeSa::begin_sending(ChildSa& child, ChildSa* old, Bytes lower) {
-  if (core_.tunnel(*tunnel_).sending == nullptr) {
-    core_.start_sending(child);
-  } else {
+  if (old != nullptr) {
     core_.send_later(child);
+  } else {
+    settle(child, true);
   }
   // Both ask for the same: it is decided when our own request is answered, and `old` stays "rekeying".
   if (child_offer_ && child_offer_->replaces == (old != nullptr ? old->spi() : 0)) {

@@ -24,7 +24,8 @@ struct ChildSa {
   crypto::DhGroup pfs_group;
   IkeSa* owner{nullptr};
   State state{State::installed};
-  bool sending{false};  // its outbound SA was installed
+  bool sending{false};    // its outbound SA was installed
+  bool verifying{false};  // its first rekey is to show that one can be made
   Time established{}, rekey_at{}, expires_at{};
   Timer rekey, expire;
   Timer later;  // to begin sending, or to remove what the peer should have deleted

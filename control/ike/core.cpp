@@ -124,14 +124,20 @@ ChildSa* Core::find_child(std::uint32_t inbound_spi) const {
   return found == children_.end() ? nullptr : found->second.get();
 }
 
+// What is about to go does not take over from what stays; it steps in when that goes first.
 void Core::start_sending(ChildSa& child) {
-  if (child.sending) return;
+  const ChildSa* present = tunnels_[child.install.tunnel].sending;
+  const bool stays_aside = present != nullptr && present->owner != child.owner && child.owner->is_redundant();
+  child.later.cancel();
+  if (!child.sending && !stays_aside) send_on(child);
+}
+
+void Core::send_on(ChildSa& child) {
   TunnelState& state = tunnels_[child.install.tunnel];
   host.install_outbound(child.install);
   child.install.inbound_keys = crypto::SecretBytes{};
   child.install.outbound_keys = crypto::SecretBytes{};
   child.sending = true;
-  child.later.cancel();
   const bool first = state.sending == nullptr;
   state.sending = &child;
   if (!first) return;
@@ -156,17 +162,28 @@ void Core::flush_drains(TunnelId id) {
   tunnels_[id].draining.clear();
 }
 
-// The tunnel goes on over another child when there is one: one that waits to be sent on, or else one that was
-// sent on before. The dataplane has forgotten how to send on the latter, so it is rekeyed.
+// The tunnel goes on over another child when there is one: one that waits to be sent on, best of the same IKE
+// SA, where what made this one go tells that the peer has the other; then of one that stays; or else one that
+// was sent on before. The dataplane has forgotten how to send on the latter, so it is rekeyed.
 void Core::hand_over(ChildSa& leaving) {
   TunnelState& state = tunnels_[leaving.install.tunnel];
   if (state.sending != &leaving) return;
+  const auto rank = [&leaving](const ChildSa& child) {
+    if (child.owner == leaving.owner) return 2;
+    return child.owner->is_redundant() ? 0 : 1;
+  };
+  ChildSa* waiting = nullptr;
   ChildSa* former = nullptr;
   for (auto at = state.children.rbegin(); at != state.children.rend(); ++at) {
     ChildSa& other = **at;
     if (&other == &leaving || other.state == ChildSa::State::deleting) continue;
-    if (!other.sending && other.state != ChildSa::State::replaced) return start_sending(other);
+    const bool waits = !other.sending && other.state != ChildSa::State::replaced;
+    if (waits && (waiting == nullptr || rank(*waiting) < rank(other))) waiting = &other;
     if (other.sending && former == nullptr) former = &other;
+  }
+  if (waiting != nullptr) {
+    waiting->later.cancel();
+    return send_on(*waiting);
   }
   state.sending = former;
   if (former != nullptr && former->state == ChildSa::State::installed) former->owner->rekey_child(*former);
@@ -225,8 +242,10 @@ milliseconds Core::jitter(milliseconds base, milliseconds spread) {
 
 milliseconds Core::rekey_after(std::chrono::seconds lifetime) {
   const milliseconds whole = lifetime;
-  milliseconds margin = settings.rekey_margin.count() > 0 ? milliseconds(settings.rekey_margin) : whole / 10;
-  margin = std::min(margin, whole / 2);
+  // As long as a request is sent again and again: of a short lifetime, what there is.
+  constexpr milliseconds kPatience = std::chrono::seconds(30);
+  milliseconds margin = std::max(whole / 10, std::min(kPatience, whole / 3));
+  if (settings.rekey_margin.count() > 0) margin = std::min<milliseconds>(settings.rekey_margin, whole / 2);
   return whole - jitter(margin, margin);
 }
 

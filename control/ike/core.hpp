@@ -108,6 +108,7 @@ class Core {
   void drain(TunnelId tunnel, std::uint32_t spi);
   void forget_child(ChildSa& child);
   void hand_over(ChildSa& leaving);
+  void send_on(ChildSa& child);
 
   std::vector<TunnelState> tunnels_;
   std::unordered_map<std::string, std::vector<TunnelId>> by_addresses_;

@@ -138,12 +138,7 @@ void Daemon::initiate(TunnelId tunnel, Time now) {
       childless = sa;
     }
     if (childless != nullptr) return childless->create_child();
-    const conf::Tunnel& wanted = *core.tunnel(tunnel).config;
-    constexpr std::uint16_t kIkePort = 500;
-    IkeSa& fresh = core.adopt(std::make_unique<IkeSa>(core, IkeSa::Role::initiator, core.fresh_ike_spi(),
-                                                      Endpoint{wanted.local, kIkePort, wanted.table.id},
-                                                      Endpoint{wanted.remote, kIkePort, wanted.table.id}));
-    fresh.begin(tunnel);
+    IkeSa::attempt(core, tunnel);
   });
 }
 
@@ -170,6 +165,13 @@ void Daemon::rekey_ike(TunnelId tunnel, Time now) {
   impl_->at(now, [&] {
     for (IkeSa* sa : impl_->sas(tunnel))
       if (!sa->children.empty()) sa->rekey_ike();
+  });
+}
+
+void Daemon::reauthenticate(TunnelId tunnel, Time now) {
+  impl_->at(now, [&] {
+    for (IkeSa* sa : impl_->sas(tunnel))
+      if (!sa->children.empty()) sa->reauthenticate();
   });
 }
 

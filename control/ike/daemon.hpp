@@ -101,6 +101,8 @@ class Host {
   virtual void tunnel_up(TunnelId tunnel) = 0;
   virtual void tunnel_down(TunnelId tunnel, const Reason& reason) = 0;
   virtual void attempt_failed(TunnelId tunnel, const Reason& reason) = 0;
+  // A child SA could not be replaced; it carries traffic until its lifetime ends.
+  virtual void rekey_failed(TunnelId tunnel, const Reason& reason) = 0;
   // One line for the log; `tunnel` is absent for strangers.
   virtual void log(std::optional<TunnelId> tunnel, const std::string& line) = 0;
 };
@@ -160,6 +162,8 @@ class Daemon {
   void terminate(TunnelId tunnel, const Reason& reason, Time now);  // deletes, tells the peer
   void rekey_child(std::uint32_t inbound_spi, Time now);  // the dataplane's soft lifetime, or the operator
   void rekey_ike(TunnelId tunnel, Time now);
+  // A new IKE SA with a new child SA beside what there is, which is deleted when the new one is in use.
+  void reauthenticate(TunnelId tunnel, Time now);
   void dataplane_refused(TunnelId tunnel, std::uint32_t spi, const std::string& words, Time now);
   void child_expired(std::uint32_t inbound_spi, Time now);  // the dataplane's hard lifetime
   // The dataplane heard authentic ESP on a child of ours from elsewhere, and followed.

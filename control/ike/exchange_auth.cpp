@@ -68,13 +68,8 @@ void IkeSa::send_auth() {
   if (first_contact()) payloads.emplace_back(plain_notify(NotifyType::initial_contact));
   payloads.emplace_back(id_payload(config().remote_id, false));
   payloads.emplace_back(make_auth(us));
-  const std::uint32_t spi = core_.host.allocate_spi(*tunnel_);
-  if (spi == 0) return attempt_over({Failure::dataplane_refused, "the dataplane has no room for another SA"});
-  child_offer_ = make_offer(spi, false);
-  if (child_offer_->transport) payloads.emplace_back(plain_notify(NotifyType::use_transport_mode));
-  payloads.emplace_back(child_offer_->offer);
-  payloads.emplace_back(TsPayload{true, child_offer_->local});
-  payloads.emplace_back(TsPayload{false, child_offer_->remote});
+  if (!offer_first_child(payloads))
+    return attempt_over({Failure::dataplane_refused, "the dataplane has no room for another SA"});
   const Task task{Task::Kind::auth, 0, {}, {}, 0};
   send_request(task, Exchange::ike_auth, payloads);
 }
@@ -106,20 +101,7 @@ void IkeSa::auth_response(const Payloads& payloads) {
     return delete_ike(reason);
   }
   become_established();
-  auth_first_child(payloads);
-}
-
-void IkeSa::auth_first_child(const Payloads& payloads) {
-  const std::unique_ptr<ChildOffer> offer = std::move(child_offer_);
-  const auto outcome = install_answer(payloads, {nonce_, peer_nonce_}, *offer);
-  nonce_.clear();
-  peer_nonce_.clear();
-  if (const auto* reason = std::get_if<Reason>(&outcome)) {
-    release_offer(*offer, payloads);
-    log("the IKE SA is up, without a child SA");
-    return core_.host.attempt_failed(*tunnel_, *reason);
-  }
-  settle(*std::get<ChildSa*>(outcome));
+  first_child_answered(payloads);
 }
 
 // An attempt came to nothing. The peer may still want our last answer.
@@ -168,16 +150,18 @@ Payloads IkeSa::identity_refusal(const IdPayload& peer_id, const IdPayload* us) 
 Payloads IkeSa::answer_auth(const Payloads& payloads) {
   const IdPayload* peer_id = find_id(payloads, true);
   const IdPayload* us = find_id(payloads, false);
-  const auto* sa = find<SaPayload>(payloads);
-  const TsPayload* tsi = find_ts(payloads, true);
-  const TsPayload* tsr = find_ts(payloads, false);
-  if (peer_id == nullptr || sa == nullptr || tsi == nullptr || tsr == nullptr) {
+  if (peer_id == nullptr || !child_payloads_whole(payloads)) {
     end_after_answer_ = Reason{Failure::protocol_error, "the peer's IKE_AUTH request lacks a payload"};
     return {plain_notify(NotifyType::invalid_syntax)};
   }
   const auto matched = match_tunnel(*peer_id, us);
   if (!matched) return identity_refusal(*peer_id, us);
   tunnel_ = matched;
+  if (find<SaPayload>(payloads) == nullptr && config().childless == conf::Childless::never) {
+    end_after_answer_ = Reason{Failure::protocol_error,
+                               "the peer asks for an IKE SA without a child SA, and childless is never"};
+    return {plain_notify(NotifyType::invalid_syntax)};
+  }
   if (const auto refused = check_peer_auth(find<AuthPayload>(payloads), *peer_id))
     return refuse_auth(*refused);
 
@@ -186,17 +170,7 @@ Payloads IkeSa::answer_auth(const Payloads& payloads) {
   const IdPayload our_id = id_payload(config().local_id, false);
   Payloads answer{our_id, make_auth(our_id)};
   become_established();
-  const bool transport = find_notify(payloads, NotifyType::use_transport_mode) != nullptr;
-  ChildAnswer child = answer_child({sa, tsi, tsr, {peer_nonce_, nonce_}, nullptr, false, transport}, {});
-  answer.insert(answer.end(), child.payloads.begin(), child.payloads.end());
-  nonce_.clear();
-  peer_nonce_.clear();
-  if (child.refused) {
-    log("the IKE SA is up, without a child SA");
-    core_.host.attempt_failed(*tunnel_, *child.refused);
-  } else {
-    settle(*child.child);
-  }
+  answer_first_child(payloads, answer);
   return answer;
 }
 
@@ -205,7 +179,7 @@ Payloads IkeSa::answer_auth(const Payloads& payloads) {
 void IkeSa::drop_older() {
   const std::vector<IkeSa*> sas = core_.tunnel(*tunnel_).sas;
   for (IkeSa* other : sas) {
-    const bool older = other != this && !other->is_attempt() && other->established_ < created_;
+    const bool older = other != this && !other->is_attempt() && other->origin_.established < origin_.created;
     if (!older) continue;
     other->log("the peer has forgotten the IKE SA from before");
     other->close({Failure::replaced, "the peer began anew and has forgotten the SAs from before"});
@@ -214,7 +188,7 @@ void IkeSa::drop_older() {
 
 void IkeSa::become_established() {
   state_ = State::established;
-  established_ = core_.now;
+  established_ = origin_.established = core_.now;
   life_.cancel();
   if (counted_half_open_) --core_.half_open;
   counted_half_open_ = false;
@@ -225,6 +199,7 @@ void IkeSa::become_established() {
   keys_.sk_pr = crypto::SecretBytes{};
   log("IKE SA established with " + peer() + ": " + describe(algorithms_));
   arm_lifetime();
+  arm_reauth();
   arm_dpd();
 }
 

@@ -3,6 +3,7 @@
 // new pair at once and deletes the old one; who answered goes on sending on the old pair until it knows that
 // its answer arrived.
 #include <algorithm>
+#include <utility>
 
 #include "control/ike/exchange.hpp"
 #include "control/ike/sa.hpp"
@@ -91,6 +92,7 @@ void IkeSa::create_child() {
 
 void IkeSa::rekey_child(ChildSa& child) {
   if (child.state != ChildSa::State::installed || state_ != State::established) return;
+  if (is_redundant()) return retry_rekey(child, kRetry);
   child.state = ChildSa::State::rekeying;
   enqueue({Task::Kind::rekey_child, child.spi(), {}, {}, 0});
   next_task();
@@ -167,7 +169,8 @@ void IkeSa::child_error(const Request& request, const NotifyPayload& error) {
                        {Failure::peer_deleted, "the peer has lost the child SA"});
     return enqueue({Task::Kind::create_child, 0, {}, {}, 0});
   }
-  child_rejected(offer->replaces, refusal(error, *offer));
+  const Reason reason = refusal(error, *offer);
+  child_rejected(offer->replaces, offer->replaces != 0 ? rekey_refusal(reason) : reason);
 }
 
 Reason IkeSa::refusal(const NotifyPayload& error, const ChildOffer& offer) {
@@ -178,13 +181,31 @@ Reason IkeSa::refusal(const NotifyPayload& error, const ChildOffer& offer) {
     return {Failure::ts_unacceptable,
             "the peer accepts none of our traffic selectors (TS_UNACCEPTABLE): we offered " +
                 words(offer.local) + " === " + words(offer.remote)};
+  if (error.type == NotifyType::invalid_ke_payload)
+    return {Failure::no_esp_proposal, "the peer wants DH group " +
+                                          std::to_string(static_cast<unsigned>(asked_group(error))) +
+                                          " for the child SA, and we offered " + describe(offer.offer)};
   return {Failure::protocol_error, "the peer refused the child SA with " + name_of(error.type)};
+}
+
+// The SA that is to be replaced was agreed on, but perhaps in IKE_AUTH, where groups count for nothing.
+Reason IkeSa::rekey_refusal(Reason reason) {
+  if (reason.failure == Failure::no_esp_proposal)
+    reason.summary +=
+        "; the child SA that is to be rekeyed was agreed on, so it is the group for PFS that does not fit: "
+        "set the same one here and at the peer";
+  return reason;
 }
 
 void IkeSa::child_rejected(std::uint32_t replaces, const Reason& reason) {
   if (replaces == 0) return core_.host.attempt_failed(*tunnel_, reason);
-  log("the child SA could not be rekeyed: " + reason.summary);
-  if (ChildSa* old = core_.find_child(replaces)) retry_rekey(*old, kRetry);
+  core_.host.rekey_failed(*tunnel_, reason);
+  ChildSa* old = core_.find_child(replaces);
+  if (old == nullptr) return;
+  retry_rekey(*old, kRetry);
+  // It is known now; what is tried again is the rekey that is due.
+  if (std::exchange(old->verifying, false) && old->rekey_at > core_.now)
+    old->rekey.set(old->rekey_at, [old] { old->owner->rekey_child(*old); });
 }
 
 // An answer to our offer, in IKE_AUTH or CREATE_CHILD_SA: checked against it, and the inbound SA installed.
@@ -255,7 +276,11 @@ void IkeSa::took_over(ChildSa& fresh, ChildOffer& offer, Bytes lower) {
     if (old != nullptr) old->state = ChildSa::State::replaced;
     return enqueue({Task::Kind::delete_child, fresh.spi(), {}, {}, 0});
   }
-  core_.start_sending(fresh);
+  if (offer.replaces != 0) {
+    core_.start_sending(fresh);
+  } else {
+    settle(fresh, false);
+  }
   if (old != nullptr) {
     old->state = ChildSa::State::deleting;
     old->rekey.cancel();

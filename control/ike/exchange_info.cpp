@@ -130,7 +130,7 @@ void IkeSa::begin_delete() {
   tasks_.clear();
   abandon_offers();
   state_ = State::deleting;
-  for (Timer* timer : {&rekey_, &expire_, &dpd_, &redundant_}) timer->cancel();
+  for (Timer* timer : {&rekey_, &expire_, &dpd_, &redundant_, &reauth_}) timer->cancel();
   enqueue({Task::Kind::delete_ike, 0, {}, {}, 0});
   next_task();
 }

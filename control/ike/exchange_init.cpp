@@ -18,6 +18,15 @@ constexpr auto kPatience = std::chrono::seconds(2);
 
 // ---- initiator
 
+void IkeSa::attempt(Core& core, TunnelId tunnel) {
+  constexpr std::uint16_t kIkePort = 500;
+  const conf::Tunnel& wanted = *core.tunnel(tunnel).config;
+  IkeSa& fresh = core.adopt(std::make_unique<IkeSa>(core, Role::initiator, core.fresh_ike_spi(),
+                                                    Endpoint{wanted.local, kIkePort, wanted.table.id},
+                                                    Endpoint{wanted.remote, kIkePort, wanted.table.id}));
+  fresh.begin(tunnel);
+}
+
 void IkeSa::begin(TunnelId id) {
   tunnel_ = id;
   core_.join_tunnel(*this, id);
@@ -113,6 +122,11 @@ void IkeSa::init_accept(const Header& head, Bytes datagram, const Payloads& payl
   const auto* nonce = find<NoncePayload>(payloads);
   if (sa == nullptr || ke == nullptr || nonce == nullptr || head.spi_responder == 0)
     return init_refused({Failure::protocol_error, "the peer's answer to IKE_SA_INIT lacks a payload"});
+  if (config().childless == conf::Childless::require &&
+      find_notify(payloads, NotifyType::childless_ikev2_supported) == nullptr)
+    return init_refused({Failure::protocol_error,
+                         "the peer does not set up IKE SAs without a child SA (RFC 6023), and that is what "
+                         "childless: require asks for"});
   const auto choice = accept_ike(*sa, offer_);
   if (!choice)
     return init_refused({Failure::protocol_error, "the peer chose what we did not offer: " + describe(*sa)});
@@ -146,6 +160,7 @@ void IkeSa::note_extensions(const Payloads& payloads, const Header& head) {
   peer_fragments_ = find_notify(payloads, NotifyType::fragmentation_supported) != nullptr;
   software_ = software_of(payloads);
   if (const auto id = subject()) core_.tunnel(*id).story.nat(nat_.local, nat_.remote);
+  peer_childless_ = find_notify(payloads, NotifyType::childless_ikev2_supported) != nullptr;
 }
 
 // ---- responder
@@ -154,7 +169,7 @@ void IkeSa::answer_init(const InitRequest& request, const IkeChoice& choice,
                         std::vector<TunnelId> candidates) {
   const auto& ke = *find<KePayload>(request.payloads);
   candidates_ = std::move(candidates);
-  spi_initiator_ = request.header.spi_initiator;
+  spi_initiator_ = origin_.spi_initiator = request.header.spi_initiator;
   peer_nonce_ = find<NoncePayload>(request.payloads)->data;
   init_received_.assign(request.datagram.begin(), request.datagram.end());
   note_extensions(request.payloads, request.header);
@@ -174,6 +189,10 @@ void IkeSa::answer_init(const InitRequest& request, const IkeChoice& choice,
   });
   if (nat_.supported) add_nat_notifies(answer, head, local_, remote_, pretend);
   if (peer_fragments_) answer.emplace_back(plain_notify(NotifyType::fragmentation_supported));
+  const bool childless = std::any_of(candidates_.begin(), candidates_.end(), [this](TunnelId id) {
+    return core_.tunnel(id).config->childless != conf::Childless::never;
+  });
+  if (childless) answer.emplace_back(plain_notify(NotifyType::childless_ikev2_supported));
   core_.note(subject(), true, head, answer);
   init_sent_ = encode_plain(head, answer);
   set_keys(choice.algorithms, derive_ike_keys(choice.algorithms, secret->view(), {peer_nonce_, nonce_},

@@ -37,6 +37,7 @@ void IkeSa::rekey_ike() {
   const auto is_rekey = [](const Task& t) { return t.kind == Task::Kind::rekey_ike; };
   if (state_ != State::established || ike_offer_ || std::any_of(tasks_.begin(), tasks_.end(), is_rekey))
     return;
+  if (is_redundant()) return retry_ike_rekey(kRetry);
   enqueue({Task::Kind::rekey_ike, 0, {}, {}, 0});
   next_task();
 }
@@ -169,6 +170,10 @@ IkeSa& IkeSa::successor(Role role, SpiPair spis, const IkeChoice& choice, IkeKey
   heir.established_ = core_.now;
   core_.join_tunnel(heir, *tunnel_);
   heir.arm_lifetime();
+  heir.origin_ = origin_;
+  heir.reauth_end_ = reauth_end_;
+  if (reauth_.pending()) heir.set_reauth(reauth_at_);
+  if (is_redundant()) heir.set_redundant(redundant_at_);
   heir.arm_dpd();
   return heir;
 }
@@ -182,7 +187,7 @@ void IkeSa::hand_over_to(IkeSa& heir) {
   }
   tasks_.clear();
   state_ = State::rekeyed;
-  for (Timer* timer : {&rekey_, &expire_, &dpd_}) timer->cancel();
+  for (Timer* timer : {&rekey_, &expire_, &dpd_, &reauth_}) timer->cancel();
   redundant_.set(core_.now + kLeftover, [this] { delete_ike({Failure::replaced, "rekeyed"}); });
 }
 

@@ -33,7 +33,8 @@ IkeSa::IkeSa(Core& core, Role role, std::uint64_t our_spi, const Endpoint& local
       expire_(core.timers),
       dpd_(core.timers),
       redundant_(core.timers),
-      created_(core.now),
+      reauth_(core.timers),
+      origin_{role, our_spi, core.now, {}},
       last_heard_(core.now) {
   (role == Role::initiator ? spi_initiator_ : spi_responder_) = our_spi;
 }
@@ -384,7 +385,7 @@ void IkeSa::abandon_offers() {
 void IkeSa::linger() {
   state_ = State::gone;
   core_.leave_tunnel(*this);
-  for (Timer* timer : {&rekey_, &expire_, &dpd_, &redundant_}) timer->cancel();
+  for (Timer* timer : {&rekey_, &expire_, &dpd_, &redundant_, &reauth_}) timer->cancel();
   if (last_response_.empty()) return core_.bury(*this);
   life_.set(core_.now + kLinger, [this] { core_.bury(*this); });
 }

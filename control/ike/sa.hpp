@@ -38,6 +38,7 @@ class IkeSa {
   IkeSa& operator=(const IkeSa&) = delete;
 
   // IKE_SA_INIT (exchange_init.cpp)
+  static void attempt(Core& core, TunnelId tunnel);  // a new one, of ours
   void begin(TunnelId tunnel);
   void init_response(const Header& header, Bytes datagram);
   struct InitRequest {
@@ -59,6 +60,7 @@ class IkeSa {
   void heard_from(const Endpoint& remote);  // authentic ESP on a child came from there
   void rekey_child(ChildSa& child);
   void rekey_ike();
+  void reauthenticate();
   void delete_child(ChildSa& child, const Reason& reason);  // out of the dataplane now, the peer is told
   void delete_ike(const Reason& reason);                    // likewise, all
   void delete_ike_once();                                   // shutdown: one message, no waiting
@@ -76,6 +78,7 @@ class IkeSa {
   [[nodiscard]] Role role() const { return role_; }
   [[nodiscard]] State state() const { return state_; }
   [[nodiscard]] bool is_attempt() const { return state_ == State::init_sent || state_ == State::auth_sent; }
+  [[nodiscard]] bool is_redundant() const { return redundant_.pending(); }  // another is to take its place
   [[nodiscard]] bool child_under_way() const;
   [[nodiscard]] Time established_at() const { return established_; }
   [[nodiscard]] std::optional<TunnelId> tunnel() const { return tunnel_; }
@@ -183,7 +186,6 @@ class IkeSa {
   // exchange_auth.cpp
   void send_auth();
   void auth_response(const Payloads& payloads);
-  void auth_first_child(const Payloads& payloads);
   void attempt_over(const Reason& reason);
   [[nodiscard]] Payloads answer_auth(const Payloads& payloads);
   [[nodiscard]] Payloads refuse_auth(const Reason& reason);
@@ -195,10 +197,22 @@ class IkeSa {
   void drop_older();  // INITIAL_CONTACT
   [[nodiscard]] bool first_contact() const;
 
+  // first_child.cpp
+  [[nodiscard]] bool offer_first_child(Payloads& payloads);
+  void first_child_answered(const Payloads& payloads);
+  [[nodiscard]] static bool child_payloads_whole(const Payloads& payloads);
+  void answer_first_child(const Payloads& payloads, Payloads& answer);
+  void verify(ChildSa& first);
+
+  // reauth.cpp
+  void arm_reauth();
+  void set_reauth(Time at);
+
   // duplicates.cpp
-  void settle(ChildSa& first);
+  void settle(ChildSa& first, bool answered);
   [[nodiscard]] bool yields_to(const IkeSa& other) const;
-  void close_if_redundant(std::uint64_t survivor_spi);
+  void set_redundant(Time at);
+  void close_if_redundant();
 
   // exchange_child.cpp
   struct ChildAnswer {
@@ -229,6 +243,7 @@ class IkeSa {
   [[nodiscard]] std::unique_ptr<ChildOffer> make_offer(std::uint32_t spi, bool with_groups) const;
   void release_offer(const ChildOffer& offer, const Payloads& answer);
   [[nodiscard]] static Reason refusal(const NotifyPayload& error, const ChildOffer& offer);
+  [[nodiscard]] static Reason rekey_refusal(Reason reason);
   void child_rejected(std::uint32_t replaces, const Reason& reason);
   [[nodiscard]] std::variant<ChildSa*, Reason> install_answer(const Payloads& payloads,
                                                               const NoncePair& nonces,
@@ -284,6 +299,7 @@ class IkeSa {
   std::unique_ptr<crypto::IkeCipher> in_, out_;
   NatFinding nat_;
   bool peer_fragments_{false};
+  bool peer_childless_{false};
   bool counted_half_open_{false};
   std::string init_key_;
   std::string software_;  // the peer's, as its Vendor IDs have it
@@ -315,8 +331,16 @@ class IkeSa {
   std::optional<std::uint64_t> wake_after_answer_;
 
   Timer life_;  // half-open or lingering: the end
-  Timer rekey_, expire_, dpd_, redundant_;
-  Time created_, established_{}, rekey_at_{}, expires_at_{};
+  Timer rekey_, expire_, dpd_, redundant_, reauth_;
+  Time established_{}, rekey_at_{}, expires_at_{};
+  // Of the IKE SA that was authenticated; those that rekeys make of it have the same.
+  struct Origin {
+    Role role;
+    std::uint64_t spi_initiator;
+    Time created, established;
+  };
+  Origin origin_;
+  Time reauth_at_{}, reauth_end_{}, redundant_at_{};
   Time last_heard_{};
   std::optional<Time> temporary_since_;
 };

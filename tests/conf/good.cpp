@@ -326,6 +326,19 @@ TEST_CASE("an identity's type is told by its form, or given") {
                   Error);
 }
 
+TEST_CASE("how old an authentication may be, how an IKE SA begins, and what its first child has to show") {
+  const Tunnel plain = tunnel_with("mode: tunnel");
+  CHECK(plain.ike_reauth == seconds(0));
+  CHECK(plain.childless == Childless::allow);
+  CHECK_FALSE(plain.verify_rekey);
+  CHECK(tunnel_with("ike: {reauth: 8h}").ike_reauth == seconds(8 * 3600));
+  CHECK(tunnel_with("ike: {reauth: never}").ike_reauth == seconds(0));
+  CHECK(tunnel_with("ike: {childless: never}").childless == Childless::never);
+  CHECK(tunnel_with("ike: {childless: prefer}").childless == Childless::prefer);
+  CHECK(tunnel_with("ike: {childless: require}").childless == Childless::require);
+  CHECK(tunnel_with("esp: {verify: true}").verify_rekey);
+}
+
 TEST_CASE("what is near a limit and still right is accepted") {
   CHECK_NOTHROW(tunnel_with("esp: {replay-window: 0}"));
   CHECK_NOTHROW(tunnel_with("esp: {replay-window: 64}"));

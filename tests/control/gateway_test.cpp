@@ -52,10 +52,13 @@ TEST_CASE("an SA is installed with what its tunnel's configuration says", "[gate
   CHECK(in.replay_window == 16384);
   for (const channel::InstallSa* sa : {&in, &out}) {
     CHECK(sa->hard_bytes == 8'000'000);
-    CHECK(sa->soft_bytes == 7'000'000);
+    CHECK(sa->soft_bytes >= 6'000'000);
+    CHECK(sa->soft_bytes <= 7'000'000);
     CHECK(sa->hard_packets == 16'000);
-    CHECK(sa->soft_packets == 14'000);
+    CHECK(sa->soft_packets >= 12'000);
+    CHECK(sa->soft_packets <= 14'000);
   }
+  CHECK(in.soft_bytes != out.soft_bytes);  // by chance: the two gateways do not begin at once each time
   CHECK(in.esn == 1);
   CHECK(out.esn == 1);
   CHECK(out.mode == channel::Mode::tunnel);

@@ -16,11 +16,20 @@
 namespace espgate::test {
 namespace {
 
-enum class Act : std::uint8_t { none, rekey_child, rekey_ike, rekey_both, delete_child, delete_ike, dpd };
-constexpr const char* kActs[] = {"nothing",      "child rekey", "IKE rekey", "child and IKE rekey",
-                                 "child delete", "IKE delete",  "DPD"};
-constexpr Act kAll[] = {Act::none,         Act::rekey_child, Act::rekey_ike, Act::rekey_both,
-                        Act::delete_child, Act::delete_ike,  Act::dpd};
+enum class Act : std::uint8_t {
+  none,
+  rekey_child,
+  rekey_ike,
+  rekey_both,
+  reauth,
+  delete_child,
+  delete_ike,
+  dpd
+};
+constexpr const char* kActs[] = {"nothing",          "child rekey",  "IKE rekey",  "child and IKE rekey",
+                                 "reauthentication", "child delete", "IKE delete", "DPD"};
+constexpr Act kAll[] = {Act::none,   Act::rekey_child,  Act::rekey_ike,  Act::rekey_both,
+                        Act::reauth, Act::delete_child, Act::delete_ike, Act::dpd};
 // Milliseconds: at once; while the request is on its way; while its answer is; while the next request is; and
 // when what was lost has come again.
 constexpr int kGaps[] = {0, 5, 15, 25, 515};
@@ -82,6 +91,8 @@ void perform(Act act, Gateway& gateway, Time now) {
     case Act::rekey_both:
       gateway.daemon->rekey_child(child, now);
       return gateway.daemon->rekey_ike(0, now);
+    case Act::reauth:
+      return gateway.daemon->reauthenticate(0, now);
     case Act::delete_child:
       return gateway.daemon->child_expired(child, now);
     case Act::delete_ike:
@@ -163,7 +174,7 @@ Outcome run(const Scenario& scenario, Fates& fates, bool verbose) {
   World world;
   const Time begun = world.now;
   if (!world.establish()) return {false, false, "the gateways did not connect"};
-  world.run(milliseconds(1500));  // the hint that provokes DPD must not come sooner
+  world.run(seconds(5));  // the hint that provokes DPD must not come sooner, nor what is a beginning anew
   world.east.retry = world.west.retry = true;
   if (!scenario.deletes()) world.watch_flow();
   world.fate = [&fates](const Datagram&) { return fates.next(); };

@@ -88,6 +88,9 @@ conf::Tunnel copy(const conf::Tunnel& from) {
   out.esp_proposals = from.esp_proposals;
   out.ike_lifetime = from.ike_lifetime;
   out.child_lifetime = from.child_lifetime;
+  out.ike_reauth = from.ike_reauth;
+  out.childless = from.childless;
+  out.verify_rekey = from.verify_rekey;
   out.dpd_interval = from.dpd_interval;
   out.local_selectors = from.local_selectors;
   out.remote_selectors = from.remote_selectors;
@@ -125,7 +128,9 @@ bool Gateway::said(const std::string& words) const {
   const auto has = [&words](const std::string& line) { return line.find(words) != std::string::npos; };
   return std::any_of(lines.begin(), lines.end(), has) ||
          std::any_of(failures.begin(), failures.end(), [&](const Reason& r) { return has(r.summary); }) ||
-         std::any_of(downs.begin(), downs.end(), [&](const Reason& r) { return has(r.summary); });
+         std::any_of(downs.begin(), downs.end(), [&](const Reason& r) { return has(r.summary); }) ||
+         std::any_of(failed_rekeys.begin(), failed_rekeys.end(),
+                     [&](const Reason& r) { return has(r.summary); });
 }
 
 void Gateway::send(const Endpoint& local, const Endpoint& remote, crypto::Bytes datagram) {
@@ -196,6 +201,8 @@ void Gateway::attempt_failed(TunnelId, const Reason& reason) {
   failures.push_back(reason);
   if (retry) retry_at = world_.now + seconds(1);
 }
+
+void Gateway::rekey_failed(TunnelId, const Reason& reason) { failed_rekeys.push_back(reason); }
 
 void Gateway::log(std::optional<TunnelId>, const std::string& line) {
   lines.push_back(line);

@@ -72,7 +72,7 @@ class Gateway : public ike::Host {
   std::map<std::uint32_t, Time> sent_on;      // by World::watch_flow: SPIs, until when
   std::set<std::uint32_t> reserved;           // allocated, not installed
   std::vector<std::string> lines;             // the log
-  std::vector<Reason> failures, downs;
+  std::vector<Reason> failures, downs, failed_rekeys;
   unsigned ups{0};
   bool up{false};
   bool retry{false};  // as the tunnel manager would: begin again a second after a failure
@@ -103,6 +103,7 @@ class Gateway : public ike::Host {
   void tunnel_up(TunnelId tunnel) override;
   void tunnel_down(TunnelId tunnel, const Reason& reason) override;
   void attempt_failed(TunnelId tunnel, const Reason& reason) override;
+  void rekey_failed(TunnelId tunnel, const Reason& reason) override;
   void log(std::optional<TunnelId> tunnel, const std::string& line) override;
 
  private:

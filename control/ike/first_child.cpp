@@ -1,0 +1,85 @@
+// The child SA that is made in IKE_AUTH, both sides; or that is not, in a childless set-up (RFC 6023), where
+// an exchange of its own follows.
+#include <utility>
+
+#include "control/ike/exchange.hpp"
+#include "control/ike/sa.hpp"
+
+namespace espgate::ike {
+namespace {
+
+constexpr auto kVerifyAfter = std::chrono::milliseconds(2000);
+
+}  // namespace
+
+// ---- initiator
+
+// False: there is no room for it.
+bool IkeSa::offer_first_child(Payloads& payloads) {
+  const auto wanted = config().childless;
+  const bool may = wanted == conf::Childless::prefer || wanted == conf::Childless::require;
+  if (may && peer_childless_) return true;
+  const std::uint32_t spi = core_.host.allocate_spi(*tunnel_);
+  if (spi == 0) return false;
+  child_offer_ = make_offer(spi, false);
+  if (child_offer_->transport) payloads.emplace_back(plain_notify(NotifyType::use_transport_mode));
+  payloads.emplace_back(child_offer_->offer);
+  payloads.emplace_back(TsPayload{true, child_offer_->local});
+  payloads.emplace_back(TsPayload{false, child_offer_->remote});
+  return true;
+}
+
+void IkeSa::first_child_answered(const Payloads& payloads) {
+  const std::unique_ptr<ChildOffer> offer = std::move(child_offer_);
+  const ByteVector ours = std::exchange(nonce_, {});
+  const ByteVector theirs = std::exchange(peer_nonce_, {});
+  if (!offer) return create_child();
+  const auto outcome = install_answer(payloads, {ours, theirs}, *offer);
+  if (const auto* reason = std::get_if<Reason>(&outcome)) {
+    release_offer(*offer, payloads);
+    log("the IKE SA is up, without a child SA");
+    return core_.host.attempt_failed(*tunnel_, *reason);
+  }
+  ChildSa& child = *std::get<ChildSa*>(outcome);
+  settle(child, false);
+  verify(child);
+}
+
+// ---- responder
+
+// All that a child SA takes, or nothing of it.
+bool IkeSa::child_payloads_whole(const Payloads& payloads) {
+  const int there = (find<SaPayload>(payloads) != nullptr ? 1 : 0) +
+                    (find_ts(payloads, true) != nullptr ? 1 : 0) +
+                    (find_ts(payloads, false) != nullptr ? 1 : 0);
+  return there == 0 || there == 3;
+}
+
+void IkeSa::answer_first_child(const Payloads& payloads, Payloads& answer) {
+  const ByteVector ours = std::exchange(nonce_, {});
+  const ByteVector theirs = std::exchange(peer_nonce_, {});
+  const auto* sa = find<SaPayload>(payloads);
+  if (sa == nullptr) return log("the IKE SA is up, without a child SA, as the peer asked");
+  const bool transport = find_notify(payloads, NotifyType::use_transport_mode) != nullptr;
+  ChildAnswer child = answer_child(
+      {sa, find_ts(payloads, true), find_ts(payloads, false), {theirs, ours}, nullptr, false, transport}, {});
+  answer.insert(answer.end(), child.payloads.begin(), child.payloads.end());
+  if (child.refused) {
+    log("the IKE SA is up, without a child SA");
+    return core_.host.attempt_failed(*tunnel_, *child.refused);
+  }
+  settle(*child.child, true);
+  verify(*child.child);
+}
+
+// ---- both
+
+// This child has no key exchange of its own: that one fits both sides is known when it was rekeyed.
+void IkeSa::verify(ChildSa& first) {
+  if (!config().verify_rekey) return;
+  first.verifying = true;
+  first.rekey.set(core_.now + core_.jitter(kVerifyAfter, kVerifyAfter),
+                  [&first] { first.owner->rekey_child(first); });
+}
+
+}  // namespace espgate::ike

@@ -1,0 +1,219 @@
+// What follows on what: reauthentication beside the IKE SA from before, set-up without a child SA (RFC 6023),
+// and whether a first child can be rekeyed at all.
+#include <catch2/catch.hpp>
+
+#include "world.hpp"
+
+namespace espgate::test {
+namespace {
+
+using conf::Childless;
+using crypto::DhGroup;
+using crypto::EspSuite;
+
+std::vector<conf::Tunnel> one(conf::Tunnel tunnel) {
+  std::vector<conf::Tunnel> out;
+  out.push_back(std::move(tunnel));
+  return out;
+}
+
+void require_whole(World& world) {
+  CHECK(world.settled());
+  CHECK(world.lost == 0);
+  CHECK(world.delivered > 0);
+  CHECK(world.complaints == std::vector<std::string>{});
+  CHECK(world.east.downs.empty());
+  CHECK(world.west.downs.empty());
+}
+
+unsigned count(const Gateway& gateway, const std::string& words) {
+  unsigned out = 0;
+  for (const std::string& line : gateway.lines) out += line.find(words) != std::string::npos ? 1 : 0;
+  return out;
+}
+
+TEST_CASE("authentication is renewed make-before-break, over and over, from either side or both") {
+  for (const auto& [east_limit, west_limit] :
+       {std::pair{seconds(100), seconds(0)}, {seconds(0), seconds(100)}, {seconds(100), seconds(100)}}) {
+    conf::Tunnel east = east_tunnel();
+    conf::Tunnel west = west_tunnel();
+    east.ike_reauth = east_limit;
+    west.ike_reauth = west_limit;
+    east.ike_lifetime = west.ike_lifetime = seconds(70);  // a rekey does not renew the authentication
+    World world(one(std::move(east)), one(std::move(west)));
+    REQUIRE(world.establish());
+    world.start_traffic();
+    world.watch_flow();
+    world.run(seconds(1000));
+    world.run(seconds(70), [&world] { return world.settled(); });
+    require_whole(world);
+    const unsigned renewed =
+        count(world.east, "authentication is renewed") + count(world.west, "authentication is renewed");
+    CHECK(renewed >= 9);
+    CHECK(renewed <= 40);
+    CHECK(count(world.east, "IKE SA established") >= 10);
+  }
+}
+
+TEST_CASE("a peer that no longer is who it was is cut off when its authentication is too old") {
+  conf::Tunnel east = east_tunnel();
+  east.ike_reauth = seconds(100);
+  World world(one(std::move(east)));
+  REQUIRE(world.establish());
+  world.west.tunnels[0].psk = crypto::SecretBytes(std::string_view("another one"));
+  world.run(seconds(99));
+  CHECK(world.east.up);  // what there is goes on
+  CHECK(world.east.said("AUTHENTICATION_FAILED"));
+  world.run(seconds(3));
+  CHECK(!world.east.up);
+  CHECK(!world.west.up);
+  CHECK(world.east.said("the peer was to authenticate anew (reauth), and that did not come about in time"));
+  world.run(seconds(40));
+  CHECK(world.east.ike_sas() == 0);
+  CHECK(world.complaints == std::vector<std::string>{});
+}
+
+TEST_CASE("an hour of short lifetimes and reauthentications, and one in twenty messages is lost") {
+  for (unsigned seed = 1; seed <= 8; ++seed) {
+    conf::Tunnel east = east_tunnel();
+    conf::Tunnel west = west_tunnel();
+    east.child_lifetime = west.child_lifetime = seconds(25);
+    east.ike_lifetime = west.ike_lifetime = seconds(40);
+    east.ike_reauth = seconds(130);
+    if (seed % 2 == 0) west.ike_reauth = seconds(110);
+    ike::Settings settings = World::quick();
+    settings.random_seed = seed;
+    World world(one(std::move(east)), one(std::move(west)), settings);
+    REQUIRE(world.establish());
+    world.watch_flow();
+    std::mt19937 dice(seed);
+    world.fate = [&dice](const Datagram&) {
+      if (dice() % 20 == 0) return std::vector<milliseconds>{};
+      return std::vector{milliseconds(1 + dice() % 100)};
+    };
+    world.run(seconds(3600));
+    world.run(seconds(120), [&world] { return world.settled(); });
+    INFO("seed " << seed);
+    CHECK(world.settled());
+    CHECK(world.complaints == std::vector<std::string>{});
+    CHECK(world.east.downs.empty());
+    CHECK(world.west.downs.empty());
+    CHECK(count(world.east, "IKE SA established") >= 20);
+  }
+}
+
+struct Setting {
+  Childless east, west;
+  bool up, childless;
+};
+
+TEST_CASE("childless: who begins how with whom") {
+  for (const Setting& setting : {Setting{Childless::allow, Childless::allow, true, false},
+                                 Setting{Childless::prefer, Childless::allow, true, true},
+                                 Setting{Childless::require, Childless::require, true, true},
+                                 Setting{Childless::prefer, Childless::never, true, false},
+                                 Setting{Childless::never, Childless::require, true, false},
+                                 Setting{Childless::require, Childless::never, false, false}}) {
+    conf::Tunnel east = east_tunnel();
+    conf::Tunnel west = west_tunnel();
+    east.childless = setting.east;
+    west.childless = setting.west;
+    World world(one(std::move(east)), one(std::move(west)));
+    INFO("east " << static_cast<int>(setting.east) << ", west " << static_cast<int>(setting.west));
+    CHECK(world.establish() == setting.up);
+    CHECK(world.west.said("without a child SA, as the peer asked") == setting.childless);
+    CHECK(world.complaints == std::vector<std::string>{});
+    if (!setting.up) {
+      CHECK(world.east.said("childless: require"));
+      CHECK(world.east.ike_sas() == 0);
+      continue;
+    }
+    // The first child has a key exchange of its own then.
+    const DhGroup group = world.east.daemon->list().front().children.front().pfs_group;
+    CHECK((group == DhGroup::curve25519) == setting.childless);
+    world.start_traffic();
+    world.run(seconds(40));
+    require_whole(world);
+  }
+}
+
+TEST_CASE("childless: any one datagram may be lost") {
+  for (unsigned n = 0; n <= 10; ++n) {
+    conf::Tunnel east = east_tunnel();
+    east.childless = Childless::prefer;
+    World world(one(std::move(east)));
+    world.east.retry = world.west.retry = true;
+    world.fate = [n](const Datagram& d) {
+      return d.number == n ? std::vector<milliseconds>{} : std::vector{milliseconds(10)};
+    };
+    INFO("datagram " << n);
+    CHECK(world.establish());
+    world.run(seconds(70));
+    CHECK(world.settled());
+    CHECK(world.complaints == std::vector<std::string>{});
+  }
+}
+
+TEST_CASE("childless: both begin at once, and one pair stays") {
+  for (unsigned gap = 0; gap < 60; gap += 5) {
+    conf::Tunnel east = east_tunnel();
+    conf::Tunnel west = west_tunnel();
+    east.childless = west.childless = Childless::prefer;
+    World world(one(std::move(east)), one(std::move(west)));
+    world.east.retry = world.west.retry = true;
+    world.east.initiate();
+    world.run(milliseconds(gap));
+    world.west.initiate();
+    world.run(seconds(150));
+    INFO("gap " << gap);
+    CHECK(world.settled());
+    CHECK(world.complaints == std::vector<std::string>{});
+  }
+}
+
+TEST_CASE("verify: a PFS group that does not fit is told at set-up, and traffic goes on") {
+  conf::Tunnel east = east_tunnel();
+  conf::Tunnel west = west_tunnel();
+  east.esp_proposals = {esp(EspSuite::aes256_gcm16, {DhGroup::curve25519})};
+  west.esp_proposals = {esp(EspSuite::aes256_gcm16, {DhGroup::ecp384})};
+  east.child_lifetime = seconds(3600);
+  SECTION("asked for") {
+    east.verify_rekey = true;
+    World world(one(std::move(east)), one(std::move(west)));
+    REQUIRE(world.establish());
+    world.start_traffic();
+    world.run(seconds(60));
+    require_whole(world);
+    REQUIRE(world.east.failed_rekeys.size() == 1);  // once, not every ten seconds
+    CHECK(world.east.said("it is the group for PFS that does not fit"));
+    CHECK(world.west.said("it is the group for PFS that does not fit"));
+    CHECK(world.east.failures.empty());
+  }
+  SECTION("not asked for") {
+    World world(one(std::move(east)), one(std::move(west)));
+    REQUIRE(world.establish());
+    world.run(seconds(60));
+    CHECK(world.east.failed_rekeys.empty());
+  }
+}
+
+TEST_CASE("verify: a first child that can be rekeyed is, once, also when both want to know") {
+  for (const bool both : {false, true}) {
+    conf::Tunnel east = east_tunnel();
+    conf::Tunnel west = west_tunnel();
+    east.verify_rekey = true;
+    west.verify_rekey = both;
+    World world(one(std::move(east)), one(std::move(west)));
+    REQUIRE(world.establish());
+    const std::uint32_t first = world.east.sending.at(0);
+    world.start_traffic();
+    world.run(seconds(100));
+    require_whole(world);
+    CHECK(world.east.sending.at(0) != first);
+    CHECK(world.east.daemon->list().front().children.front().pfs_group == DhGroup::curve25519);
+    CHECK(world.east.failed_rekeys.empty());
+  }
+}
+
+}  // namespace
+}  // namespace espgate::test

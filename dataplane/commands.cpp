@@ -264,7 +264,7 @@ CommandStatus Commands::set_route(const channel::SetRoute& wanted, std::uint64_t
   const auto former = routes_.find(key);
   if (former != routes_.end() && former->second.pinned) resolver_.unpin(former->second.next_hop.index, now);
   routes_[key] = route;
-  if (key.first == kMainTable) kernel_routes_.want(key.second, route.next_hop);
+  kernel_routes_.want(key.first, key.second, route.next_hop);
   return CommandStatus::ok;
 }
 
@@ -280,7 +280,7 @@ CommandStatus Commands::remove_route(const channel::RemoveRoute& unwanted, std::
 void Commands::drop_route(std::map<RouteKey, StaticRoute>::iterator route, std::uint64_t now) {
   const auto& [table, destination] = route->first;
   ribs_[table].remove(destination, {RouteSource::configured, 0});
-  if (table == kMainTable) kernel_routes_.unwant(destination);
+  kernel_routes_.unwant(table, destination);
   // The resolver may forget it at its next turn, which comes after `settle`: then no worker has the route any
   // more.
   if (route->second.pinned) resolver_.unpin(route->second.next_hop.index, now);

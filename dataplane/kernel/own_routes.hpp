@@ -1,4 +1,4 @@
-// Routes that this process puts into the kernel's main table, as it finds them there and as it writes them
+// Routes that this process puts into a main table of the kernel, as it finds them there and as it writes them
 // (rtnetlink, protocol kProtocol). In the network namespace of the thread that makes this. Main thread only;
 // never waits.
 #pragma once

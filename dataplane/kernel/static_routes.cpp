@@ -28,49 +28,57 @@ StaticRoutes::StaticRoutes(const Forwarding& tables, const Groups& groups, const
     : tables_(tables), groups_(groups), twins_(twins) {}
 
 StaticRoutes::~StaticRoutes() {
-  for (const auto& [to, route] : routes_)
-    if (route.written && route.written->empty()) (void)kernel_->remove(to);
+  for (const auto& [key, route] : routes_)
+    if (route.written && route.written->empty()) (void)kernel_.at(key.first).remove(key.second);
 }
 
-void StaticRoutes::want(const IpPrefix& to, NextHop next_hop) {
-  routes_[to].wanted = next_hop;
+void StaticRoutes::want(TableId table, const IpPrefix& to, NextHop next_hop) {
+  routes_[{table, to}].wanted = next_hop;
   again_ = true;
 }
 
-void StaticRoutes::unwant(const IpPrefix& to) {
-  const auto route = routes_.find(to);
+void StaticRoutes::unwant(TableId table, const IpPrefix& to) {
+  const auto route = routes_.find({table, to});
   if (route == routes_.end()) return;
   route->second.wanted.reset();
   again_ = true;
 }
 
 void StaticRoutes::serve(std::uint64_t now) {
-  if (!complete_ || twins_.changes() == 0 || (!kernel_ && !open())) return;
+  if (!complete_ || twins_.changes() == 0) return;
+  if (!std::exchange(tried_, true)) open();
+  if (kernel_.empty()) return;
   if (std::exchange(twins_seen_, twins_.changes()) != twins_.changes()) again_ = true;
   if (std::exchange(groups_seen_, groups_.changes()) != groups_.changes()) again_ = true;
   if (retry_ns_ != 0 && now >= retry_ns_) again_ = true;
-  finding_ ? find() : look(now);
-  busy_ = finding_ || from_ || again_;
+  finding_in_ ? find() : look(now);
+  busy_ = finding_in_ || from_ || again_;
 }
 
-bool StaticRoutes::open() {
-  if (std::exchange(tried_, true)) return false;
-  try {
-    kernel_ = std::make_unique<OwnRoutes>();
-    return finding_ = true;
-  } catch (const std::exception& error) {
-    log_line("static routes can't be put into the kernel: {}", error.what());
-    return false;
+void StaticRoutes::open() {
+  for (TableId table = 0; table < tables_.table_count(); table++) {
+    if (twins_.space_of(table) == nullptr) continue;
+    try {
+      const Space::Visit visit(*twins_.space_of(table));
+      kernel_.try_emplace(table);
+    } catch (const std::exception& error) {
+      log_line("static routes can't be put into the kernel: {}", error.what());
+    }
   }
+  if (!kernel_.empty()) finding_in_ = kernel_.begin()->first;
 }
 
 void StaticRoutes::find() {
-  finding_ = kernel_->find([this](const KernelRoute& route) {
+  const auto kernel = kernel_.find(*finding_in_);
+  const bool more = kernel->second.find([&](const KernelRoute& route) {
     Hops hops = route.hops;
     put_in_order(hops);
-    routes_[route.to].written = std::move(hops);
+    routes_[{kernel->first, route.to}].written = std::move(hops);
   });
   again_ = true;
+  if (more) return;
+  const auto next = std::next(kernel);
+  finding_in_ = next != kernel_.end() ? std::optional(next->first) : std::nullopt;
 }
 
 void StaticRoutes::look(std::uint64_t now) {
@@ -94,30 +102,34 @@ void StaticRoutes::look(std::uint64_t now) {
     log_line("the kernel has not taken {} of the static routes; {}", refused_, refusal_);
 }
 
-bool StaticRoutes::write(const IpPrefix& to, Route& route) {
-  std::optional<Hops> hops = route.wanted ? hops_for(to, *route.wanted) : std::nullopt;
+bool StaticRoutes::write(const Key& key, Route& route) {
+  const auto found = kernel_.find(key.first);
+  if (found == kernel_.end()) return false;
+  const OwnRoutes& kernel = found->second;
+  std::optional<Hops> hops = route.wanted ? hops_for(key, *route.wanted) : std::nullopt;
   if (hops == route.written && !route.refused) return false;
   if (!hops) {
-    if (route.written) (void)kernel_->remove(to);
+    if (route.written) (void)kernel.remove(key.second);
     route.written.reset();
-    note(to, route, 0);
+    note(key, route, 0);
     return true;
   }
   KernelRoute there;
-  there.to = to;
+  there.to = key.second;
   there.hops = *hops;
-  const int error = route.written ? kernel_->replace(there) : kernel_->add(there);
-  note(to, route, error);
+  const int error = route.written ? kernel.replace(there) : kernel.add(there);
+  note(key, route, error);
   if (error == 0) {
     route.written = std::move(hops);
   } else if (route.written) {  // what it says is not true any more
-    (void)kernel_->remove(to);
+    (void)kernel.remove(key.second);
     route.written.reset();
   }
   return true;
 }
 
-void StaticRoutes::note(const IpPrefix& to, Route& route, int error) {
+void StaticRoutes::note(const Key& key, Route& route, int error) {
+  const IpPrefix& to = key.second;
   refused_ += error != 0 ? 1 : 0;
   refused_ -= std::exchange(route.refused, error != 0) ? 1 : 0;
   if (error == EEXIST)
@@ -128,28 +140,28 @@ void StaticRoutes::note(const IpPrefix& to, Route& route, int error) {
 }
 
 // nullopt: the kernel has no words for it.
-std::optional<StaticRoutes::Hops> StaticRoutes::hops_for(const IpPrefix& to, NextHop next_hop) const {
+std::optional<StaticRoutes::Hops> StaticRoutes::hops_for(const Key& key, NextHop next_hop) const {
   Hops hops;
   if (next_hop.kind == NextHopKind::blackhole) return hops;
   if (next_hop.kind != NextHopKind::group)
-    add_hop(to, {next_hop}, hops);
+    add_hop(key, {next_hop}, hops);
   else
-    for (const WeightedHop& member : groups_.carriers(next_hop.index)) add_hop(to, member, hops);
+    for (const WeightedHop& member : groups_.carriers(next_hop.index)) add_hop(key, member, hops);
   if (hops.empty()) return std::nullopt;
   put_in_order(hops);
   // Linux has no IPv6 routes by several interfaces without gateways.
   const auto is_bare = [](const KernelHop& hop) { return !hop.gateway.is_set(); };
-  if (to.address.is_v6() && std::any_of(hops.begin(), hops.end(), is_bare)) hops.resize(1);
+  if (key.second.address.is_v6() && std::any_of(hops.begin(), hops.end(), is_bare)) hops.resize(1);
   return hops;
 }
 
-void StaticRoutes::add_hop(const IpPrefix& to, const WeightedHop& member, Hops& hops) const {
-  const int twin = twins_.index_of(kMainTable, member.hop);
+void StaticRoutes::add_hop(const Key& key, const WeightedHop& member, Hops& hops) const {
+  const int twin = twins_.index_of(key.first, member.hop);
   if (twin == 0) return;
   KernelHop hop{twin, {}, static_cast<std::uint8_t>(std::min<std::uint16_t>(member.weight, 255))};
   if (member.hop.kind == NextHopKind::gateway) {
     hop.gateway = tables_.neighbours.entry(member.hop.index).address;
-    if (hop.gateway.family != to.address.family) return;
+    if (hop.gateway.family != key.second.address.family) return;
   }
   hops.push_back(hop);
 }

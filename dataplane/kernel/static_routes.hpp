@@ -1,13 +1,13 @@
-// The configured routes of our main table in the kernel's, too, so that programs of this machine reach what
-// is behind tunnels: those into tunnels, and by gateways on ports, that have twins; of a group its members
-// that have the flows; and blackholes. Main thread only.
+// The configured routes of tables whose twins have a place in the kernel, there too, so that programs of this
+// machine reach what is behind tunnels: those into tunnels, and by gateways on ports, that have twins; of a
+// group its members that have the flows; and blackholes. Main thread only.
 #pragma once
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dataplane/groups.hpp"
@@ -29,9 +29,9 @@ class StaticRoutes {
   StaticRoutes(const StaticRoutes&) = delete;
   StaticRoutes& operator=(const StaticRoutes&) = delete;
 
-  // The main table's route to this network.
-  void want(const IpPrefix& to, NextHop next_hop);
-  void unwant(const IpPrefix& to);
+  // The table's route to this network.
+  void want(TableId table, const IpPrefix& to, NextHop next_hop);
+  void unwant(TableId table, const IpPrefix& to);
   // All that is wanted has been said once: what a process before has left and is not among it goes.
   void complete() noexcept { complete_ = true; }
 
@@ -43,6 +43,7 @@ class StaticRoutes {
   [[nodiscard]] std::size_t refused() const noexcept { return refused_; }
 
  private:
+  using Key = std::pair<TableId, IpPrefix>;
   using Hops = std::vector<KernelHop>;  // in order; none: a blackhole
   struct Route {
     std::optional<NextHop> wanted;
@@ -50,21 +51,22 @@ class StaticRoutes {
     bool refused{false};
   };
 
-  [[nodiscard]] bool open();
+  void open();
   void find();
   void look(std::uint64_t now);
   // True: it took a call of the kernel.
-  bool write(const IpPrefix& to, Route& route);
-  void note(const IpPrefix& to, Route& route, int error);
-  [[nodiscard]] std::optional<Hops> hops_for(const IpPrefix& to, NextHop next_hop) const;
-  void add_hop(const IpPrefix& to, const WeightedHop& member, Hops& hops) const;
+  bool write(const Key& key, Route& route);
+  void note(const Key& key, Route& route, int error);
+  [[nodiscard]] std::optional<Hops> hops_for(const Key& key, NextHop next_hop) const;
+  void add_hop(const Key& key, const WeightedHop& member, Hops& hops) const;
 
   const Forwarding& tables_;
   const Groups& groups_;
   const Twins& twins_;
-  std::unique_ptr<OwnRoutes> kernel_;  // once there is a twin
-  std::map<IpPrefix, Route> routes_;
-  std::optional<IpPrefix> from_;  // all from here on are to be looked at
+  std::map<TableId, OwnRoutes> kernel_;  // once there is a twin
+  std::map<Key, Route> routes_;
+  std::optional<Key> from_;            // all from here on are to be looked at
+  std::optional<TableId> finding_in_;  // what is there; those of later tables then
   std::uint64_t twins_seen_{0};
   std::uint64_t groups_seen_{0};
   std::uint64_t retry_ns_{0};
@@ -73,9 +75,8 @@ class StaticRoutes {
   std::string refusal_;  // the last one, in words
   bool complete_{false};
   bool busy_{false};
-  bool tried_{false};    // to open the kernel's table
-  bool finding_{false};  // what is there
-  bool again_{false};    // all, from the first on
+  bool tried_{false};  // to open the kernel's tables
+  bool again_{false};  // all, from the first on
 };
 
 }  // namespace espgate::dataplane

@@ -265,13 +265,58 @@ TEST_CASE("What the kernel does not take is counted, and tried again") {
   CHECK(shown("10.9.0.0/16").empty());
 }
 
+TEST_CASE("Configured routes of a table are in the network namespace of its twins") {
+  const NetworkNamespace space;
+  const NamedNamespace red("espgate-test-red-static");
+  constexpr TableId kRed = 1;
+  Gateway gateway;
+  Desk& desk = gateway.desk;
+  desk.twins.settle_in(kRed, red.name);
+  const auto route_in = [&](TableId table, std::string_view to, RouteKind kind, std::uint32_t tunnel = 0) {
+    channel::Command wanted = set_route(to, kind, tunnel);
+    wanted.body.set_route.table = wanted.body.set_route.via_table = table;
+    CHECK(desk.run(wanted) == CommandStatus::ok);
+  };
+  gateway.sync([&] {
+    channel::Command tunnel = set_tunnel(6);
+    tunnel.body.set_tunnel.overlay = kRed;
+    tunnel.body.set_tunnel.kernel = name("vti3");  // as one of the main table's
+    CHECK(desk.run(tunnel) == CommandStatus::ok);
+    (void)desk.run(install_outbound(6, 0xc0000006));
+    gateway.route("10.9.0.0/16", RouteKind::tunnel, 3);
+    route_in(kRed, "10.9.0.0/16", RouteKind::tunnel, 6);
+    route_in(kRed, "10.8.0.0/16", RouteKind::blackhole);
+  });
+  const auto shown_in_red = [&] {
+    return NetworkNamespace::run(
+        red.in("ip route show proto 229 | tr -s '\\n\\t ' ' ' | sed 's/ linkdown//g'"));
+  };
+  CHECK(shown() == "10.9.0.0/16 dev vti3 metric 10");
+  CHECK(shown_in_red() == "blackhole 10.8.0.0/16 metric 10 10.9.0.0/16 dev vti3 metric 10 ");
+  channel::Command remove = command(CommandKind::remove_route);
+  remove.body.remove_route.destination = *parse_prefix("10.9.0.0/16");
+  remove.body.remove_route.table = kRed;
+  CHECK(desk.run(remove) == CommandStatus::ok);
+  gateway.serve();
+  CHECK(shown() == "10.9.0.0/16 dev vti3 metric 10");
+  CHECK(shown_in_red() == "blackhole 10.8.0.0/16 metric 10 ");
+  SECTION("another process finds what the one before has left there") {
+    StaticRoutes next(desk.tables, desk.groups, desk.twins);
+    next.complete();
+    do next.serve(desk.now);
+    while (next.busy());
+    CHECK(shown().empty());
+    CHECK(shown_in_red().empty());
+  }
+}
+
 TEST_CASE("Many configured routes are written bit by bit") {
   const NetworkNamespace space;
   constexpr unsigned kMany = 20'000;
   Gateway gateway(kMany + 1024);
   gateway.sync();
   for (unsigned i = 0; i < kMany; i++)
-    gateway.desk.kernel_routes.want(*parse_prefix(fmt::format("20.{}.{}.0/24", i / 256, i % 256)),
+    gateway.desk.kernel_routes.want(kMainTable, *parse_prefix(fmt::format("20.{}.{}.0/24", i / 256, i % 256)),
                                     {NextHopKind::tunnel, 0, 0, 3});
   unsigned calls = 0;
   std::chrono::steady_clock::duration longest{};

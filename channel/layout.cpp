@@ -132,7 +132,7 @@ constexpr void fold_rings(Fold& fold) {
 // Numbers whose meaning would shift when a row is put in the middle of an enum.
 constexpr void fold_meanings(Fold& fold) {
   fold.numbers({static_cast<std::size_t>(CommandKind::set_mirror),
-                static_cast<std::size_t>(EventKind::route_held),
+                static_cast<std::size_t>(EventKind::ike_unreachable),
                 static_cast<std::size_t>(CommandStatus::kernel_refused),
                 static_cast<std::size_t>(RouteKind::blackhole)});
   for (const DropReasonText& reason : kDropReasonText) fold.text(reason.name);

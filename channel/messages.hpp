@@ -274,6 +274,7 @@ enum class EventKind : std::uint16_t {
   path_mtu,         // what the way to a tunnel's far end carries was learned, or forgotten
   tunnel_liveness,  // how a watched tunnel's far end is has changed
   route_held,       // a learned route into a tunnel would be the way to a far end: held back; or no more
+  ike_unreachable,  // ICMP says that an IKE datagram of ours did not get there; anybody can say so
 };
 
 enum class CommandStatus : std::uint16_t {
@@ -358,6 +359,17 @@ struct PathMtu {
   IpAddress said_by;
 };
 
+enum class Unreachable : std::uint8_t { network = 0, host, port, prohibited };
+
+struct IkeUnreachable {
+  TableId table;  // whose address `local` is
+  Unreachable what;
+  IpAddress local;  // of the datagram
+  IpAddress remote;
+  std::uint16_t remote_port;
+  IpAddress said_by;
+};
+
 // Why a watched tunnel is used by its groups, or is not.
 enum class LivenessReason : std::uint8_t {
   not_watched = 0,
@@ -403,6 +415,7 @@ struct Event {
     PathMtu path_mtu;
     TunnelLiveness tunnel_liveness;
     RouteHeld route_held;
+    IkeUnreachable ike_unreachable;
     std::array<std::uint8_t, 248> raw;
   } body;
 };

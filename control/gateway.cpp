@@ -304,6 +304,9 @@ void Gateway::event(const channel::Event& event) {
     case EventKind::route_held:
       route_held(event.body.route_held);
       break;
+    case EventKind::ike_unreachable:
+      ike_unreachable(event.body.ike_unreachable);
+      break;
     case EventKind::none:
     case EventKind::command_done:
       break;
@@ -374,6 +377,11 @@ void Gateway::peer_moved(const channel::PeerMoved& moved) {
   if (record->adopted) return;
   const TableId table = configuration_.tunnels[moved.tunnel].table.id;
   daemon_.peer_moved(moved.inbound_spi, {moved.remote, moved.remote_port, table}, now_);
+}
+
+void Gateway::ike_unreachable(const channel::IkeUnreachable& said) {
+  const ike::Reason reason{ike::Failure::unreachable, unreachable_words(said)};
+  daemon_.unreachable({said.local, 0, said.table}, said.remote, reason, now_);
 }
 
 void Gateway::lifetime_event(const channel::SaLifetime& lifetime, bool hard) {

@@ -133,6 +133,7 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   void tunnel_liveness(const channel::TunnelLiveness& heard);
   void route_held(const channel::RouteHeld& held);
   void peer_moved(const channel::PeerMoved& moved);
+  void ike_unreachable(const channel::IkeUnreachable& said);
   void lifetime_event(const channel::SaLifetime& lifetime, bool hard);
   void refused(const CommandSubject& subject, const std::string& words);
   [[nodiscard]] channel::Command sa_command(channel::CommandKind kind, const ike::ChildInstall& child) const;

@@ -206,6 +206,14 @@ void Daemon::peer_moved(std::uint32_t inbound_spi, const Endpoint& remote, Time 
   });
 }
 
+void Daemon::unreachable(const Endpoint& local, const IpAddress& remote, const Reason& reason, Time now) {
+  impl_->at(now, [&] {
+    Core& core = impl_->core;
+    for (const TunnelId id : core.candidates(local, remote))
+      for (IkeSa* sa : core.tunnel(id).sas) sa->unreachable(reason);
+  });
+}
+
 void Daemon::terminate_all(Time now) {
   impl_->at(now, [&] {
     std::vector<IkeSa*> all;

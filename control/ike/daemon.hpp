@@ -55,6 +55,7 @@ enum class Failure : std::uint8_t {
   none,
   no_answer,
   ike_version,  // the peer speaks IKEv1
+  unreachable,  // ICMP says so
   no_ike_proposal,
   no_esp_proposal,
   authentication_failed,
@@ -168,6 +169,9 @@ class Daemon {
   void child_expired(std::uint32_t inbound_spi, Time now);  // the dataplane's hard lifetime
   // The dataplane heard authentic ESP on a child of ours from elsewhere, and followed.
   void peer_moved(std::uint32_t inbound_spi, const Endpoint& remote, Time now);
+  // Somebody, perhaps `said_by`, says that what was sent between the two did not arrive. It only explains
+  // what fails anyhow.
+  void unreachable(const Endpoint& local, const IpAddress& remote, const Reason& reason, Time now);
   void terminate_all(Time now);  // shutdown: sends deletes for all, once
 
   // When `advance` wants to be called next; nullopt: nothing is waiting.

@@ -94,6 +94,13 @@ void IkeSa::other_version(const Reason& reason) {
   if (state_ == State::init_sent) init_refused(reason);
 }
 
+// RFC 7296 section 2.4: ICMP may not end an attempt; it is tried as often as otherwise.
+void IkeSa::unreachable(const Reason& reason) {
+  if (!is_attempt() || init_problem_) return;
+  log("not authenticated: " + reason.summary);
+  init_problem_ = reason;
+}
+
 void IkeSa::init_refused(Reason reason) {
   if (init_problem_) return;
   log("from " + peer() + ", not authenticated: " + reason.summary);

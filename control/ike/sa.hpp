@@ -52,6 +52,7 @@ class IkeSa {
 
   // Everything after it. Checks who, what and in which order before anything changes.
   void received(const Header& header, Bytes datagram, const Endpoint& local, const Endpoint& remote);
+  void unreachable(const Reason& reason);    // somebody says that nothing arrives at the peer
   void other_version(const Reason& reason);  // somebody says that the peer speaks another IKE
   void unprotected_hint();  // somebody says that the peer does not know this SA: ask the peer
 

@@ -69,6 +69,14 @@ void no_answer(Case& c) {
       c.us()));
 }
 
+void unreachable(Case& c) {
+  c.there(fmt::format(
+      "start its IKE daemon; where a router or firewall said it, let UDP ports 500 and 4500 through there, "
+      "and see that it has a way to {}",
+      c.peer()));
+  c.here(fmt::format("see that {} is the peer's address", c.peer()));
+}
+
 void other_version(Case& c) {
   c.there(
       "set it to IKEv2 (strongSwan: version = 2; Libreswan: ikev2=insist; a cloud: the tunnel's IKE "
@@ -159,6 +167,9 @@ Advice advice_after(const Reason& reason, const Tunnel& tunnel, const Story& sto
     case Failure::no_answer:
     case Failure::dpd_timeout:
       no_answer(c);
+      break;
+    case Failure::unreachable:
+      unreachable(c);
       break;
     case Failure::ike_version:
       other_version(c);

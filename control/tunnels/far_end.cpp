@@ -60,4 +60,20 @@ std::string far_end_words(const channel::TunnelLiveness& heard) {
   return "unknown";
 }
 
+std::string unreachable_words(const channel::IkeUnreachable& said) {
+  using channel::Unreachable;
+  const std::string who = to_string(said.said_by), peer = to_string(said.remote);
+  switch (said.what) {
+    case Unreachable::port:
+      return fmt::format("{} says that nobody listens on UDP port {} of {} (ICMP)", who, said.remote_port,
+                         peer);
+    case Unreachable::prohibited:
+      return fmt::format("{} says that it lets no IKE through to {} (ICMP)", who, peer);
+    case Unreachable::network:
+    case Unreachable::host:
+      break;
+  }
+  return fmt::format("{} says that it can't reach {} (ICMP)", who, peer);
+}
+
 }  // namespace espgate::control

@@ -21,6 +21,7 @@ constexpr std::uint8_t kEchoRequest = 8;
 constexpr std::uint8_t kEchoRequest6 = 128;
 constexpr std::uint16_t kUnreachable = 3;  // of which code 4 is "fragmentation needed"
 constexpr std::uint8_t kFragmentationNeeded = 4;
+constexpr std::uint8_t kUnreachable6 = 1;
 constexpr std::uint8_t kPacketTooBig6 = 2;
 constexpr std::uint16_t kIcmpHeader = 8;
 
@@ -192,6 +193,7 @@ void SlowPath::to_host4(rte_mbuf* packet, std::uint64_t now) {
     return outbox_.drop(packet, DropReason::malformed_ipv4);
   if (ip[upper.offset] == kUnreachable && ip[upper.offset + 1] == kFragmentationNeeded)
     return too_big(packet, upper.offset, Family::v4, now);
+  if (ip[upper.offset] == kUnreachable) return undelivered(packet, upper.offset, Family::v4, now);
   if (ip[upper.offset] != kEchoRequest) return to_kernel(packet, DropReason::host_protocol, now);
   icmp_.echo(packet, upper.offset, length, now);
 }
@@ -221,6 +223,7 @@ void SlowPath::to_host6(rte_mbuf* packet, std::uint64_t now) {
   }
   if (group) return outbox_.drop(packet, DropReason::multicast);
   if (type == kPacketTooBig6) return too_big(packet, upper.offset, Family::v6, now);
+  if (type == kUnreachable6) return undelivered(packet, upper.offset, Family::v6, now);
   if (type != kEchoRequest6) return to_kernel(packet, DropReason::host_protocol, now);
   icmp_.echo(packet, upper.offset, length, now);
 }
@@ -277,6 +280,24 @@ void SlowPath::too_big(rte_mbuf* packet, std::uint16_t icmp, Family family, std:
       read_too_big({ip + icmp, static_cast<std::size_t>(packet->data_len - icmp)}, family);
   if (!said || !commands_->path_too_big(*said, source, now))
     return to_kernel(packet, DropReason::icmp_unbelieved, now);
+  rte_pktmbuf_free(packet);
+}
+
+// From the wire only, as above. It may be about a packet of the kernel's.
+void SlowPath::undelivered(rte_mbuf* packet, std::uint16_t icmp, Family family, std::uint64_t now) {
+  const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+  const Note note = note_of(packet);
+  const std::optional<Undelivered> said =
+      read_undelivered({ip + icmp, static_cast<std::size_t>(packet->data_len - icmp)}, family);
+  if (note.port == Note::kNoPort || !said || !peers_.contains(note.table, said->ends.remote))
+    return to_kernel(packet, DropReason::host_protocol, now);
+  const IpAddress source = source_of(ip);
+  if (!too_big_limit_.take(source, now)) return outbox_.drop(packet, DropReason::icmp_rate_limited);
+  channel::Event event{};
+  event.kind = channel::EventKind::ike_unreachable;
+  event.body.ike_unreachable = {
+      note.table, said->what, said->ends.local, said->ends.remote, said->ends.remote_port, source};
+  control_.tell(event);
   rte_pktmbuf_free(packet);
 }
 

@@ -68,6 +68,7 @@ class SlowPath {
   void unreachable_neighbour(rte_mbuf* packet, std::uint64_t now) noexcept;
   void tell_and_drop(rte_mbuf* packet, IcmpError what, std::uint32_t argument, std::uint64_t now) noexcept;
   void too_big(rte_mbuf* packet, std::uint16_t icmp, Family family, std::uint64_t now);
+  void undelivered(rte_mbuf* packet, std::uint16_t icmp, Family family, std::uint64_t now);
   void peer_moved(rte_mbuf* word, std::uint64_t now);
   void unknown_spi(rte_mbuf* packet, std::uint64_t now);
   void nobodys_spi(rte_mbuf* packet, std::uint64_t now);

@@ -77,9 +77,9 @@ bool read_upper(std::span<const std::uint8_t> upper, std::uint8_t protocol, TooB
   return true;
 }
 
-}  // namespace
-
-std::optional<TooBig> read_too_big(std::span<const std::uint8_t> icmp, Family family) noexcept {
+// The quoted packet but for its size; `length`: what it was when it was sent.
+std::optional<TooBig> read_quoted(std::span<const std::uint8_t> icmp, Family family,
+                                  std::uint16_t& length) noexcept {
   if (icmp.size() < kIcmp) return std::nullopt;
   const std::span<const std::uint8_t> rest = icmp.subspan(kIcmp);
   const std::optional<Quoted> quoted = family == Family::v4 ? quoted4(rest) : quoted6(rest);
@@ -87,9 +87,55 @@ std::optional<TooBig> read_too_big(std::span<const std::uint8_t> icmp, Family fa
   TooBig out{};
   out.ends.local = source_of(rest.data());
   out.ends.remote = destination_of(rest.data());
-  out.mtu = size_said(icmp, family, quoted->length);
+  length = quoted->length;
   const bool ours = read_upper(quoted->bytes.subspan(quoted->upper.offset), quoted->upper.protocol, out);
-  return ours && out.mtu != 0 ? std::optional(out) : std::nullopt;
+  return ours ? std::optional(out) : std::nullopt;
+}
+
+// RFC 1122 section 3.2.2.1 and RFC 1812 section 5.2.7.1; RFC 4443 section 3.1.
+std::optional<channel::Unreachable> meaning_of(std::uint8_t code, Family family) noexcept {
+  using channel::Unreachable;
+  if (family == Family::v6) {
+    constexpr std::optional<Unreachable> kOf[] = {Unreachable::network, Unreachable::prohibited, std::nullopt,
+                                                  Unreachable::host, Unreachable::port};
+    return code < std::size(kOf) ? kOf[code] : std::nullopt;
+  }
+  switch (code) {
+    case 0:
+      return Unreachable::network;
+    case 1:
+      return Unreachable::host;
+    case 3:
+      return Unreachable::port;
+    case 9:
+    case 10:
+    case 13:
+      return Unreachable::prohibited;
+    default:
+      return std::nullopt;
+  }
+}
+
+}  // namespace
+
+std::optional<TooBig> read_too_big(std::span<const std::uint8_t> icmp, Family family) noexcept {
+  std::uint16_t length = 0;
+  std::optional<TooBig> out = read_quoted(icmp, family, length);
+  if (!out) return std::nullopt;
+  out->mtu = size_said(icmp, family, length);
+  return out->mtu != 0 ? out : std::nullopt;
+}
+
+std::optional<Undelivered> read_undelivered(std::span<const std::uint8_t> icmp, Family family) noexcept {
+  std::uint16_t length = 0;
+  const std::optional<TooBig> quoted = read_quoted(icmp, family, length);
+  if (!quoted) return std::nullopt;
+  const std::optional<channel::Unreachable> what = meaning_of(icmp[1], family);
+  const std::uint16_t port = quoted->ends.local_port;
+  // On port 500 there is no marker, and what looks like an SPI is IKE's. Routers may quote no more than the
+  // ports.
+  const bool ike = port == kIkePort || (port == kNatTraversalPort && !quoted->spi);
+  return ike && what ? std::optional(Undelivered{quoted->ends, *what}) : std::nullopt;
 }
 
 }  // namespace espgate::dataplane

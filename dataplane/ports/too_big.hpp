@@ -1,6 +1,7 @@
 // ICMP's word that an outer packet of ours was larger than a link on its way and not to be cut: fragmentation
 // needed (RFC 792, RFC 1191), packet too big (RFC 4443 section 3.2, RFC 8201). Anybody can send one, so it is
-// read here, and believed only where the packet that it quotes is one of a live SA.
+// read here, and believed only where the packet that it quotes is one of a live SA. And that an IKE datagram
+// of ours did not get there, which explains what fails, and changes nothing.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <span>
 
 #include "channel/address.hpp"
+#include "channel/messages.hpp"
 #include "dataplane/tables/sa.hpp"
 
 namespace espgate::dataplane {
@@ -30,5 +32,16 @@ struct TooBig {
 // 8201 section 4), or not below the quoted packet's. A router that says no size (RFC 1191 section 5) means
 // the next of those that are common.
 [[nodiscard]] std::optional<TooBig> read_too_big(std::span<const std::uint8_t> icmp, Family family) noexcept;
+
+// ICMP's word that an IKE datagram of ours did not arrive: destination unreachable (RFC 792, RFC 4443
+// section 3.1).
+struct Undelivered {
+  OuterEnds ends;
+  channel::Unreachable what;
+};
+// `icmp`: as above, of type 3 (type 1). nullopt: not about UDP from port 500, or 4500 with the marker, or for
+// a reason that has no meaning here.
+[[nodiscard]] std::optional<Undelivered> read_undelivered(std::span<const std::uint8_t> icmp,
+                                                          Family family) noexcept;
 
 }  // namespace espgate::dataplane

@@ -7,6 +7,7 @@
 #include "control/ike/identity.hpp"
 #include "control/ike/proposal_choice.hpp"
 #include "control/ike/selectors.hpp"
+#include "control/tunnels/far_end.hpp"
 
 using namespace espgate;
 using control::Advice;
@@ -71,6 +72,22 @@ TEST_CASE("no answer to IKE_AUTH: port 4500 behind a NAT, else what is large", "
   story.nat(true, false);
   CHECK(says(after(Failure::no_answer, story).here, "let UDP port 4500 through"));
   CHECK_FALSE(says(after(Failure::no_answer, story).here, "IP fragments"));
+}
+
+TEST_CASE("ICMP says that nobody listens", "[advice]") {
+  CHECK(says(after(Failure::unreachable, Story()).there, "start its IKE daemon"));
+  const IpAddress peer = *parse_address("192.0.2.2"), router = *parse_address("192.0.2.254");
+  const auto words = [&](channel::Unreachable what, const IpAddress& by) {
+    return control::unreachable_words({kMainTable, what, *parse_address("192.0.2.1"), peer, 500, by});
+  };
+  using channel::Unreachable;
+  CHECK(words(Unreachable::port, peer) ==
+        "192.0.2.2 says that nobody listens on UDP port 500 of 192.0.2.2 (ICMP)");
+  CHECK(words(Unreachable::host, router) == "192.0.2.254 says that it can't reach 192.0.2.2 (ICMP)");
+  CHECK(words(Unreachable::prohibited, router) ==
+        "192.0.2.254 says that it lets no IKE through to 192.0.2.2 (ICMP)");
+  CHECK(words(static_cast<Unreachable>(99), router) ==
+        "192.0.2.254 says that it can't reach 192.0.2.2 (ICMP)");
 }
 
 TEST_CASE("an IKEv1 peer is to be set to IKEv2", "[advice]") {

@@ -29,6 +29,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static const std::unique_ptr<Desk> desk = make_desk();
   if (size < 1 || size > 1500) return 0;
   const Family family = (data[0] & 1) != 0 ? Family::v6 : Family::v4;
+  if (const auto lost = dataplane::read_undelivered({data + 1, size - 1}, family))
+    must(lost->ends.local_port == 500 || lost->ends.local_port == 4500);
   const auto said = dataplane::read_too_big({data + 1, size - 1}, family);
   if (!said) return 0;
   must(said->mtu >= dataplane::least_path_mtu(family) && said->ends.local.family == family);

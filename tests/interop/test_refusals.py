@@ -15,12 +15,12 @@ from topologies import Single
 OTHER_PSK = "not the right horse"
 
 
-def wait_words(gateway, name, *words):
+def wait_words(gateway, name, *words, seconds=40):
     """Waits until the tunnel's last error has every one of the words; returns it."""
     def told():
         error = gateway.tunnels()[name].get("last_error") or ""
         return error if all(word.lower() in error.lower() for word in words) else None
-    return wait_until(told, 40, lambda: f"{words} in the last error: {gateway.tunnels()[name]}\n"
+    return wait_until(told, seconds, lambda: f"{words} in the last error: {gateway.tunnels()[name]}\n"
                                         f"{gateway.shell('show', 'log', check=False).stdout[-3000:]}")
 
 
@@ -83,6 +83,12 @@ class AgainstStrongSwan(LabCase):
         self.responding(["selector"], swan={"local_ts": "10.2.0.0/24", "remote_ts": "10.1.0.0/24"},
                         selectors={"local": ["172.16.0.0/24"], "remote": ["172.17.0.0/24"]},
                         explain=["local 10.1.0.0/24, remote 10.2.0.0/24"])
+
+    # West's kernel says so by ICMP, as no strongSwan runs.
+    def test_nobody_listens(self):
+        east = self.stop_after(east_gateway(self.net.east, east_tunnel(), routes=[])).start()
+        wait_words(east, "west", "192.0.2.2 says that nobody listens on UDP port 500 of 192.0.2.2 (ICMP)", seconds=60)
+        explained(east, "west", "start its IKE daemon")
 
     def test_an_ikev1_peer(self):
         east = self.stop_after(east_gateway(self.net.east, east_tunnel(start="wait"), routes=[])).start()

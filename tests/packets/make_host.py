@@ -121,6 +121,23 @@ def too_big():
         yield f"too_big6_{mtu}", IPv6(src="2001:db8:9::1", dst=GATEWAY6) / ICMPv6PacketTooBig(mtu=mtu) / bytes(six)
 
 
+def undelivered():
+    """About IKE datagrams of the gateway's: what routers and the peer's host say."""
+    router, ike = "198.51.100.1", bytes(range(1, 65))
+    plain = bytes(IP(src=WAN4, dst=REMOTE4, proto=17, len=400) / UDP(sport=500, dport=500, len=380) / ike)
+    marked = bytes(IP(src=WAN4, dst=REMOTE4, proto=17, len=400) / UDP(sport=4500, dport=31000, len=380) / (MARKER + ike))
+    esp = bytes(IP(src=WAN4, dst=REMOTE4, proto=17, len=400) / UDP(sport=4500, dport=31000, len=380) / ike)
+    dns = bytes(IP(src=WAN4, dst=REMOTE4, proto=17, len=400) / UDP(sport=4711, dport=53, len=380) / ike)
+    six = bytes(IPv6(src="2001:db8:2::1", dst="2001:db8:2::2", plen=400) / UDP(sport=500, dport=500, len=400) / ike)
+    for code in (0, 1, 2, 3, 5, 9, 10, 13):
+        yield f"undelivered_{code}", IP(src=router, dst=WAN4) / ICMP(type=3, code=code) / plain
+    for name, quoted in (("28", plain[:28]), ("24", plain[:24]), ("marked", marked), ("esp", esp), ("dns", dns),
+                         ("stranger", bytes(IP(src=WAN4, dst="203.0.113.77", proto=17, len=400) / UDP(sport=500, dport=500, len=380)))):
+        yield f"undelivered_quoting_{name}", IP(src=router, dst=WAN4) / ICMP(type=3, code=3) / quoted
+    for code in (0, 1, 2, 3, 4):
+        yield f"undelivered6_{code}", IPv6(src="2001:db8:9::1", dst=GATEWAY6) / ICMPv6DestUnreach(code=code) / six
+
+
 def packets():
     far = dict(src=PEER4, dst="203.0.113.7")
     far6 = dict(src=PEER6, dst="2001:db8::7")
@@ -246,6 +263,7 @@ def packets():
         yield f"ike6_out_piece_{i}", piece
     yield "esp", IP(src=REMOTE4, dst=WAN4, proto=50) / bytes.fromhex("0badcafe00000001") / DATA
     yield from too_big()
+    yield from undelivered()
     yield from outer6()
     mapped = dict(sport=4500, dport=31000)
     yield "keepalive", IP(src=WAN4, dst=REMOTE4, flags="DF", id=0, ttl=64) / UDP(**mapped, chksum=0) / b"\xff"

@@ -143,6 +143,34 @@ TEST_CASE("identities and selectors of the peer are remembered") {
   CHECK(story_of(world->east).heard()->error == NotifyType::authentication_failed);
 }
 
+TEST_CASE("a peer behind a NAT that goes by its private address") {
+  const conf::Identity inside{conf::IdentityType::ipv4, "10.0.0.1", {10, 0, 0, 1}};
+  std::vector<conf::Tunnel> east, west;
+  east.push_back(east_tunnel());
+  east[0].local = address("10.0.0.1");
+  east[0].local_id = inside;
+  west.push_back(west_tunnel());
+  west[0].remote = address("192.0.2.99");
+  World world(std::move(east), std::move(west));
+  world.translate = [](Datagram& d) {
+    if (d.from.address == address("10.0.0.1"))
+      d.from = {address("192.0.2.99"), std::uint16_t(d.from.port + 20000)};
+    else if (d.to.address == address("192.0.2.99"))
+      d.to = {address("10.0.0.1"), std::uint16_t(d.to.port - 20000)};
+  };
+  world.east.initiate();
+  world.run(seconds(10));
+  REQUIRE(world.west.failures.size() == 1);
+  CHECK(world.west.failures[0].failure == Failure::peer_identity);
+  const ike::Heard* heard = story_of(world.west).heard();
+  REQUIRE((heard != nullptr && heard->peer_id));
+  CHECK(heard->peer_id->type == static_cast<std::uint8_t>(conf::IdentityType::ipv4));
+  CHECK(heard->nat_remote);
+  CHECK_FALSE(heard->nat_local);
+  REQUIRE(story_of(world.east).heard() != nullptr);
+  CHECK(story_of(world.east).heard()->nat_local);
+}
+
 // Main mode of IKEv1 (RFC 2408 section 3.1): version 1.0, exchange type 2.
 ByteVector ikev1(std::uint64_t cookie) {
   ByteVector bytes(28);
@@ -201,6 +229,32 @@ TEST_CASE("an IKEv1 message does not hurt a tunnel that is up") {
   CHECK(world.west.up);
   world.run(seconds(5));
   CHECK(world.settled());
+}
+
+TEST_CASE("ICMP explains why nothing came, and ends nothing") {
+  const Reason reason{Failure::unreachable, "192.0.2.2 says that nobody listens"};
+  const Endpoint local{address("192.0.2.1"), 0};
+  World world;
+  world.fate = [](const Datagram&) { return std::vector<milliseconds>{}; };
+  world.east.initiate();
+  world.run(seconds(1));
+  world.east.daemon->unreachable(local, address("192.0.2.2"), reason, world.now);
+  world.east.daemon->unreachable(local, address("198.51.100.1"), reason, world.now);
+  world.run(seconds(10));
+  CHECK(world.east.failures.empty());
+  SECTION("nobody answers") {
+    world.run(seconds(30));
+    REQUIRE(world.east.failures.size() == 1);
+    CHECK(world.east.failures[0].failure == Failure::unreachable);
+    CHECK(world.east.failures[0].summary == reason.summary);
+    CHECK(world.sent == 6);
+  }
+  SECTION("the peer answers after all") {
+    world.fate = nullptr;
+    world.run(seconds(15));
+    CHECK(world.settled());
+    CHECK(world.east.failures.empty());
+  }
 }
 
 TEST_CASE("an offer of a thousand transforms is cut short") {

@@ -53,9 +53,9 @@ void IkeSa::peer_deletes_children(const DeletePayload& request, Payloads& answer
 
 void IkeSa::peer_deletes_ike() {
   end_after_answer_ = Reason{Failure::peer_deleted, "the peer closed the IKE SA"};
-  if (!ike_offer_) return;
+  if (!ike_offer_ || state_ == State::deleting) return;
   // Section 2.8.2: the peer rekeyed and did not notice that we did too. Ours is forgotten.
-  IkeSa* rival = core_.find_sa(ike_offer_->rival_spi);
+  IkeSa* rival = rival_of(*ike_offer_);
   if (rival == nullptr) return;
   hand_over_to(*rival);
   wake_after_answer_ = rival->our_spi();
@@ -128,8 +128,13 @@ void IkeSa::retire() {
 
 void IkeSa::begin_delete() {
   tasks_.clear();
+  // A rekey of ours that is under way is waited for: what it makes has to be deleted, too.
+  std::unique_ptr<IkeOffer> under_way = std::move(ike_offer_);
   abandon_offers();
+  ike_offer_ = std::move(under_way);
   state_ = State::deleting;
+  IkeSa* rival = ike_offer_ ? rival_of(*ike_offer_) : nullptr;
+  if (rival != nullptr) rival->delete_ike({Failure::replaced, "closed while it was rekeyed"});
   for (Timer* timer : {&rekey_, &expire_, &dpd_, &redundant_, &reauth_}) timer->cancel();
   enqueue({Task::Kind::delete_ike, 0, {}, {}, 0});
   next_task();

@@ -60,7 +60,9 @@ bool IkeSa::begin_ike_rekey(const Task& task) {
 
 void IkeSa::ike_rekey_response(const Request& request, const Payloads& payloads) {
   const std::unique_ptr<IkeOffer> offer = std::move(ike_offer_);
-  if (const NotifyPayload* error = find_error(payloads)) return ike_rekey_error(request, *error, *offer);
+  const bool deleting = state_ == State::deleting;
+  if (const NotifyPayload* error = find_error(payloads))
+    return deleting ? void() : ike_rekey_error(request, *error, *offer);
   const auto* sa = find<SaPayload>(payloads);
   const auto* ke = find<KePayload>(payloads);
   const auto* nonce = find<NoncePayload>(payloads);
@@ -77,8 +79,10 @@ void IkeSa::ike_rekey_response(const Request& request, const Payloads& payloads)
   IkeSa& heir = successor(Role::initiator, spis, *choice,
                           derive_ike_keys(choice->algorithms, secret->view(), {offer->nonce, nonce->data},
                                           spis, RekeyedFrom{keys_.sk_d.view(), algorithms_.prf}));
+  // The peer's children have moved to the new one: it goes as this one does.
+  if (deleting) return heir.delete_ike({Failure::replaced, "closed while it was rekeyed"});
   const ByteVector lower = lower_nonce(offer->nonce, nonce->data);
-  IkeSa* rival = core_.find_sa(offer->rival_spi);
+  IkeSa* rival = rival_of(*offer);
   if (rival != nullptr &&
       lower < offer->rival_nonce) {  // section 2.8.2: who made the lowest nonce's SA deletes it
     log("both sides rekeyed the IKE SA; the peer's new one stays");
@@ -95,8 +99,15 @@ void IkeSa::ike_rekey_response(const Request& request, const Payloads& payloads)
   }
 }
 
+// What the peer's rekey of the same IKE SA made, unless it was closed meanwhile: then nothing is inherited by
+// it.
+IkeSa* IkeSa::rival_of(const IkeOffer& offer) const {
+  IkeSa* rival = core_.find_sa(offer.rival_spi);
+  return rival != nullptr && rival->state_ == State::established ? rival : nullptr;
+}
+
 void IkeSa::ike_rekey_error(const Request& request, const NotifyPayload& error, const IkeOffer& offer) {
-  if (IkeSa* rival = core_.find_sa(offer.rival_spi)) {  // section 2.8.2: the peer was done before it saw ours
+  if (IkeSa* rival = rival_of(offer)) {  // section 2.8.2: the peer was done before it saw ours
     hand_over_to(*rival);
     return rival->next_task();
   }

@@ -354,7 +354,8 @@ void IkeSa::malformed_response(const Request& request, const Refusal& refusal) {
 
 void IkeSa::dispatch_response(const Request& request, const Payloads& payloads) {
   using Kind = Task::Kind;
-  if (state_ == State::deleting && request.task.kind != Kind::delete_ike) return;  // it no longer matters
+  const bool matters = request.task.kind == Kind::delete_ike || request.task.kind == Kind::rekey_ike;
+  if (state_ == State::deleting && !matters) return;
   switch (request.task.kind) {
     case Kind::init:
       break;
@@ -399,7 +400,8 @@ IkeInfo IkeSa::info() const {
   out.spi_initiator = spi_initiator_;
   out.spi_responder = spi_responder_;
   out.initiator = role_ == Role::initiator;
-  out.state = ike_offer_ ? "rekeying" : kStates[static_cast<std::size_t>(state_)];
+  out.state =
+      ike_offer_ && state_ == State::established ? "rekeying" : kStates[static_cast<std::size_t>(state_)];
   if (in_) out.algorithms = describe(algorithms_);
   out.software = software_;
   out.local = local_;

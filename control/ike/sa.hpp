@@ -271,6 +271,7 @@ class IkeSa {
   [[nodiscard]] Payloads answer_ike_rekey(const Payloads& payloads, const SaPayload& offered, Bytes nonce);
   void ike_rekey_response(const Request& request, const Payloads& payloads);
   void ike_rekey_error(const Request& request, const NotifyPayload& error, const IkeOffer& offer);
+  [[nodiscard]] IkeSa* rival_of(const IkeOffer& offer) const;
   IkeSa& successor(Role role, SpiPair spis, const IkeChoice& choice, IkeKeys keys);
   void hand_over_to(IkeSa& heir);
   void retry_ike_rekey(std::chrono::milliseconds after);

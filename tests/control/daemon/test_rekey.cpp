@@ -213,6 +213,30 @@ TEST_CASE("one closes the IKE SA while the other rekeys the child or the IKE SA:
   }
 }
 
+TEST_CASE("one rekeys the IKE SA, and closes it at once: nothing stays, and soon") {
+  for (const bool both : {false, true}) {
+    for (unsigned which = 0; which < Interleavings::kCount; which += 4 * kStride) {
+      World world;
+      REQUIRE(world.establish());
+      world.run(milliseconds(50));
+      Interleavings(which).apply(world);
+      rekey_ike(world.east, world.now);
+      if (both) rekey_ike(world.west, world.now);
+      world.run(milliseconds(which % 4 * 4));
+      world.east.daemon->terminate(0, {Failure::operator_request, "reset"}, world.now);
+      world.run(seconds(8));
+      INFO("order " << which << ", both " << both);
+      CHECK(!world.west.up);
+      world.run(seconds(80));
+      CHECK(world.east.ike_sas() == 0);
+      CHECK(world.west.ike_sas() == 0);
+      CHECK(world.east.inbound.empty());
+      CHECK(world.west.inbound.empty());
+      CHECK(world.complaints == std::vector<std::string>{});
+    }
+  }
+}
+
 TEST_CASE("both close the IKE SA at once, in every order of arrival") {
   for (unsigned which = 0; which < Interleavings::kCount; which += 2 * kStride) {
     World world;

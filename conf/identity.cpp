@@ -63,7 +63,17 @@ void set_key_id(const Field& field, const std::string& text, Identity& out) {
   }
 }
 
+void set_directory_name(const Field& field, const std::string& text, Identity& out) {
+  auto der = encode_directory_name(text);
+  if (!der)
+    return field.expected(
+        "a name such as C=DE, O=Example, CN=east, of C, ST, L, STREET, O, OU, CN, DC, UID, SN, GN, T, "
+        "serialNumber and emailAddress, with \\ before a comma that is part of a value");
+  out = {IdentityType::directory_name, text, std::move(*der)};
+}
+
 void set_by_form(const Field& field, const std::string& text, Identity& out) {
+  if (looks_like_directory_name(text)) return set_directory_name(field, text, out);
   if (text.find('@') != text.npos) return set_email(field, text, out);
   if (text.find(':') != text.npos || is_made_of(text, "0123456789.")) return set_address(field, text, out);
   set_fqdn(field, text, out);
@@ -75,7 +85,8 @@ void set_by_type(const Field& field, const Given& given, Identity& out) {
   if (given.type == "fqdn") return set_fqdn(value, given.value, out);
   if (given.type == "email") return set_email(value, given.value, out);
   if (given.type == "keyid") return set_key_id(value, given.value, out);
-  Field{field.reading, field.node.at("type"), "type"}.expected("address or fqdn or email or keyid");
+  if (given.type == "dn") return set_directory_name(value, given.value, out);
+  Field{field.reading, field.node.at("type"), "type"}.expected("address or fqdn or email or dn or keyid");
 }
 
 }  // namespace

@@ -77,10 +77,31 @@ struct Place {
   std::string_view block;  // empty: the tunnel itself
   std::string_view key;
 };
-constexpr Place kOfIke[] = {
-    {"", "profile"},       {"", "psk"},      {"", "psk-file"},   {"", "ike"},          {"", "dpd"},
-    {"", "start"},         {"local", "id"},  {"remote", "id"},   {"esp", "proposals"}, {"esp", "lifetime"},
-    {"", "encapsulation"}, {"esp", "bytes"}, {"esp", "packets"}, {"esp", "esn"},       {"esp", "verify"}};
+constexpr Place kOfIke[] = {{"", "profile"},
+                            {"", "psk"},
+                            {"", "psk-file"},
+                            {"", "ike"},
+                            {"", "dpd"},
+                            {"", "start"},
+                            {"local", "id"},
+                            {"remote", "id"},
+                            {"esp", "proposals"},
+                            {"esp", "lifetime"},
+                            {"", "encapsulation"},
+                            {"esp", "bytes"},
+                            {"esp", "packets"},
+                            {"esp", "esn"},
+                            {"esp", "verify"},
+                            {"local", "auth"},
+                            {"local", "certificate"},
+                            {"local", "key"},
+                            {"local", "pkcs12"},
+                            {"local", "password-file"},
+                            {"local", "rsa-pss"},
+                            {"remote", "auth"},
+                            {"remote", "authorities"},
+                            {"remote", "crl"},
+                            {"remote", "public-key"}};
 
 }  // namespace
 

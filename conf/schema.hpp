@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +14,13 @@
 #include "crypto/ike.hpp"
 #include "crypto/secret.hpp"
 #include "crypto/suite.hpp"
+
+namespace espgate::crypto {
+class Certificate;
+class PrivateKey;
+class PublicKey;
+class TrustStore;
+}  // namespace espgate::crypto
 
 namespace espgate::conf {
 
@@ -119,12 +127,13 @@ enum class IdentityType : std::uint8_t {
   fqdn = 2,
   email = 3,
   ipv6 = 5,
+  directory_name = 9,
   key_id = 11
 };  // RFC 7296 3.5
 
 struct Identity {
   IdentityType type{IdentityType::fqdn};
-  std::string text;                // as written: an address, east.example, ops@example, or hex for key_id
+  std::string text;  // as written: an address, east.example, ops@example, C=DE, CN=east, or hex for key_id
   std::vector<std::uint8_t> data;  // as it travels in the ID payload
 };
 
@@ -155,6 +164,36 @@ struct EspProposal {
 
 // A traffic selector as configured: a prefix, any protocol and port.
 using SelectorPrefix = IpPrefix;
+
+// How one side of a tunnel shows that it is who it says it is (RFC 7296 section 2.15).
+enum class Auth : std::uint8_t { psk, certificate, public_key };
+
+// A file that the configuration names. No path: it names none.
+struct NamedFile {
+  std::string path;
+  Mark mark;
+};
+
+// What load_credentials reads.
+struct CredentialFiles {
+  NamedFile certificate, key, pkcs12, password;
+  std::vector<NamedFile> authorities, crls;
+  NamedFile public_key;  // the peer's
+};
+
+// What load_credentials makes of them: tunnels that name the same files share it.
+struct LocalAuth {
+  Auth by{Auth::psk};
+  bool rsa_pss{false};  // sign with PSS where an RSA key is used
+  std::shared_ptr<const std::vector<std::shared_ptr<const crypto::Certificate>>> chain;  // ours first
+  std::shared_ptr<const crypto::PrivateKey> private_key;  // whose place is with the Keeper
+  std::shared_ptr<const crypto::PublicKey> public_key;
+};
+struct RemoteAuth {
+  Auth by{Auth::psk};
+  std::shared_ptr<const crypto::TrustStore> trust;
+  std::shared_ptr<const crypto::PublicKey> public_key;
+};
 
 enum class Start : std::uint8_t { initiate, wait };
 // Whose published parameters fill in what the file leaves out.
@@ -214,9 +253,12 @@ struct Tunnel {
   TableRef table;  // whose addresses these are
   Profile profile{Profile::none};
   bool legacy{false};  // algorithms that are too weak by now may be among the proposals
-  Identity local_id;   // default: the address
+  Identity local_id;   // default: the address, or the certificate's subject
   Identity remote_id;
-  std::optional<Manual> manual;  // then nothing of IKE's counts
+  LocalAuth local_auth;
+  RemoteAuth remote_auth;
+  std::unique_ptr<CredentialFiles> files;  // none where both sides have the pre-shared key
+  std::optional<Manual> manual;            // then nothing of IKE's counts
   crypto::SecretBytes psk;
   std::vector<IkeProposal> ike_proposals;
   std::vector<EspProposal> esp_proposals;

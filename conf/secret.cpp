@@ -1,13 +1,9 @@
 // Pre-shared and manual keys: from the file itself, or from a file of their own that nobody else can read.
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 
+#include "conf/file.hpp"
 #include "conf/sections.hpp"
 
 namespace espgate::conf {
@@ -15,48 +11,12 @@ namespace {
 
 constexpr std::size_t kMostBytes = 4096;
 
-struct Descriptor {
-  explicit Descriptor(int value) : fd(value) {}
-  ~Descriptor() {
-    if (fd >= 0) close(fd);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int fd;
-};
-
-// Reads to the end, into memory that erases itself. Empty: nothing there, or more than kMostBytes.
-crypto::SecretBytes read_all(int fd) {
-  crypto::SecretBytes buffer(kMostBytes + 1);
-  std::size_t length = 0;
-  while (length < buffer.size()) {
-    const ssize_t got = read(fd, buffer.bytes().data() + length, buffer.size() - length);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) break;
-    length += static_cast<std::size_t>(got);
-  }
-  if (length > kMostBytes) return {};
-  return crypto::SecretBytes(buffer.view().first(length));
-}
-
 // An editor's newline at the end is not part of the secret.
 crypto::SecretBytes without_newline(const crypto::SecretBytes& text) {
   std::size_t length = text.size();
   if (length > 0 && text.view()[length - 1] == '\n') --length;
   if (length > 0 && text.view()[length - 1] == '\r') --length;
   return crypto::SecretBytes(text.view().first(length));
-}
-
-// What is wrong with the file as the home of a secret; empty: nothing.
-std::string objection(int fd, const std::string& path) {
-  struct stat status {};
-  if (fd < 0 || fstat(fd, &status) != 0)
-    return fmt::format("{} can't be read: {}", in_quotes(path), std::strerror(errno));
-  if (!S_ISREG(status.st_mode)) return fmt::format("{} is not a file", in_quotes(path));
-  if ((status.st_mode & 077) != 0)
-    return fmt::format("{} can be read by others than its owner (mode {:04o}); chmod 600 {}", in_quotes(path),
-                       status.st_mode & 07777, path);
-  return {};
 }
 
 std::string path_of(const Field& field) {
@@ -69,14 +29,10 @@ std::optional<crypto::SecretBytes> read_file_of(const Field& field) {
   std::string name;
   read_text(field, name);
   if (name.empty() || field.reading.secrets == Secrets::skip) return std::nullopt;
-  const std::string path = path_of(field);
-  // Not blocking: a pipe in the file's place must not hold up the start.
-  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  if (const std::string what = objection(file.fd, path); !what.empty()) {
-    field.error(fmt::format("{}: {}", field.key, what));
-    return std::nullopt;
-  }
-  return read_all(file.fd);
+  FileContent file = read_whole(path_of(field), Readers::owner, kMostBytes);
+  if (file.objection.empty()) return std::move(file.bytes);
+  field.error(fmt::format("{}: {}", field.key, file.objection));
+  return std::nullopt;
 }
 
 void say_no_secret(const Field& field) {
@@ -141,7 +97,6 @@ void read_psk_file(const Field& field, crypto::SecretBytes& out) {
 void read_key_file(const Field& field, const crypto::SuiteRow& suite, crypto::SecretBytes& out) {
   auto file = read_file_of(field);
   if (!file) return;
-  if (file->empty()) return say_no_secret(field);
   if (auto bytes = from_hex(file->view())) file = std::move(bytes);
   const std::size_t length = crypto::key_material_length(suite);
   if (file->size() != length)

@@ -34,7 +34,18 @@ void append_watch_keys(std::vector<KnownKey>& to);
 // tunnel.
 void complete_tunnel(const Field& block, Tunnel& tunnel);
 
-// identity.cpp: `east.example`, `192.0.2.1`, `ops@example`, or {type: keyid, value: ...}.
+// auth_section.cpp: `local` and `remote`. `complete_auth`: who authenticates by what, and whether the keys of
+// the tunnel fit that.
+void read_local(const Field& field, Tunnel& out);
+void read_remote(const Field& field, Tunnel& out);
+void complete_auth(const Field& tunnel, Tunnel& out);
+void append_auth_keys(std::vector<KnownKey>& to);
+
+// directory_name.cpp: a Name in DER; nullopt: the text is none.
+[[nodiscard]] bool looks_like_directory_name(std::string_view text);
+[[nodiscard]] std::optional<std::vector<std::uint8_t>> encode_directory_name(std::string_view text);
+
+// identity.cpp: `east.example`, `192.0.2.1`, `ops@example`, `C=DE, CN=east`, or {type: keyid, value: ...}.
 void read_identity(const Field& field, Identity& out);
 void append_identity_keys(std::vector<KnownKey>& to);
 [[nodiscard]] Identity identity_of(const IpAddress& address);

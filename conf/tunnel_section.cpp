@@ -21,24 +21,6 @@ constexpr std::uint64_t kFewestPackets = 1'000;
 constexpr std::uint16_t kLeastPadded = 64;
 constexpr std::uint16_t kMostPadded = 9000;
 
-// Which link a link-local address is on, it does not say.
-void read_endpoint(const Field& field, IpAddress& out) {
-  static const IpPrefix kLinkLocal = *parse_prefix("fe80::/10");
-  const auto address = field.is_scalar() ? parse_address(field.node.text) : std::nullopt;
-  if (address && contains(kLinkLocal, *address))
-    return field.expected("an address that is not of one link alone");
-  read_address(field, out);
-}
-
-constexpr Key<Tunnel> kLocalKeys[] = {
-    {"address", Need::required, [](const Field& f, Tunnel& t) { read_endpoint(f, t.local); }},
-    {"id", Need::optional, [](const Field& f, Tunnel& t) { read_identity(f, t.local_id); }},
-};
-constexpr Key<Tunnel> kRemoteKeys[] = {
-    {"address", Need::required, [](const Field& f, Tunnel& t) { read_endpoint(f, t.remote); }},
-    {"id", Need::optional, [](const Field& f, Tunnel& t) { read_identity(f, t.remote_id); }},
-};
-
 template <class Proposal, Proposal (*parse)(std::string_view)>
 void read_proposal(const Field& field, Proposal& out) {
   if (!field.is_scalar()) return field.expected("a proposal such as aes256-sha384-ecp384");
@@ -166,8 +148,8 @@ constexpr Key<Tunnel> kTunnelKeys[] = {
     {"profile", Need::optional, [](const Field& f, Tunnel& t) { read_choice(f, t.profile, kProfile); }},
     {"legacy", Need::optional, [](const Field& f, Tunnel& t) { read_bool(f, t.legacy); }},
     {"table", Need::optional, [](const Field& f, Tunnel& t) { read_name(f, t.table.name); }},
-    {"local", Need::required, [](const Field& f, Tunnel& t) { read_block(f, kLocalKeys, t); }},
-    {"remote", Need::required, [](const Field& f, Tunnel& t) { read_block(f, kRemoteKeys, t); }},
+    {"local", Need::required, read_local},
+    {"remote", Need::required, read_remote},
     {"psk", Need::optional, [](const Field& f, Tunnel& t) { read_psk(f, t.psk); }},
     {"psk-file", Need::optional, [](const Field& f, Tunnel& t) { read_psk_file(f, t.psk); }},
     {"mode", Need::optional, [](const Field& f, Tunnel& t) { read_choice(f, t.mode, kMode); }},
@@ -216,8 +198,7 @@ void read_tunnel(const Field& item, Tunnel& out) {
 
 void append_tunnel_keys(std::vector<KnownKey>& to) {
   append_keys(to, "tunnels", kTunnelKeys);
-  append_keys(to, "tunnels.local", kLocalKeys);
-  append_keys(to, "tunnels.remote", kRemoteKeys);
+  append_auth_keys(to);
   append_identity_keys(to);
   append_manual_keys(to);
   append_keys(to, "tunnels.ike", kIkeKeys);

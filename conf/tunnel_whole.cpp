@@ -37,18 +37,12 @@ void fill_defaults(Tunnel& tunnel) {
     for (std::string_view text : kDefaultEsp) tunnel.esp_proposals.push_back(parse_esp_proposal(text));
   for (EspProposal& proposal : tunnel.esp_proposals) proposal.esn = tunnel.esn;
   fill_selectors(tunnel);
+  if (tunnel.local_id.text.empty() && tunnel.local_auth.by == Auth::certificate)
+    tunnel.local_id = {IdentityType::directory_name, "the certificate's subject", {}};  // load_credentials
   if (tunnel.local_id.text.empty()) tunnel.local_id = identity_of(tunnel.local);
   if (tunnel.remote_id.text.empty()) tunnel.remote_id = identity_of(tunnel.remote);
   if (tunnel.interface.empty()) tunnel.interface = tunnel.name;
   name_twin(tunnel.kernel, tunnel.interface);
-}
-
-void check_secret(const Field& tunnel) {
-  const bool inline_psk = &tunnel.node.at("psk") != &tunnel.node;
-  const bool in_file = &tunnel.node.at("psk-file") != &tunnel.node;
-  if (inline_psk != in_file) return;
-  tunnel.error(inline_psk ? "tunnel: two secrets; expected either psk or psk-file"
-                          : "tunnel: no secret; expected psk, psk-file or manual");
 }
 
 // A packet's addresses are of one family: selectors of different families select nothing.
@@ -125,15 +119,13 @@ void check_fragmentation(const Field& tunnel, const Tunnel& out) {
 }  // namespace
 
 void complete_tunnel(const Field& block, Tunnel& tunnel) {
+  complete_auth(block, tunnel);
   fill_defaults(tunnel);
   const Node& interface = block.node.at("interface");
   const bool named = &interface != &block.node && &interface.at("table") != &interface;
   if (tunnel.mode == channel::Mode::transport && !named) tunnel.overlay = tunnel.table;
   if (block.node.kind != NodeKind::map) return;
-  if (tunnel.manual)
-    check_without_ike(block);
-  else
-    check_secret(block);
+  if (tunnel.manual) check_without_ike(block);
   check_legacy(block, tunnel);
   check_selector_families(block, tunnel);
   check_esn(block, tunnel);

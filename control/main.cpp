@@ -10,11 +10,14 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <memory>
 
 #include "channel/region.hpp"
+#include "conf/credentials.hpp"
 #include "conf/load.hpp"
 #include "control/event_loop.hpp"
+#include "crypto/signature.hpp"
 
 namespace {
 
@@ -63,7 +66,10 @@ int run(const std::string& config, std::string runtime, const std::string& log_p
   control::Log log(file ? file.get() : stderr);
   protect_memory(log);
   channel::allow_many_descriptors();
-  const conf::Configuration configuration = conf::load_file(config);
+  crypto::erase_what_openssl_frees();
+  conf::Configuration configuration = conf::load_file(config);
+  for (const std::string& line : conf::load_credentials(configuration, config, std::time(nullptr)))
+    log.warning(line);
   give_back_memory();
   if (runtime.empty()) runtime = configuration.runtime_directory;
   make_directory(runtime);

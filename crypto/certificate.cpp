@@ -6,6 +6,8 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 
 #include "crypto/openssl.hpp"
 #include "crypto/pem.hpp"
@@ -90,25 +92,28 @@ std::string words_of(const X509_NAME* name) {
   return text;
 }
 
-// For people; a printable name, or how many bytes it has.
+std::string address_words(Bytes value) {
+  std::string out;
+  if (value.size() == 4) {
+    for (const std::uint8_t byte : value) out.append(out.empty() ? "" : ".").append(std::to_string(byte));
+    return out;
+  }
+  for (std::size_t i = 0; i + 1 < value.size(); i += 2) {
+    std::array<char, 8> group{};
+    std::snprintf(group.data(), group.size(), "%x", static_cast<unsigned>(value[i] << 8 | value[i + 1]));
+    out.append(out.empty() ? "" : ":").append(group.data());
+  }
+  return out;
+}
+
+// "; dns west.example"; what is not printable is a question mark.
 std::string alternative_words(const GENERAL_NAME* entry) {
   int type = 0;
   const auto* text = static_cast<const ASN1_STRING*>(GENERAL_NAME_get0_value(entry, &type));
-  if (type != GEN_DNS && type != GEN_EMAIL && type != GEN_IPADD) return {};
-  const Bytes value = bytes_of(text);
-  std::string out = type == GEN_DNS ? "; dns " : type == GEN_EMAIL ? "; email " : "; address ";
-  if (type == GEN_IPADD) {
-    char* address = i2s_ASN1_OCTET_STRING(nullptr, text);
-    if (value.size() == 4) {
-      for (const std::uint8_t byte : value) out += std::to_string(byte) + ".";
-      out.pop_back();
-    } else if (address != nullptr) {
-      out += address;
-    }
-    OPENSSL_free(address);
-    return out;
-  }
-  for (const std::uint8_t c : value) out += c > 0x20 && c < 0x7f ? static_cast<char>(c) : '?';
+  if (type == GEN_IPADD) return "; address " + address_words(bytes_of(text));
+  if (type != GEN_DNS && type != GEN_EMAIL) return {};
+  std::string out = type == GEN_DNS ? "; dns " : "; email ";
+  for (const std::uint8_t c : bytes_of(text)) out += c > 0x20 && c < 0x7f ? static_cast<char>(c) : '?';
   return out;
 }
 
@@ -120,9 +125,10 @@ CertificatePtr Certificate::of(x509_st* taken) {
   // Fills what OpenSSL keeps beside, which it would do later under a lock of its own.
   const bool sound = (X509_get_extension_flags(taken) & EXFLAG_INVALID) == 0;
   ERR_clear_error();
+  if (!sound) return nullptr;
   unsigned char* der = nullptr;
   const int length = i2d_X509(taken, &der);
-  if (!sound || length <= 0) return nullptr;
+  openssl::require(length > 0, "encoding a certificate");
   out->der_.assign(der, der + length);
   OPENSSL_free(der);
   const unsigned char* subject = nullptr;

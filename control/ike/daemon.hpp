@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <ctime>
 #include <map>
 #include <memory>
 #include <optional>
@@ -95,6 +96,8 @@ class Host {
   virtual void remove_outbound(TunnelId tunnel, std::uint32_t spi) = 0;
   // The far end of an installed child is at `child.remote` now.
   virtual void move_child(const ChildInstall& child) = 0;
+  // Seconds of Unix time: certificates are valid by it.
+  [[nodiscard]] virtual std::int64_t unix_time() { return std::time(nullptr); }
   // When the dataplane last received an authentic packet on any of the tunnel's SAs (for DPD); nullopt:
   // never.
   virtual std::optional<Time> last_inbound(TunnelId tunnel) = 0;

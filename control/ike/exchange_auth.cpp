@@ -1,4 +1,4 @@
-// IKE_AUTH with pre-shared keys, both sides (RFC 7296 sections 1.2, 2.15, 2.21.2, 3.5).
+// IKE_AUTH, both sides (RFC 7296 sections 1.2, 2.15, 2.21.2, 3.5).
 #include <algorithm>
 
 #include "control/ike/exchange.hpp"
@@ -25,29 +25,6 @@ bool allows(const std::vector<conf::IkeProposal>& wanted, const IkeAlgorithms& c
 
 }  // namespace
 
-// AUTH signs the message that its sender sent first, the other's nonce, and its own identity (section 2.15).
-AuthPayload IkeSa::make_auth(const IdPayload& id) const {
-  const Bytes sk_p = (role_ == Role::initiator ? keys_.sk_pi : keys_.sk_pr).view();
-  const ByteVector octets = signed_octets(algorithms_.prf, init_sent_, peer_nonce_, sk_p, encode_body(id));
-  return {static_cast<std::uint8_t>(AuthMethod::shared_key),
-          core_.keeper.shared_key_auth(*tunnel_, algorithms_.prf, octets)};
-}
-
-std::optional<Reason> IkeSa::check_peer_auth(const AuthPayload* auth, const IdPayload& id) const {
-  if (auth == nullptr)
-    return Reason{Failure::authentication_failed,
-                  words(id) + " wants to authenticate by EAP; we accept a pre-shared key"};
-  if (auth->method != static_cast<std::uint8_t>(AuthMethod::shared_key))
-    return Reason{Failure::authentication_failed, words(id) + " authenticates by method " +
-                                                      std::to_string(auth->method) +
-                                                      "; we accept a pre-shared key"};
-  const Bytes sk_p = (role_ == Role::initiator ? keys_.sk_pr : keys_.sk_pi).view();
-  const ByteVector octets = signed_octets(algorithms_.prf, init_received_, nonce_, sk_p, encode_body(id));
-  if (core_.keeper.check_shared_key(*tunnel_, algorithms_.prf, octets, auth->data)) return std::nullopt;
-  return Reason{Failure::authentication_failed,
-                "the pre-shared key of " + words(id) + " is not the one that we have for it"};
-}
-
 // ---- initiator
 
 // Section 2.4: only when nothing else of ours is up between the two identities.
@@ -65,13 +42,26 @@ bool IkeSa::first_contact() const {
 void IkeSa::send_auth() {
   const IdPayload us = id_payload(config().local_id, true);
   Payloads payloads{us};
+  add_certificates(payloads);
   if (first_contact()) payloads.emplace_back(plain_notify(NotifyType::initial_contact));
+  request_certificates({*tunnel_}, payloads);
   payloads.emplace_back(id_payload(config().remote_id, false));
-  payloads.emplace_back(make_auth(us));
+  const auto auth = make_auth(us);
+  if (const auto* reason = std::get_if<Reason>(&auth)) return attempt_over(*reason);
+  payloads.emplace_back(std::get<AuthPayload>(auth));
   if (!offer_first_child(payloads))
     return attempt_over({Failure::dataplane_refused, "the dataplane has no room for another SA"});
   const Task task{Task::Kind::auth, 0, {}, {}, 0};
   send_request(task, Exchange::ike_auth, payloads);
+}
+
+Reason IkeSa::refused_us() const {
+  const bool by_key = config().local_auth.by == conf::Auth::psk;
+  return {Failure::authentication_failed,
+          std::string("the peer refused us (AUTHENTICATION_FAILED): it ") +
+              (by_key ? "does not have our pre-shared key for "
+                      : "does not take our certificate, key or signature for ") +
+              words(config().local_id) + ", or is not " + words(config().remote_id)};
 }
 
 void IkeSa::auth_response(const Payloads& payloads) {
@@ -81,14 +71,10 @@ void IkeSa::auth_response(const Payloads& payloads) {
   if (id == nullptr || auth == nullptr) {
     if (error == nullptr)
       return attempt_over({Failure::protocol_error, "the peer's answer to IKE_AUTH lacks a payload"});
-    if (error->type == NotifyType::authentication_failed)
-      return attempt_over(
-          {Failure::authentication_failed,
-           "the peer refused us (AUTHENTICATION_FAILED): it does not have our pre-shared key for " +
-               words(config().local_id) + ", or is not " + words(config().remote_id)});
+    if (error->type == NotifyType::authentication_failed) return attempt_over(refused_us());
     return attempt_over({Failure::protocol_error, "the peer refused IKE_AUTH with " + name_of(error->type)});
   }
-  std::optional<Reason> refusal = check_peer_auth(auth, *id);
+  std::optional<Reason> refusal = check_peer_auth(payloads, *id);
   if (!is_identity(*id, config().remote_id))
     refusal = Reason{Failure::peer_identity,
                      "the peer says it is " + words(*id) + "; we expect " + words(config().remote_id)};
@@ -162,13 +148,17 @@ Payloads IkeSa::answer_auth(const Payloads& payloads) {
                                "the peer asks for an IKE SA without a child SA, and childless is never"};
     return {plain_notify(NotifyType::invalid_syntax)};
   }
-  if (const auto refused = check_peer_auth(find<AuthPayload>(payloads), *peer_id))
-    return refuse_auth(*refused);
+  if (const auto refused = check_peer_auth(payloads, *peer_id)) return refuse_auth(*refused);
+  note_certificate_requests(payloads);
+  const IdPayload our_id = id_payload(config().local_id, false);
+  const auto auth = make_auth(our_id);
+  if (const auto* reason = std::get_if<Reason>(&auth)) return refuse_auth(*reason);
 
   core_.join_tunnel(*this, *tunnel_);
   if (find_notify(payloads, NotifyType::initial_contact) != nullptr) drop_older();
-  const IdPayload our_id = id_payload(config().local_id, false);
-  Payloads answer{our_id, make_auth(our_id)};
+  Payloads answer{our_id};
+  add_certificates(answer);
+  answer.emplace_back(std::get<AuthPayload>(auth));
   become_established();
   answer_first_child(payloads, answer);
   return answer;

@@ -47,6 +47,7 @@ void IkeSa::send_init() {
   const bool pretend = config().encapsulation == conf::Encapsulation::udp;
   add_nat_notifies(payloads, head, local_, remote_, pretend);
   payloads.emplace_back(plain_notify(NotifyType::fragmentation_supported));
+  if (uses_signatures(config())) payloads.emplace_back(hashes_notify());
   core_.note(tunnel_, true, head, payloads);
   init_sent_ = encode_plain(head, payloads);
   transmit({init_sent_}, {Task::Kind::init, 0, {}, {}, 0}, Exchange::ike_sa_init, 0);
@@ -149,6 +150,7 @@ void IkeSa::init_accept(const Header& head, Bytes datagram, const Payloads& payl
   peer_nonce_ = nonce->data;
   init_received_.assign(datagram.begin(), datagram.end());
   note_extensions(payloads, head);
+  note_certificate_requests(payloads);
   set_keys(choice->algorithms, derive_ike_keys(choice->algorithms, secret->view(), {nonce_, peer_nonce_},
                                                {spi_initiator_, spi_responder_}));
   dh_.reset();
@@ -168,6 +170,7 @@ void IkeSa::note_extensions(const Payloads& payloads, const Header& head) {
   software_ = software_of(payloads);
   if (const auto id = subject()) core_.tunnel(*id).story.nat(nat_.local, nat_.remote);
   peer_childless_ = find_notify(payloads, NotifyType::childless_ikev2_supported) != nullptr;
+  peer_hashes_ = hashes_in(payloads);
 }
 
 // ---- responder
@@ -200,6 +203,11 @@ void IkeSa::answer_init(const InitRequest& request, const IkeChoice& choice,
     return core_.tunnel(id).config->childless != conf::Childless::never;
   });
   if (childless) answer.emplace_back(plain_notify(NotifyType::childless_ikev2_supported));
+  const bool signatures = std::any_of(candidates_.begin(), candidates_.end(), [this](TunnelId id) {
+    return uses_signatures(*core_.tunnel(id).config);
+  });
+  if (signatures && !peer_hashes_.empty()) answer.emplace_back(hashes_notify());
+  request_certificates(candidates_, answer);
   core_.note(subject(), true, head, answer);
   init_sent_ = encode_plain(head, answer);
   set_keys(choice.algorithms, derive_ike_keys(choice.algorithms, secret->view(), {peer_nonce_, nonce_},

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "crypto/certificate.hpp"
+
 namespace espgate::ike {
 namespace {
 
@@ -39,8 +41,11 @@ IdPayload id_payload(const conf::Identity& identity, bool initiator) {
   return {initiator, static_cast<std::uint8_t>(identity.type), identity.data};
 }
 
-bool is_identity(const IdPayload& id, const conf::Identity& identity) noexcept {
-  return id.type == static_cast<std::uint8_t>(identity.type) && id.data == identity.data;
+bool is_identity(const IdPayload& id, const conf::Identity& identity) {
+  if (id.type != static_cast<std::uint8_t>(identity.type)) return false;
+  if (identity.type == conf::IdentityType::directory_name)
+    return crypto::same_directory_name(id.data, identity.data);
+  return id.data == identity.data;
 }
 
 std::string words(const IdPayload& id) {
@@ -49,6 +54,10 @@ std::string words(const IdPayload& id) {
   if (id.type == static_cast<std::uint8_t>(conf::IdentityType::ipv6)) text = address(id.data, Family::v6);
   const bool name = id.type == static_cast<std::uint8_t>(conf::IdentityType::fqdn) ||
                     id.type == static_cast<std::uint8_t>(conf::IdentityType::email);
+  if (id.type == static_cast<std::uint8_t>(conf::IdentityType::directory_name)) {
+    const std::string name_text = crypto::directory_words(id.data);
+    if (!name_text.empty() && name_text.size() <= 2 * kLongestShown) text = name_text;
+  }
   if (name && printable(id.data)) text = std::string(id.data.begin(), id.data.end());
   return fmt::format("\"{}\"", text ? *text : hex(id.data));
 }

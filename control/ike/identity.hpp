@@ -9,7 +9,7 @@
 namespace espgate::ike {
 
 [[nodiscard]] IdPayload id_payload(const conf::Identity& identity, bool initiator);
-[[nodiscard]] bool is_identity(const IdPayload& id, const conf::Identity& identity) noexcept;
+[[nodiscard]] bool is_identity(const IdPayload& id, const conf::Identity& identity);
 // The identity in quotes, with anything unprintable as hex: it comes from a peer not yet authenticated.
 [[nodiscard]] std::string words(const IdPayload& id);
 [[nodiscard]] std::string words(const conf::Identity& identity);

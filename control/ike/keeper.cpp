@@ -1,5 +1,7 @@
 #include "control/ike/keeper.hpp"
 
+#include <stdexcept>
+
 #include "control/ike/keys.hpp"
 
 namespace espgate::ike {
@@ -13,6 +15,12 @@ ByteVector LocalKeeper::shared_key_auth(TunnelId tunnel, crypto::Prf prf, Bytes 
 bool LocalKeeper::check_shared_key(TunnelId tunnel, crypto::Prf prf, Bytes octets, Bytes auth) {
   const crypto::SecretBytes& psk = tunnels_.at(tunnel).psk;
   return !psk.empty() && crypto::equal_in_constant_time(psk_auth(prf, psk.view(), octets).view(), auth);
+}
+
+ByteVector LocalKeeper::sign(TunnelId tunnel, crypto::SignatureScheme scheme, Bytes octets) {
+  const auto& key = tunnels_.at(tunnel).local_auth.private_key;
+  if (!key) throw std::runtime_error("tunnel " + tunnels_.at(tunnel).name + " has no private key");
+  return key->sign(scheme, octets);
 }
 
 }  // namespace espgate::ike

@@ -7,6 +7,7 @@
 
 #include "conf/schema.hpp"
 #include "control/ike/daemon.hpp"
+#include "crypto/signature.hpp"
 
 namespace espgate::ike {
 
@@ -17,6 +18,9 @@ class Keeper {
   [[nodiscard]] virtual ByteVector shared_key_auth(TunnelId tunnel, crypto::Prf prf, Bytes octets) = 0;
   // Whether `auth` is what the peer's same key makes of `octets`.
   [[nodiscard]] virtual bool check_shared_key(TunnelId tunnel, crypto::Prf prf, Bytes octets, Bytes auth) = 0;
+  // A signature over `octets` by the tunnel's private key; ECDSA's in DER. Throws std::runtime_error where
+  // the tunnel has no key for that.
+  [[nodiscard]] virtual ByteVector sign(TunnelId tunnel, crypto::SignatureScheme scheme, Bytes octets) = 0;
 };
 
 // Keeps them in this process: in the configuration, which must outlive it.
@@ -25,6 +29,7 @@ class LocalKeeper final : public Keeper {
   explicit LocalKeeper(const std::vector<conf::Tunnel>& tunnels) : tunnels_(tunnels) {}
   [[nodiscard]] ByteVector shared_key_auth(TunnelId tunnel, crypto::Prf prf, Bytes octets) override;
   [[nodiscard]] bool check_shared_key(TunnelId tunnel, crypto::Prf prf, Bytes octets, Bytes auth) override;
+  [[nodiscard]] ByteVector sign(TunnelId tunnel, crypto::SignatureScheme scheme, Bytes octets) override;
 
  private:
   const std::vector<conf::Tunnel>& tunnels_;

@@ -20,6 +20,16 @@ void write(Writer& out, const IdPayload& id) {
   out.bytes(id.data);
 }
 
+void write(Writer& out, const CertPayload& cert) {
+  out.u8(cert.encoding);
+  out.bytes(cert.data);
+}
+
+void write(Writer& out, const CertRequestPayload& request) {
+  out.u8(request.encoding);
+  out.bytes(request.data);
+}
+
 void write(Writer& out, const AuthPayload& auth) {
   out.u8(auth.method);
   out.zeros(3);
@@ -73,6 +83,8 @@ PayloadType type(const KePayload& /*payload*/) noexcept { return PayloadType::ke
 PayloadType type(const IdPayload& id) noexcept {
   return id.initiator ? PayloadType::id_initiator : PayloadType::id_responder;
 }
+PayloadType type(const CertPayload& /*payload*/) noexcept { return PayloadType::certificate; }
+PayloadType type(const CertRequestPayload& /*payload*/) noexcept { return PayloadType::certificate_request; }
 PayloadType type(const AuthPayload& /*payload*/) noexcept { return PayloadType::auth; }
 PayloadType type(const NoncePayload& /*payload*/) noexcept { return PayloadType::nonce; }
 PayloadType type(const NotifyPayload& /*payload*/) noexcept { return PayloadType::notify; }

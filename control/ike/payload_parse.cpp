@@ -34,6 +34,15 @@ IdPayload parse_id(Cursor& body, bool initiator) {
   return id;
 }
 
+// Sections 3.6 and 3.7. What is in it is for the exchange to say, which knows what it asked for.
+template <class Cert>
+Cert parse_cert(Cursor& body) {
+  Cert cert;
+  cert.encoding = body.u8();
+  cert.data = to_vector(body.rest());
+  return cert;
+}
+
 // Section 3.8.
 AuthPayload parse_auth(Cursor& body) {
   AuthPayload auth;
@@ -151,6 +160,10 @@ Payload parse_body(PayloadType type, bool critical, Cursor& body) {
       return parse_id(body, true);
     case PayloadType::id_responder:
       return parse_id(body, false);
+    case PayloadType::certificate:
+      return parse_cert<CertPayload>(body);
+    case PayloadType::certificate_request:
+      return parse_cert<CertRequestPayload>(body);
     case PayloadType::auth:
       return parse_auth(body);
     case PayloadType::nonce:

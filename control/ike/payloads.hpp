@@ -74,7 +74,25 @@ struct IdPayload {
   std::array<std::uint8_t, 3>
       reserved{};  // as received: AUTH covers them (RFC 7296 section 2.15), nothing else looks
 };
-enum class AuthMethod : std::uint8_t { rsa = 1, shared_key = 2, digital_signature = 14 };
+// RFC 7296 sections 3.6 and 3.7. raw_public_key: RFC 7670.
+enum class CertEncoding : std::uint8_t { x509_signature = 4, raw_public_key = 15 };
+struct CertPayload {
+  std::uint8_t encoding{0};
+  ByteVector data;
+};
+struct CertRequestPayload {
+  std::uint8_t encoding{0};
+  ByteVector data;  // hashes of authorities' keys, 20 bytes each; with a raw public key nothing
+};
+// RFC 7296 section 3.8, RFC 4754, RFC 7427.
+enum class AuthMethod : std::uint8_t {
+  rsa = 1,
+  shared_key = 2,
+  ecdsa_256 = 9,
+  ecdsa_384 = 10,
+  ecdsa_521 = 11,
+  digital_signature = 14
+};
 struct AuthPayload {
   std::uint8_t method{0};
   ByteVector data;
@@ -164,8 +182,9 @@ struct OpaquePayload {
   ByteVector data;
 };
 
-using Payload = std::variant<SaPayload, KePayload, IdPayload, AuthPayload, NoncePayload, NotifyPayload,
-                             DeletePayload, VendorPayload, TsPayload, OpaquePayload>;
+using Payload =
+    std::variant<SaPayload, KePayload, IdPayload, CertPayload, CertRequestPayload, AuthPayload, NoncePayload,
+                 NotifyPayload, DeletePayload, VendorPayload, TsPayload, OpaquePayload>;
 
 // The first payload of kind T, or nullptr.
 template <class T>

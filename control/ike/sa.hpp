@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "control/ike/auth_methods.hpp"
 #include "control/ike/core.hpp"
 #include "control/ike/keys.hpp"
 #include "control/ike/message.hpp"
@@ -192,8 +193,7 @@ class IkeSa {
   [[nodiscard]] Payloads refuse_auth(const Reason& reason);
   [[nodiscard]] std::optional<TunnelId> match_tunnel(const IdPayload& peer, const IdPayload* us);
   [[nodiscard]] Payloads identity_refusal(const IdPayload& peer, const IdPayload* us);
-  [[nodiscard]] std::optional<Reason> check_peer_auth(const AuthPayload* auth, const IdPayload& id) const;
-  [[nodiscard]] AuthPayload make_auth(const IdPayload& id) const;
+  [[nodiscard]] Reason refused_us() const;
   void become_established();
   void drop_older();  // INITIAL_CONTACT
   [[nodiscard]] bool first_contact() const;
@@ -208,6 +208,19 @@ class IkeSa {
   // reauth.cpp
   void arm_reauth();
   void set_reauth(Time at);
+
+  // authenticate.cpp
+  [[nodiscard]] std::variant<AuthPayload, Reason> make_auth(const IdPayload& id) const;
+  void add_certificates(Payloads& to) const;
+  void request_certificates(const std::vector<TunnelId>& tunnels, Payloads& to) const;
+  void note_certificate_requests(const Payloads& payloads);
+  [[nodiscard]] std::optional<Reason> check_peer_auth(const Payloads& payloads, const IdPayload& id) const;
+  [[nodiscard]] std::optional<Reason> check_signature(const Payloads& payloads, const AuthPayload& auth,
+                                                      const IdPayload& id, Bytes octets) const;
+  using PeerKey = std::variant<std::shared_ptr<const crypto::PublicKey>, Reason>;
+  [[nodiscard]] PeerKey certified_key(const Payloads& payloads, const IdPayload& id) const;
+  [[nodiscard]] PeerKey configured_key(const Payloads& payloads, const IdPayload& id) const;
+  [[nodiscard]] SignaturePolicy signature_policy() const;
 
   // duplicates.cpp
   void settle(ChildSa& first, bool answered);
@@ -312,6 +325,8 @@ class IkeSa {
   SaPayload offer_;
   ByteVector cookie_;
   ByteVector init_sent_, init_received_;  // the two messages whole: AUTH signs them
+  SignatureHashes peer_hashes_;
+  bool peer_wants_raw_key_{false};
   unsigned init_retries_{0};
   std::optional<Reason> init_problem_;  // an unauthenticated error: told when nothing better comes
 

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ctime>
 
+#include "conf/credentials.hpp"
 #include "conf/load.hpp"
 
 namespace espgate::control {
@@ -81,11 +83,14 @@ std::string explanation(const conf::ExplainedFile& file) {
 
 int check_file(const std::string& path, bool explain) {
   try {
-    const conf::ExplainedFile file = conf::explain_file(path);
-    const conf::Configuration& configuration = file.configuration;
+    conf::ExplainedFile file = conf::explain_file(path);
+    conf::Configuration& configuration = file.configuration;
+    const std::vector<std::string> late = conf::load_credentials(configuration, path, std::time(nullptr));
     for (unsigned index = 0; index < configuration.ports.size(); ++index)
       if (configuration.ports[index].parent.empty())
         static_cast<void>(conf::device_args(configuration.ports[index], index));
+    for (const std::string& line : late) fmt::print(stderr, "{}\n", line);
+    if (!late.empty()) return 1;
     const std::string legacy = conf::legacy_words(configuration);
     fmt::print("{}: no errors\n{}{}", path, legacy.empty() ? "" : "warning: " + legacy + "\n",
                explain ? explanation(file) : summary(configuration));

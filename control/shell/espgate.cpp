@@ -10,6 +10,7 @@
 #include "control/shell/check.hpp"
 #include "control/shell/client.hpp"
 #include "control/shell/run.hpp"
+#include "crypto/signature.hpp"
 
 namespace {
 
@@ -61,6 +62,7 @@ int main(int argc, char** argv) {
   bool explain = false;
   check->add_flag("--explain", explain, "each tunnel's values, and where each comes from");
   CLI11_PARSE(app, argc, argv);
+  crypto::erase_what_openssl_frees();  // both read private keys
   if (run->parsed()) return control::run_gateway(file, options.runtime);
   if (check->parsed()) return control::check_file(file, explain);
   try {

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "channel/region.hpp"
+#include "conf/credentials.hpp"
 #include "conf/load.hpp"
 
 namespace espgate::control {
@@ -226,10 +227,10 @@ void make_directory(const std::string& path) {
 
 int run_gateway(const std::string& file, std::string runtime) {
   try {
-    if (runtime.empty())
-      runtime = conf::load_file(file).runtime_directory;
-    else
-      static_cast<void>(conf::load_file(file));
+    conf::Configuration configuration = conf::load_file(file);
+    // What is wrong only by now is no reason not to start: the control process says it.
+    static_cast<void>(conf::load_credentials(configuration, file, std::time(nullptr)));
+    if (runtime.empty()) runtime = configuration.runtime_directory;
     make_directory(runtime);
     const channel::Fd lock = lock_directory(runtime);
     return Supervisor(file, runtime).run();

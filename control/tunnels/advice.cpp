@@ -115,8 +115,42 @@ bool is_address(const ike::IdPayload& id) {
          id.type == static_cast<std::uint8_t>(conf::IdentityType::ipv6);
 }
 
+// The peer does not take our signature.
+void signature_refused(Case& c) {
+  const std::string local = ike::words(c.tunnel.local_id);
+  if (c.tunnel.local_auth.by == conf::Auth::public_key) {
+    c.there(fmt::format("it must have the public key of local.key for {}", local));
+    return;
+  }
+  c.here(
+      "our certificate must be valid now, and lead to an authority of the peer's: what lies between belongs "
+      "behind it in local.certificate");
+  c.there(
+      fmt::format("it must expect us to be {}, which is what our certificate names; its log tells why it "
+                  "refused us",
+                  local));
+}
+
+// We do not take the peer's; what was wrong with it is said already.
+void signature_not_taken(Case& c) {
+  const std::string remote = ike::words(c.tunnel.remote_id);
+  if (c.tunnel.remote_auth.by == conf::Auth::public_key) {
+    c.here("set remote.public-key to the key that the peer has");
+    c.there(fmt::format("it must sign by that key, and say that it is {}", remote));
+    return;
+  }
+  c.here(
+      "if its certificate is right: add who issued it to remote.authorities, or a newer list to remote.crl");
+  c.there(
+      fmt::format("it needs a certificate that is valid now and names {}, and must send what lies between "
+                  "that and one of our authorities",
+                  remote));
+}
+
 void authentication(Case& c) {
   const bool refused_by_peer = c.heard.error == ike::NotifyType::authentication_failed;
+  if (refused_by_peer && c.tunnel.local_auth.by != conf::Auth::psk) return signature_refused(c);
+  if (!refused_by_peer && c.tunnel.remote_auth.by != conf::Auth::psk) return signature_not_taken(c);
   const std::string local = ike::words(c.tunnel.local_id), remote = ike::words(c.tunnel.remote_id);
   c.here(
       "compare the secret with the peer's, character by character: quotes and blanks count, but for a line "

@@ -330,8 +330,8 @@ TEST_CASE("errors of tunnels") {
        "gw.yaml:12:38: id: expected an email address such as ops@example, not \"ops@\""},
       {12, "    remote: {address: 192.0.2.3, id: \"west b\"}",
        "gw.yaml:12:38: id: expected a domain name such as east.example, not \"west b\""},
-      {12, "    remote: {address: 192.0.2.3, id: {type: dn, value: CN=west}}",
-       "gw.yaml:12:45: type: expected address or fqdn or email or keyid, not \"dn\""},
+      {12, "    remote: {address: 192.0.2.3, id: {type: name, value: CN=west}}",
+       "gw.yaml:12:45: type: expected address or fqdn or email or dn or keyid, not \"name\""},
       {12, "    remote: {address: 192.0.2.3, id: {type: keyid, value: 0x123}}",
        "gw.yaml:12:59: value: expected an even number of hex digits behind 0x, not \"0x123\""},
       {12, "    remote: {address: 192.0.2.3, id: {type: keyid}}",
@@ -340,8 +340,12 @@ TEST_CASE("errors of tunnels") {
        "gw.yaml:11:22: address: 192.0.2.9 is on no port or loopback; the IPv4 addresses there are: 10.1.0.1, "
        "192.0.2.1"},
       {11, "    local: {address: 192.0.2.1, identity: east.example}",
-       "gw.yaml:11:33: unknown key \"identity\"; expected one of: address, id"},
-      {13, "", "gw.yaml:10:5: tunnel: no secret; expected psk, psk-file or manual"},
+       "gw.yaml:11:33: unknown key \"identity\"; expected one of: address, id, auth, certificate, key, "
+       "pkcs12, "
+       "password-file, rsa-pss"},
+      {13, "",
+       "gw.yaml:10:5: tunnel: no secret; expected psk, psk-file or manual, or certificates or keys of both "
+       "sides"},
       {13, "    psk: secret\n    psk-file: west-b.psk",
        "gw.yaml:10:5: tunnel: two secrets; expected either psk or psk-file\ngw.yaml:14:15: psk-file: "
        "\"west-b.psk\" can't be read: No such file or directory"},
@@ -481,7 +485,7 @@ TEST_CASE("errors of tunnels") {
        "\"interface\"?)"},
       {7, "    remote: {adress: 192.0.2.2}",
        "gw.yaml:7:13: remote: the key \"address\" is missing\ngw.yaml:7:14: unknown key \"adress\"; expected "
-       "one of: address, id (did you mean \"address\"?)"},
+       "one of: address, id, auth, authorities, crl, public-key (did you mean \"address\"?)"},
       {13, "    psk: secret\n    psk-file: \"\"",
        "gw.yaml:10:5: tunnel: two secrets; expected either psk or psk-file\ngw.yaml:14:15: psk-file: "
        "expected text, not \"\""},

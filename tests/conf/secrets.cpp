@@ -113,7 +113,8 @@ TEST_CASE("the dataplane neither opens secrets nor keeps them") {
   for (const Tunnel& tunnel : skipped.tunnels) CHECK(tunnel.psk.empty());
   // That there is no secret at all is an error for both.
   CHECK_THROWS_WITH(load_text(tests::with_line(8, ""), "gw.yaml", Secrets::skip),
-                    "gw.yaml:5:5: tunnel: no secret; expected psk, psk-file or manual");
+                    "gw.yaml:5:5: tunnel: no secret; expected psk, psk-file or manual, or certificates or "
+                    "keys of both sides");
 }
 
 TEST_CASE("no error repeats a secret") {

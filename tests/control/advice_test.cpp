@@ -137,6 +137,23 @@ TEST_CASE("a refused authentication: the secret, the identities, a NAT", "[advic
   CHECK_FALSE(says(after(Failure::authentication_failed, Story()).here, "local.id"));  // we refused the peer
 }
 
+TEST_CASE("a refused authentication by certificates and keys", "[advice]") {
+  Story refused;
+  tell(refused, Exchange::ike_auth, false, true, {notify(NotifyType::authentication_failed)});
+  conf::Tunnel by_certificate = tunnel();
+  by_certificate.local_auth.by = by_certificate.remote_auth.by = conf::Auth::certificate;
+  conf::Tunnel by_key = tunnel();
+  by_key.local_auth.by = by_key.remote_auth.by = conf::Auth::public_key;
+  const ike::Reason reason{Failure::authentication_failed, "words"};
+  for (const conf::Tunnel* each : {&by_certificate, &by_key})
+    CHECK_FALSE(says(advice_after(reason, *each, refused).here, "secret"));
+  CHECK(says(advice_after(reason, by_certificate, refused).here, "behind it in local.certificate"));
+  CHECK(says(advice_after(reason, by_certificate, Story()).here, "remote.authorities"));
+  CHECK(says(advice_after(reason, by_certificate, Story()).there, "names \"west\""));
+  CHECK(says(advice_after(reason, by_key, refused).there, "public key of local.key for \"east\""));
+  CHECK(says(advice_after(reason, by_key, Story()).here, "remote.public-key"));
+}
+
 TEST_CASE("another identity than expected, and one from behind a NAT", "[advice]") {
   const conf::Identity inside{conf::IdentityType::ipv4, "10.0.0.5", {10, 0, 0, 5}};
   Story story;

@@ -1,5 +1,6 @@
 // ike-udp: the IKE daemon over plain UDP sockets, without a dataplane, for trying it against other
 // implementations.
+//   ike-udp FILE.yaml
 //   ike-udp LOCAL REMOTE LOCAL-ID REMOTE-ID PSK IKE-PROPOSAL ESP-PROPOSAL [CHILD-LIFETIME [IKE-LIFETIME]]
 // Commands on stdin: initiate, rekey-child, rekey-ike, terminate, list, quit.
 // What the dataplane would be told goes to stdout, one line each.
@@ -13,6 +14,7 @@
 #include <cstring>
 #include <iostream>
 
+#include "conf/credentials.hpp"
 #include "conf/load.hpp"
 #include "control/ike/daemon.hpp"
 #include "control/ike/keeper.hpp"
@@ -145,9 +147,20 @@ bool obey(const std::string& command, ike::Daemon& daemon, UdpHost& host) {
   return command != "quit";
 }
 
+// FILE.yaml: its first tunnel.
+std::vector<conf::Tunnel> tunnels_of(char** argv, int argc) {
+  std::vector<conf::Tunnel> out;
+  if (argc > 2) {
+    out.push_back(tunnel_of(argv, argc));
+    return out;
+  }
+  conf::Configuration file = conf::load_file(argv[1]);
+  for (const std::string& line : conf::load_credentials(file, argv[1], std::time(nullptr))) say("{}", line);
+  return std::move(file.tunnels);
+}
+
 int run(int argc, char** argv) {
-  std::vector<conf::Tunnel> tunnels;
-  tunnels.push_back(tunnel_of(argv, argc));
+  const std::vector<conf::Tunnel> tunnels = tunnels_of(argv, argc);
   UdpHost host(tunnels[0].local);
   ike::LocalKeeper keeper(tunnels);
   ike::Daemon daemon(tunnels, keeper, host, {}, clock_now());
@@ -171,6 +184,6 @@ int run(int argc, char** argv) {
 }  // namespace espgate::test
 
 int main(int argc, char** argv) {
-  if (argc < 8) return 2;
+  if (argc < 8 && argc != 2) return 2;
   return espgate::test::run(argc, argv);
 }

@@ -62,7 +62,7 @@ TEST_CASE("a peer that wants EAP, or signs, is refused in words") {
       std::get<ike::AuthPayload>(payloads[1]).method = 14;
     }
     CHECK(answers(peer.ask(Exchange::ike_auth, payloads), NotifyType::authentication_failed));
-    CHECK(world.west.said(eap ? "by EAP" : "by method 14"));
+    CHECK(world.west.said(eap ? "by EAP" : "by a digital signature (method 14)"));
     CHECK(!world.west.up);
     CHECK(!peer.ask(Exchange::informational, {}));  // there is no IKE SA to talk on
   }

@@ -84,6 +84,8 @@ conf::Tunnel copy(const conf::Tunnel& from) {
   out.local_id = from.local_id;
   out.remote_id = from.remote_id;
   out.psk = from.psk.copy();
+  out.local_auth = from.local_auth;
+  out.remote_auth = from.remote_auth;
   out.ike_proposals = from.ike_proposals;
   out.esp_proposals = from.esp_proposals;
   out.ike_lifetime = from.ike_lifetime;

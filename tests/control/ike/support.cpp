@@ -128,6 +128,8 @@ std::vector<Payload> draw_all(Draw& draw) {
   all.emplace_back(KePayload{draw.u16(), draw.bytes(1, 200)});
   all.emplace_back(IdPayload{true, 2, draw.bytes(0, 30), {}});
   all.emplace_back(IdPayload{false, 11, draw.bytes(0, 30), {}});
+  all.emplace_back(CertPayload{draw.u8(), draw.bytes(0, 200)});
+  all.emplace_back(CertRequestPayload{draw.u8(), draw.bytes(0, 60)});
   all.emplace_back(AuthPayload{draw.u8(), draw.bytes(0, 100)});
   all.emplace_back(NoncePayload{draw.bytes(16, 256)});
   all.emplace_back(draw_ts(draw, true));

@@ -98,12 +98,12 @@ TEST_CASE("golden IKE_SA_INIT request") {
   CHECK(find<VendorPayload>(payloads)->data.size() == 16);
 }
 
-TEST_CASE("golden IKE_SA_INIT response keeps its certificate request unread") {
+TEST_CASE("golden IKE_SA_INIT response with a certificate request") {
   const Payloads payloads = parse_golden("sa_init_response");
   CHECK(find<SaPayload>(payloads)->proposals.at(0).number == 2);
-  const OpaquePayload& request = *find<OpaquePayload>(payloads);
-  CHECK(request.type == 38);
-  CHECK(request.data.size() == 21);
+  const CertRequestPayload& request = *find<CertRequestPayload>(payloads);
+  CHECK(request.encoding == 4);
+  CHECK(request.data.size() == 20);
 }
 
 TEST_CASE("reserved bits, critical bits of known payloads and unknown payloads change nothing") {

@@ -1,0 +1,265 @@
+#include "conf/credentials.hpp"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <map>
+#include <stdexcept>
+
+#include "conf/errors.hpp"
+#include "conf/file.hpp"
+
+namespace espgate::conf {
+namespace {
+
+using crypto::Bytes;
+using crypto::CertificatePtr;
+using Chain = std::vector<CertificatePtr>;
+
+constexpr std::size_t kMostKey = 64U << 10;
+constexpr std::size_t kMostCertificates = 1U << 20;
+constexpr std::size_t kMostAnchors = 32;  // CERTREQ names each, in a message that IKE can't fragment
+constexpr std::size_t kMostCrl = 64U << 20;
+
+std::string date(std::int64_t time) {
+  return fmt::format("{:%Y-%m-%d %H:%M:%S} UTC", fmt::gmtime(static_cast<std::time_t>(time)));
+}
+
+struct Owned {
+  std::shared_ptr<const Chain> chain;
+  std::shared_ptr<const crypto::PrivateKey> key;
+};
+
+class Loader {
+ public:
+  Loader(const std::string& file, std::int64_t now) : errors_(file), file_(file), now_(now) {}
+
+  void load(Tunnel& tunnel) {
+    if (tunnel.manual || !tunnel.files) return;
+    local(*tunnel.files, tunnel);
+    remote(*tunnel.files, tunnel);
+    tunnel.files.reset();
+  }
+  std::vector<std::string> finish() {
+    errors_.raise();
+    return std::move(warnings_);
+  }
+
+ private:
+  // Runs `make` on the content of `from`. Empty: it was said what is wrong.
+  template <class Make>
+  auto made(std::string_view key, const NamedFile& from, Readers readers, std::size_t most, Make make)
+      -> decltype(make(Bytes{})) {
+    const FileContent content = read_whole(from.path, readers, most);
+    if (!content.objection.empty()) {
+      errors_.add(from.mark, fmt::format("{}: {}", key, content.objection));
+      return {};
+    }
+    try {
+      return make(content.bytes.view());
+    } catch (const std::exception& error) {
+      errors_.add(from.mark, fmt::format("{}: {} holds {}", key, in_quotes(from.path), error.what()));
+      return {};
+    }
+  }
+
+  std::shared_ptr<const Chain> chain(std::string_view key, const NamedFile& from) {
+    const auto [place, is_new] = chains_.try_emplace(from.path);
+    if (is_new)
+      place->second = made(key, from, Readers::anybody, kMostCertificates, [](Bytes file) {
+        return std::make_shared<const Chain>(crypto::read_certificates(file));
+      });
+    return place->second;
+  }
+
+  std::shared_ptr<const crypto::PrivateKey> private_key(const NamedFile& from) {
+    const auto [place, is_new] = keys_.try_emplace(from.path);
+    if (is_new) place->second = made("key", from, Readers::owner, kMostKey, crypto::PrivateKey::read);
+    return place->second;
+  }
+
+  Owned pkcs12(const CredentialFiles& files) {
+    const auto [place, is_new] = boxes_.try_emplace(files.pkcs12.path);
+    if (!is_new) return place->second;
+    crypto::SecretBytes password;
+    if (!files.password.path.empty())
+      password = made("password-file", files.password, Readers::owner, kMostKey, [](Bytes text) {
+        while (!text.empty() && (text.back() == '\n' || text.back() == '\r'))
+          text = text.first(text.size() - 1);
+        return crypto::SecretBytes(text);
+      });
+    place->second = made("pkcs12", files.pkcs12, Readers::owner, kMostCertificates, [&password](Bytes file) {
+      crypto::Pkcs12 box = crypto::read_pkcs12(file, password.view());
+      return Owned{std::make_shared<const Chain>(std::move(box.chain)), std::move(box.key)};
+    });
+    return place->second;
+  }
+
+  void local(const CredentialFiles& files, Tunnel& tunnel) {
+    LocalAuth& auth = tunnel.local_auth;
+    if (auth.by == Auth::psk) return;
+    const bool boxed = !files.pkcs12.path.empty();
+    Owned owned;
+    if (boxed) owned = pkcs12(files);
+    if (!boxed) owned.key = private_key(files.key);
+    if (!boxed && auth.by == Auth::certificate) owned.chain = chain("certificate", files.certificate);
+    auth.private_key = owned.key;
+    auth.chain = owned.chain;
+    if (owned.key) auth.public_key = {owned.key, &owned.key->public_key()};
+    if (auth.by == Auth::certificate && owned.key && owned.chain)
+      check_own(boxed ? files.pkcs12 : files.certificate, boxed ? files.pkcs12 : files.key, tunnel);
+  }
+
+  void check_own(const NamedFile& certificate, const NamedFile& key, Tunnel& tunnel) {
+    const crypto::Certificate& ours = *tunnel.local_auth.chain->front();
+    check_key(certificate, key, ours, tunnel.local_auth);
+    if (ours.not_after() < now_)
+      warn(certificate.mark,
+           fmt::format("certificate: {} has expired on {}", ours.words(), date(ours.not_after())));
+    if (ours.not_before() > now_)
+      warn(certificate.mark,
+           fmt::format("certificate: {} is not valid before {}", ours.words(), date(ours.not_before())));
+    if (!ours.may_sign())
+      errors_.add(certificate.mark,
+                  fmt::format("certificate: {} is not for signatures (key usage)", ours.words()));
+    take_identity(certificate, ours, tunnel);
+  }
+
+  void check_key(const NamedFile& certificate, const NamedFile& key, const crypto::Certificate& ours,
+                 const LocalAuth& auth) {
+    try {
+      if (std::ranges::equal(ours.public_key()->der(), auth.public_key->der())) return;
+    } catch (const std::exception& error) {
+      return errors_.add(certificate.mark, fmt::format("certificate: {} has {}", ours.words(), error.what()));
+    }
+    errors_.add(key.mark, fmt::format("key: {} is not the key of {}, the first certificate of {}",
+                                      in_quotes(key.path), ours.words(), in_quotes(certificate.path)));
+  }
+
+  // RFC 4945 section 3.1: what we say we are must stand in our certificate, and peers look for it there.
+  void take_identity(const NamedFile& certificate, const crypto::Certificate& ours, Tunnel& tunnel) {
+    Identity& id = tunnel.local_id;
+    const bool by_default = id.data.empty();
+    if (by_default && ours.subject().empty())
+      return errors_.add(certificate.mark, fmt::format("certificate: {} has no subject; expected an id of {}",
+                                                       in_quotes(certificate.path), ours.all_names()));
+    const auto kind = name_kind(id.type);
+    if (!by_default && (!kind || !ours.names(*kind, id.data)))
+      return errors_.add(certificate.mark,
+                         fmt::format("certificate: {} does not name us, {}; it names {}",
+                                     in_quotes(certificate.path), in_quotes(id.text), ours.all_names()));
+    if (id.type != IdentityType::directory_name) return;
+    // As the certificate has it, byte by byte: not all peers compare names as they should.
+    id.data.assign(ours.subject().begin(), ours.subject().end());
+    if (by_default) id.text = crypto::directory_words(ours.subject());
+  }
+
+  void remote(const CredentialFiles& files, Tunnel& tunnel) {
+    RemoteAuth& auth = tunnel.remote_auth;
+    if (auth.by == Auth::public_key) auth.public_key = public_key(files.public_key);
+    if (auth.by != Auth::certificate) return;
+    auth.trust = trust(files);
+    if (!name_kind(tunnel.remote_id.type) && !files.authorities.empty())
+      errors_.add(files.authorities.front().mark,
+                  fmt::format("authorities: no certificate can name {}, which is a key ID; expected another "
+                              "id of remote, or another auth",
+                              in_quotes(tunnel.remote_id.text)));
+  }
+
+  // A certificate is as good as the key in it.
+  std::shared_ptr<const crypto::PublicKey> public_key(const NamedFile& from) {
+    const auto [place, is_new] = public_keys_.try_emplace(from.path);
+    if (is_new)
+      place->second = made("public-key", from, Readers::anybody, kMostKey, [](Bytes file) {
+        try {
+          return crypto::read_certificates(file).front()->public_key();
+        } catch (const std::exception&) {
+          return crypto::PublicKey::read(file);
+        }
+      });
+    return place->second;
+  }
+
+  std::shared_ptr<const crypto::TrustStore> trust(const CredentialFiles& files) {
+    std::string name;
+    for (const NamedFile& each : files.authorities) name += each.path + '\n';
+    for (const NamedFile& each : files.crls) name += '\n' + each.path;
+    const auto [place, is_new] = stores_.try_emplace(name);
+    if (is_new) place->second = make_trust(files);
+    return place->second;
+  }
+
+  std::shared_ptr<const crypto::TrustStore> make_trust(const CredentialFiles& files) {
+    Chain anchors;
+    for (const NamedFile& each : files.authorities) {
+      const auto some = chain("authorities", each);
+      if (!some) return {};
+      anchors.insert(anchors.end(), some->begin(), some->end());
+      for (const CertificatePtr& anchor : *some)
+        if (anchor->not_after() < now_)
+          warn(each.mark,
+               fmt::format("authorities: {} has expired on {}", anchor->words(), date(anchor->not_after())));
+    }
+    if (anchors.size() > kMostAnchors) {
+      errors_.add(
+          files.authorities.front().mark,
+          fmt::format("authorities: {} certificates in all; expected at most {}, of those that issue the "
+                      "peer's: the peer is told of each",
+                      anchors.size(), kMostAnchors));
+      return {};
+    }
+    std::vector<Bytes> lists;
+    std::vector<crypto::SecretBytes> contents;
+    for (const NamedFile& each : files.crls) {
+      contents.push_back(made("crl", each, Readers::anybody, kMostCrl, [](Bytes file) {
+        (void)crypto::TrustStore::make({}, std::span(&file, 1));  // whether it can be read
+        return crypto::SecretBytes(file);
+      }));
+      if (contents.back().empty()) return {};
+    }
+    for (const crypto::SecretBytes& content : contents) lists.push_back(content.view());
+    return crypto::TrustStore::make(anchors, lists);
+  }
+
+  void warn(Mark mark, const std::string& what) {
+    warnings_.push_back(fmt::format("{}:{}:{}: {}", file_, mark.line, mark.column, what));
+  }
+
+  Errors errors_;
+  std::string file_;
+  std::int64_t now_;
+  std::vector<std::string> warnings_;
+  std::map<std::string, std::shared_ptr<const Chain>> chains_;
+  std::map<std::string, std::shared_ptr<const crypto::PrivateKey>> keys_;
+  std::map<std::string, std::shared_ptr<const crypto::PublicKey>> public_keys_;
+  std::map<std::string, Owned> boxes_;
+  std::map<std::string, std::shared_ptr<const crypto::TrustStore>> stores_;
+};
+
+}  // namespace
+
+std::optional<crypto::NameKind> name_kind(IdentityType type) {
+  switch (type) {
+    case IdentityType::ipv4:
+    case IdentityType::ipv6:
+      return crypto::NameKind::address;
+    case IdentityType::fqdn:
+      return crypto::NameKind::dns;
+    case IdentityType::email:
+      return crypto::NameKind::email;
+    case IdentityType::directory_name:
+      return crypto::NameKind::directory;
+    case IdentityType::key_id:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> load_credentials(Configuration& configuration, const std::string& file,
+                                          std::int64_t now) {
+  Loader loader(file, now);
+  for (Tunnel& tunnel : configuration.tunnels) loader.load(tunnel);
+  return loader.finish();
+}
+
+}  // namespace espgate::conf

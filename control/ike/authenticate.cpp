@@ -1,0 +1,176 @@
+// Who we are and who the peer is, by key or certificate (RFC 7296 sections 2.15, 3.6 to 3.8; RFC 4945, RFC
+// 7427, RFC 7670). What the peer sent counts for nothing before all of it was checked.
+#include <algorithm>
+#include <set>
+
+#include "conf/credentials.hpp"
+#include "control/ike/identity.hpp"
+#include "control/ike/sa.hpp"
+#include "crypto/certificate.hpp"
+
+namespace espgate::ike {
+namespace {
+
+constexpr std::size_t kMostCertificates = 16;  // of a peer's, that are looked at
+
+Reason failed(std::string words) { return {Failure::authentication_failed, std::move(words)}; }
+
+std::string accepted(conf::Auth by) {
+  switch (by) {
+    case conf::Auth::psk:
+      return "a pre-shared key";
+    case conf::Auth::certificate:
+      return "a certificate";
+    case conf::Auth::public_key:
+      return "its public key, which we have";
+  }
+  return {};
+}
+
+bool is_signature(std::uint8_t method) {
+  switch (static_cast<AuthMethod>(method)) {
+    case AuthMethod::rsa:
+    case AuthMethod::ecdsa_256:
+    case AuthMethod::ecdsa_384:
+    case AuthMethod::ecdsa_521:
+    case AuthMethod::digital_signature:
+      return true;
+    case AuthMethod::shared_key:
+      break;
+  }
+  return false;
+}
+
+CertPayload cert_payload(CertEncoding encoding, Bytes data) {
+  return {static_cast<std::uint8_t>(encoding), {data.begin(), data.end()}};
+}
+
+}  // namespace
+
+SignaturePolicy IkeSa::signature_policy() const { return {config().local_auth.rsa_pss, config().legacy}; }
+
+// AUTH is of the message that its sender sent first, the other's nonce, and its own identity (section 2.15).
+std::variant<AuthPayload, Reason> IkeSa::make_auth(const IdPayload& id) const {
+  const Bytes sk_p = (role_ == Role::initiator ? keys_.sk_pi : keys_.sk_pr).view();
+  const ByteVector octets = signed_octets(algorithms_.prf, init_sent_, peer_nonce_, sk_p, encode_body(id));
+  const conf::LocalAuth& ours = config().local_auth;
+  if (ours.by == conf::Auth::psk)
+    return AuthPayload{static_cast<std::uint8_t>(AuthMethod::shared_key),
+                       core_.keeper.shared_key_auth(*tunnel_, algorithms_.prf, octets)};
+  if (!ours.public_key) return failed("we can't authenticate: the private key is missing");
+  const crypto::KeyKind kind = ours.public_key->kind();
+  const auto choice = choose_signature(kind, peer_hashes_, signature_policy());
+  if (const auto* why = std::get_if<std::string>(&choice)) return failed("we can't authenticate: " + *why);
+  const auto& chosen = std::get<SignatureChoice>(choice);
+  return signature_payload(chosen, kind, core_.keeper.sign(*tunnel_, chosen.scheme, octets));
+}
+
+// Ours first, then what leads to an authority (section 3.6). What an authority says of itself convinces
+// nobody. A raw key only for who asks (RFC 7670 section 4).
+void IkeSa::add_certificates(Payloads& to) const {
+  const conf::LocalAuth& ours = config().local_auth;
+  if (ours.by == conf::Auth::public_key && ours.public_key && peer_wants_raw_key_)
+    to.emplace_back(cert_payload(CertEncoding::raw_public_key, ours.public_key->der()));
+  if (ours.by != conf::Auth::certificate || !ours.chain) return;
+  for (const crypto::CertificatePtr& each : *ours.chain)
+    if (each == ours.chain->front() || !each->is_self_issued())
+      to.emplace_back(cert_payload(CertEncoding::x509_signature, each->der()));
+}
+
+// Section 3.7, RFC 7670 section 3.
+void IkeSa::request_certificates(const std::vector<TunnelId>& tunnels, Payloads& to) const {
+  std::set<const crypto::TrustStore*> stores;
+  bool raw_key = false;
+  for (const TunnelId id : tunnels) {
+    const conf::RemoteAuth& wanted = core_.tunnel(id).config->remote_auth;
+    if (wanted.by == conf::Auth::certificate && wanted.trust) stores.insert(wanted.trust.get());
+    raw_key = raw_key || wanted.by == conf::Auth::public_key;
+  }
+  CertRequestPayload request{static_cast<std::uint8_t>(CertEncoding::x509_signature), {}};
+  for (const crypto::TrustStore* store : stores) {
+    const Bytes hashes = store->authority_hashes();
+    request.data.insert(request.data.end(), hashes.begin(), hashes.end());
+  }
+  if (!stores.empty()) to.emplace_back(std::move(request));
+  if (raw_key)
+    to.emplace_back(CertRequestPayload{static_cast<std::uint8_t>(CertEncoding::raw_public_key), {}});
+}
+
+void IkeSa::note_certificate_requests(const Payloads& payloads) {
+  for (const Payload& payload : payloads) {
+    const auto* request = std::get_if<CertRequestPayload>(&payload);
+    if (request != nullptr && request->encoding == static_cast<std::uint8_t>(CertEncoding::raw_public_key))
+      peer_wants_raw_key_ = true;
+  }
+}
+
+std::optional<Reason> IkeSa::check_peer_auth(const Payloads& payloads, const IdPayload& id) const {
+  const auto* auth = find<AuthPayload>(payloads);
+  const conf::Auth wanted = config().remote_auth.by;
+  if (auth == nullptr)
+    return failed(words(id) + " wants to authenticate by EAP; we accept " + accepted(wanted));
+  const bool shared_key = auth->method == static_cast<std::uint8_t>(AuthMethod::shared_key);
+  if (wanted == conf::Auth::psk ? !shared_key : !is_signature(auth->method))
+    return failed(words(id) + " authenticates by " + method_words(auth->method) + "; we accept " +
+                  accepted(wanted));
+  const Bytes sk_p = (role_ == Role::initiator ? keys_.sk_pr : keys_.sk_pi).view();
+  const ByteVector octets = signed_octets(algorithms_.prf, init_received_, nonce_, sk_p, encode_body(id));
+  if (!shared_key) return check_signature(payloads, *auth, id, octets);
+  if (core_.keeper.check_shared_key(*tunnel_, algorithms_.prf, octets, auth->data)) return std::nullopt;
+  return failed("the pre-shared key of " + words(id) + " is not the one that we have for it");
+}
+
+std::optional<Reason> IkeSa::check_signature(const Payloads& payloads, const AuthPayload& auth,
+                                             const IdPayload& id, Bytes octets) const {
+  const bool certified = config().remote_auth.by == conf::Auth::certificate;
+  const PeerKey found = certified ? certified_key(payloads, id) : configured_key(payloads, id);
+  if (const auto* reason = std::get_if<Reason>(&found)) return *reason;
+  const crypto::PublicKey& key = *std::get<std::shared_ptr<const crypto::PublicKey>>(found);
+  const Verified verified = verify_signature(auth, key, octets, signature_policy());
+  if (!verified.good) return failed(words(id) + " did not authenticate: " + verified.words);
+  log("the peer has shown that it is " + words(id) + " by " + (certified ? "a certificate" : "its key") +
+      ", " + verified.words);
+  return std::nullopt;
+}
+
+// The first certificate is that of AUTH (section 3.6), and must be for the identity that the peer claims.
+IkeSa::PeerKey IkeSa::certified_key(const Payloads& payloads, const IdPayload& id) const {
+  std::vector<crypto::CertificatePtr> sent;
+  for (const Payload& payload : payloads) {
+    const auto* cert = std::get_if<CertPayload>(&payload);
+    if (cert == nullptr || cert->encoding != static_cast<std::uint8_t>(CertEncoding::x509_signature))
+      continue;
+    if (sent.size() == kMostCertificates) break;
+    sent.push_back(crypto::Certificate::from_der(cert->data));
+    if (!sent.back()) return failed(words(id) + " sent a certificate that can't be read");
+  }
+  if (sent.empty()) return failed(words(id) + " sent no certificate; we accept only one by our authorities");
+  const crypto::Certificate& leaf = *sent.front();
+  const auto& trust = config().remote_auth.trust;
+  if (!trust) return failed("we have no authorities for the certificate of " + words(id));
+  if (const auto why = trust->refuse(leaf, std::span(sent).subspan(1), core_.host.unix_time()))
+    return failed(words(id) + " is not trusted: " + *why);
+  const auto kind = conf::name_kind(static_cast<conf::IdentityType>(id.type));
+  if (!kind || !leaf.names(*kind, id.data))
+    return failed("the certificate of " + words(id) + " does not name it; it names " + leaf.all_names());
+  try {
+    return leaf.public_key();
+  } catch (const std::runtime_error& error) {
+    return failed("the certificate of " + words(id) + " has " + error.what());
+  }
+}
+
+// What we have counts. A key that the peer sends can only be another one, which is worth saying.
+IkeSa::PeerKey IkeSa::configured_key(const Payloads& payloads, const IdPayload& id) const {
+  const auto& key = config().remote_auth.public_key;
+  if (!key) return failed("we have no public key of " + words(id));
+  for (const Payload& payload : payloads) {
+    const auto* cert = std::get_if<CertPayload>(&payload);
+    if (cert != nullptr && cert->encoding == static_cast<std::uint8_t>(CertEncoding::raw_public_key) &&
+        !std::ranges::equal(cert->data, key->der()))
+      return failed(words(id) + " sent another public key than the one that we have of it");
+  }
+  return key;
+}
+
+}  // namespace espgate::ike

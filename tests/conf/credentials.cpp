@@ -1,0 +1,283 @@
+// Keys and certificates behind the names of files, and how each side of a tunnel authenticates.
+#include "conf/credentials.hpp"
+
+#include <sys/stat.h>
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+
+#include "tests/conf/base.hpp"
+#include "tests/crypto/pki_bytes.hpp"
+
+using namespace espgate::conf;
+using namespace espgate::crypto::test;
+using Catch::Contains;
+using espgate::conf::tests::with_line;
+
+namespace {
+
+constexpr std::int64_t kNow = kMidYear;
+
+// A folder with the vectors as files in DER, all of them readable by their owner alone.
+struct Folder {
+  Folder() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "espgate-conf-XXXXXX").string();
+    path = mkdtemp(pattern.data());
+    const std::pair<const char*, std::string_view> files[] = {
+        {"p256.key", kPrivate_p256},  {"p384.key", kPrivate_p384},       {"p256.pub", kPublic_p256},
+        {"west.crt", kDer_west_p256}, {"east.crt", kDer_east},           {"expired.crt", kDer_expired},
+        {"future.crt", kDer_future},  {"encipher.crt", kDer_no_signing}, {"root.crt", kDer_root},
+        {"other.crt", kDer_other},    {"root.crl", kDer_crl_root},       {"west.p12", kDer_pkcs12}};
+    for (const auto& [name, hex] : files) {
+      const auto bytes = bytes_of_hex(hex);
+      write(name, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    }
+  }
+  ~Folder() { std::filesystem::remove_all(path); }
+
+  void write(const std::string& name, std::string_view text, mode_t mode = 0600) const {
+    const std::string file = (path / name).string();
+    std::ofstream(file, std::ios::binary) << text;
+    chmod(file.c_str(), mode);
+  }
+
+  struct Loaded {
+    Configuration configuration;
+    std::vector<std::string> late;
+    std::string error;  // without the folder
+  };
+  [[nodiscard]] Loaded load(const std::string& text, std::int64_t now = kNow) const {
+    write("gw.yaml", text);
+    Loaded out;
+    try {
+      out.configuration = load_file((path / "gw.yaml").string());
+      out.late = load_credentials(out.configuration, "gw.yaml", now);
+    } catch (const Error& error) {
+      out.error = error.what();
+    }
+    for (std::string* line : {&out.error}) shorten(*line);
+    for (std::string& line : out.late) shorten(line);
+    return out;
+  }
+  void shorten(std::string& words) const {
+    const std::string folder = path.string() + "/";
+    for (std::size_t at = words.find(folder); at != words.npos; at = words.find(folder))
+      words.erase(at, folder.size());
+  }
+
+  std::filesystem::path path;
+};
+
+std::string pem_of(std::string_view hex) {
+  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const auto der = bytes_of_hex(hex);
+  const auto at = [&der](std::size_t i) { return i < der.size() ? der[i] : 0U; };
+  std::string out = "-----BEGIN CERTIFICATE-----\n";
+  for (std::size_t i = 0; i < der.size(); i += 3) {
+    const unsigned group = at(i) << 16 | at(i + 1) << 8 | at(i + 2);
+    for (int j = 0; j < 4; ++j)
+      out += i + static_cast<std::size_t>(j) > der.size() ? '=' : kDigits[group >> (18 - 6 * j) & 63];
+    if (i / 3 % 16 == 15) out += '\n';
+  }
+  return out + "\n-----END CERTIFICATE-----\n";
+}
+
+// The base's first tunnel with these ends and, if any, this line for its secret.
+std::string tunnel(std::string_view local, std::string_view remote, std::string_view secret = "") {
+  std::string text = with_line(8, secret);
+  const std::string before_local = "    local: {address: 192.0.2.1, id: east.example}";
+  const std::string before_remote = "    remote: {address: 192.0.2.2, id: west-a.example}";
+  text.replace(text.find(before_local), before_local.size(),
+               "    local: {address: 192.0.2.1, " + std::string(local) + "}");
+  text.replace(text.find(before_remote), before_remote.size(),
+               "    remote: {address: 192.0.2.2, " + std::string(remote) + "}");
+  return text;
+}
+
+constexpr std::string_view kOurs = "id: west.example, certificate: west.crt, key: p256.key";
+constexpr std::string_view kTheirs = "id: east.example, authorities: [root.crt]";
+
+}  // namespace
+
+TEST_CASE("certificates on both sides") {
+  const Folder folder;
+  const auto loaded =
+      folder.load(tunnel(kOurs, "id: east.example, authorities: [root.crt, other.crt], crl: [root.crl]"));
+  REQUIRE(loaded.error.empty());
+  CHECK(loaded.late.empty());
+  const Tunnel& made = loaded.configuration.tunnels[0];
+  CHECK(made.local_auth.by == Auth::certificate);
+  CHECK(made.local_auth.chain->size() == 1);
+  CHECK(made.local_auth.private_key != nullptr);
+  CHECK(made.local_auth.public_key->words() == "ECDSA P-256");
+  CHECK(made.remote_auth.by == Auth::certificate);
+  CHECK(made.remote_auth.trust->authority_hashes().size() == 40);
+  CHECK(made.psk.empty());
+  CHECK(made.files == nullptr);
+  CHECK(loaded.configuration.tunnels[1].local_auth.by == Auth::psk);
+}
+
+TEST_CASE("without an id the certificate's subject is ours, in its own bytes") {
+  const Folder folder;
+  const auto loaded = folder.load(tunnel("certificate: west.crt, key: p256.key", kTheirs));
+  REQUIRE(loaded.error.empty());
+  const Identity& id = loaded.configuration.tunnels[0].local_id;
+  CHECK(id.type == IdentityType::directory_name);
+  CHECK(id.text == "C=DE, O=Example, CN=west");
+  CHECK(std::ranges::equal(id.data, certificate_of(kDer_west_p256)->subject()));
+  // Written by hand it may differ in case, spaces and kinds of strings.
+  const auto by_hand =
+      folder.load(tunnel("id: \"c=de, o=EXAMPLE,  CN=West\", certificate: west.crt, key: p256.key", kTheirs));
+  REQUIRE(by_hand.error.empty());
+  CHECK(by_hand.configuration.tunnels[0].local_id.data == id.data);
+}
+
+TEST_CASE("PKCS#12, a key without a certificate, and a different method on each side") {
+  const Folder folder;
+  folder.write("password", "a password\n");
+  auto loaded = folder.load(tunnel("id: west.example, pkcs12: west.p12, password-file: password", kTheirs));
+  REQUIRE(loaded.error.empty());
+  CHECK(loaded.configuration.tunnels[0].local_auth.chain->size() == 2);
+  loaded = folder.load(tunnel("key: p384.key", "public-key: p256.pub"));
+  REQUIRE(loaded.error.empty());
+  CHECK(loaded.configuration.tunnels[0].local_auth.by == Auth::public_key);
+  CHECK(loaded.configuration.tunnels[0].local_id.text == "192.0.2.1");
+  CHECK(loaded.configuration.tunnels[0].remote_auth.public_key->words() == "ECDSA P-256");
+  loaded = folder.load(tunnel("key: p384.key", "public-key: east.crt"));  // the key in a certificate
+  REQUIRE(loaded.error.empty());
+  loaded = folder.load(tunnel(kOurs, "auth: psk", "    psk: secret"));
+  REQUIRE(loaded.error.empty());
+  CHECK(loaded.configuration.tunnels[0].remote_auth.by == Auth::psk);
+}
+
+TEST_CASE("tunnels that name the same files share what is in them") {
+  const Folder folder;
+  std::string text = tunnel(kOurs, kTheirs);
+  const std::string second = "    local: {address: 192.0.2.1, id: east.example}";
+  text.replace(text.find(second), second.size(),
+               "    local: {address: 192.0.2.1, " + std::string(kOurs) + "}");
+  text.erase(text.rfind("    psk: secret\n"), 16);
+  const std::string peer = "id: west-b.example}";
+  text.replace(text.find(peer), peer.size(), "id: west-b.example, authorities: [root.crt]}");
+  const auto loaded = folder.load(text);
+  REQUIRE(loaded.error.empty());
+  const auto& tunnels = loaded.configuration.tunnels;
+  CHECK(tunnels[0].local_auth.chain == tunnels[1].local_auth.chain);
+  CHECK(tunnels[0].local_auth.private_key == tunnels[1].local_auth.private_key);
+  CHECK(tunnels[0].remote_auth.trust == tunnels[1].remote_auth.trust);
+}
+
+TEST_CASE("what does not go together is said with its place") {
+  const Folder folder;
+  const std::tuple<std::string_view, std::string_view, std::string_view, std::string_view> rows[] = {
+      {kOurs, "auth: psk", "",
+       "no secret; expected psk, psk-file or manual, or certificates or keys of both sides"},
+      {kOurs, kTheirs, "    psk: secret", "gw.yaml:8:10: psk: neither side authenticates by it"},
+      {"certificate: west.crt", kTheirs, "",
+       "gw.yaml:6:12: local: the key \"key\" is missing, which auth: certificate needs"},
+      {"auth: psk, key: p256.key", "auth: psk", "    psk: secret",
+       "key: means nothing where local authenticates by psk"},
+      {"auth: public-key, key: p256.key, certificate: west.crt", "public-key: p256.pub", "",
+       "certificate: means nothing where local authenticates by public-key"},
+      {"pkcs12: west.p12, key: p256.key", kTheirs, "",
+       "key: is in the pkcs12 file; expected only one of them"},
+      {"certificate: west.crt, key: p256.key, password-file: x", kTheirs, "",
+       "password-file: is for pkcs12; a key has none"},
+      {kOurs, "auth: certificate", "",
+       "remote: the key \"authorities\" is missing, which auth: certificate needs"},
+      {kOurs, "auth: public-key", "",
+       "remote: the key \"public-key\" is missing, which auth: public-key needs"},
+      {kOurs, "authorities: [root.crt], public-key: p256.pub", "",
+       "public-key: means nothing where remote authenticates by certificate"},
+      {kOurs, "authorities: []", "", "authorities: expected a list of at least one file, not an empty list"},
+      {kOurs, "crl: [root.crl]", "    psk: secret", "crl: means nothing where remote authenticates by psk"},
+      {"auth: eap", "auth: psk", "    psk: secret",
+       "auth: expected psk or certificate or public-key, not \"eap\""},
+      {"id: \"C=DE, CM=west\"", "auth: psk", "    psk: secret",
+       "id: expected a name such as C=DE, O=Example, CN=east"},
+  };
+  for (const auto& [local, remote, secret, words] : rows)
+    CHECK_THAT(folder.load(tunnel(local, remote, secret)).error, Contains(std::string(words)));
+}
+
+TEST_CASE("what is wrong with a file is said with the place of its name") {
+  const Folder folder;
+  folder.write("open.key", "x", 0640);
+  folder.write("empty.crt", "");
+  folder.write("noise.crt", "noise");
+  std::string many;
+  for (int i = 0; i < 33; ++i) many += pem_of(kDer_root);
+  folder.write("many.pem", many);
+  const std::tuple<std::string_view, std::string_view, std::string_view> rows[] = {
+      {"id: west.example, certificate: west.crt, key: p384.key", kTheirs,
+       "gw.yaml:6:79: key: \"p384.key\" is not the key of \"C=DE, O=Example, CN=west\", the first "
+       "certificate of \"west.crt\""},
+      {"id: west.example, certificate: west.crt, key: none.key", kTheirs,
+       "key: \"none.key\" can't be read: No such file or directory"},
+      {"id: west.example, certificate: west.crt, key: open.key", kTheirs,
+       "key: \"open.key\" can be read by others than its owner (mode 0640); chmod 600 open.key"},
+      {"id: west.example, certificate: west.crt, key: root.crt", kTheirs,
+       "key: \"root.crt\" holds no private key in PEM or DER"},
+      {"id: west.example, certificate: empty.crt, key: p256.key", kTheirs,
+       "certificate: \"empty.crt\" is empty or longer than 1048576 bytes"},
+      {"id: west.example, certificate: noise.crt, key: p256.key", kTheirs,
+       "certificate: \"noise.crt\" holds a certificate that can't be read"},
+      {"id: west.example, certificate: encipher.crt, key: p256.key", kTheirs,
+       "is not for signatures (key usage)"},
+      {"id: north.example, certificate: west.crt, key: p256.key", kTheirs,
+       "certificate: \"west.crt\" does not name us, \"north.example\"; it names C=DE, O=Example, CN=west; "
+       "dns west.example"},
+      {"id: {type: keyid, value: west}, certificate: west.crt, key: p256.key", kTheirs,
+       "does not name us, \"west\""},
+      {"id: west.example, pkcs12: west.p12", kTheirs,
+       "pkcs12: \"west.p12\" holds a PKCS#12 file with another password"},
+      {kOurs, "authorities: [many.pem]", "authorities: 33 certificates in all; expected at most 32"},
+      {kOurs, "authorities: [root.crt, noise.crt]",
+       "authorities: \"noise.crt\" holds a certificate that can't be read"},
+      {kOurs, "authorities: [root.crt], crl: [root.crt]",
+       "crl: \"root.crt\" holds a certificate revocation list that can't be read"},
+      {kOurs, "id: {type: keyid, value: east}, authorities: [root.crt]", "no certificate can name \"east\""},
+      {"key: p384.key", "public-key: noise.crt",
+       "public-key: \"noise.crt\" holds no public key in PEM or DER"},
+      {"key: p384.key", "public-key: p256.key", "public-key: \"p256.key\" holds no public key in PEM or DER"},
+  };
+  for (const auto& [local, remote, words] : rows)
+    CHECK_THAT(folder.load(tunnel(local, remote)).error, Contains(std::string(words)));
+}
+
+TEST_CASE("a certificate that is not valid by now is told, and does not keep the gateway from starting") {
+  const Folder folder;
+  const auto expired =
+      folder.load(tunnel("id: west.example, certificate: expired.crt, key: p256.key", kTheirs));
+  CHECK(expired.error.empty());
+  REQUIRE(expired.late.size() == 1);
+  CHECK(expired.late[0] ==
+        "gw.yaml:6:64: certificate: \"C=DE, O=Example, CN=west\" has expired on 2026-02-01 00:00:00 UTC");
+  const auto early = folder.load(tunnel("id: west.example, certificate: future.crt, key: p256.key", kTheirs));
+  REQUIRE(early.late.size() == 1);
+  CHECK_THAT(early.late[0], Contains("is not valid before 2026-11-01"));
+  const auto later = folder.load(tunnel(kOurs, kTheirs), 1800000000);
+  CHECK(later.late.size() == 2);  // ours, and the authority's
+}
+
+TEST_CASE("names of directories") {
+  const auto encoded = [](std::string_view text) {
+    const auto loaded =
+        load_text(tunnel("id: \"" + std::string(text) + "\"", "auth: psk", "    psk: secret"), "gw.yaml");
+    return loaded.tunnels[0].local_id.data;
+  };
+  const auto west = certificate_of(kDer_west_p256);
+  CHECK(std::ranges::equal(encoded("C=DE, O=Example, CN=west"), west->subject()));
+  const auto escaped = encoded("O=One\\\\, Two,emailAddress=ops@west.example");
+  CHECK(espgate::crypto::directory_words(escaped) == "O=One\\, Two, emailAddress=ops@west.example");
+  const auto deep =
+      encoded("DC=example, DC=west, OU=" + std::string(150, 'x') + ", serialNumber=7, ST=Hamburg");
+  CHECK_THAT(espgate::crypto::directory_words(deep), Contains("DC=example, DC=west, OU=xxx"));
+}
+
+TEST_CASE("the dataplane opens no file of these") {
+  const Folder folder;
+  folder.write("gw.yaml", tunnel("certificate: none.crt, key: none.key", "authorities: [none.crt]"));
+  CHECK_NOTHROW(load_file((folder.path / "gw.yaml").string(), Secrets::skip));
+}

@@ -86,7 +86,7 @@ void other_version(Case& c) {
 // What it would take of the peer's own offer.
 void take_its_offer(Case& c, const ike::SaPayload& offer, const char* key) {
   const std::string text = describe(offer);
-  c.here(fmt::format("or add what it offers to {}: {}", key, text));
+  c.here(fmt::format("add what it offers to {}: {}", key, text));
   const auto has = [&text](const char* word) { return text.find(word) != text.npos; };
   if (has("sha1") || has("modp1024") || has("modp1536") || has("modp768") || has("modp2048s"))
     c.here("SHA-1 and small groups need legacy: true of the tunnel as well");

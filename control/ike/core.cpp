@@ -111,10 +111,7 @@ ChildSa& Core::install_child(IkeSa& owner, ChildInstall install, crypto::DhGroup
     child.rekey_at = now + rekey_after(lifetime);
     child.expires_at = now + lifetime;
     child.rekey.set(child.rekey_at, [&child] { child.owner->rekey_child(child); });
-    child.expire.set(child.expires_at, [&child] {
-      child.owner->delete_child(
-          child, {Failure::lifetime, "the child SA's lifetime ended before it could be rekeyed"});
-    });
+    child.expire.set(child.expires_at, [&child] { child.owner->child_expired(child); });
   }
   return child;
 }
@@ -238,6 +235,15 @@ milliseconds Core::jitter(milliseconds base, milliseconds spread) {
   if (spread.count() <= 0) return base;
   return base +
          milliseconds(static_cast<std::int64_t>(jitter_() % static_cast<std::uint64_t>(spread.count())));
+}
+
+milliseconds Core::retry_after(milliseconds usual, Time end) {
+  constexpr milliseconds kSoonest(500);
+  if (end > now) {
+    const auto part = std::chrono::duration_cast<milliseconds>(end - now) / 4;
+    usual = std::clamp(part, std::min(kSoonest, usual), usual);
+  }
+  return jitter(usual, usual);
 }
 
 milliseconds Core::rekey_after(std::chrono::seconds lifetime) {

@@ -101,6 +101,9 @@ class Core {
   // A time in [base, base + spread).
   [[nodiscard]] std::chrono::milliseconds jitter(std::chrono::milliseconds base,
                                                  std::chrono::milliseconds spread);
+  // What of `usual` to wait before a rekey is tried again, of an SA that lives until `end`, if it ends; as
+  // much again by chance.
+  [[nodiscard]] std::chrono::milliseconds retry_after(std::chrono::milliseconds usual, Time end);
   // When to begin a rekey, so long after now.
   [[nodiscard]] std::chrono::milliseconds rekey_after(std::chrono::seconds lifetime);
 

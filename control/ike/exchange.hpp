@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <vector>
 
@@ -12,6 +13,14 @@ namespace espgate::ike {
 
 inline constexpr unsigned kMaxGroupAnswers =
     2;  // INVALID_KE_PAYLOAD answers that one exchange of ours follows
+
+// Until a rekey that did not come about is tried again, and after TEMPORARY_FAILURE; sooner where less is
+// left.
+inline constexpr auto kRetry = std::chrono::milliseconds(10000);
+inline constexpr auto kTemporaryRetry = std::chrono::milliseconds(2000);
+// By how much an SA may outlive its lifetime while its rekey is on its way; looked at in steps.
+inline constexpr auto kOvertime = std::chrono::seconds(30);
+inline constexpr auto kOvertimeStep = std::chrono::milliseconds(500);
 
 [[nodiscard]] NotifyPayload plain_notify(NotifyType type, ByteVector data = {});
 [[nodiscard]] KePayload ke_payload(const crypto::DhKey& dh);

@@ -11,8 +11,6 @@
 namespace espgate::ike {
 namespace {
 
-constexpr auto kRetry = std::chrono::milliseconds(10000);
-constexpr auto kTemporaryRetry = std::chrono::milliseconds(2000);
 constexpr auto kRedundantLife = std::chrono::seconds(60);
 
 ByteVector spi_data(std::uint32_t spi) {
@@ -100,7 +98,8 @@ void IkeSa::rekey_child(ChildSa& child) {
 
 void IkeSa::retry_rekey(ChildSa& child, std::chrono::milliseconds after) {
   child.state = ChildSa::State::installed;
-  child.rekey.set(core_.now + core_.jitter(after, after), [&child] { child.owner->rekey_child(child); });
+  child.rekey.set(core_.now + core_.retry_after(after, child.expires_at),
+                  [&child] { child.owner->rekey_child(child); });
 }
 
 // False: what was to be rekeyed is gone, or the child that was to be made is there: the peer was first, while
@@ -294,6 +293,14 @@ void IkeSa::took_over(ChildSa& fresh, ChildOffer& offer, Bytes lower) {
       rival->owner->delete_child(*rival, {Failure::replaced, "redundant after both sides rekeyed"});
     });
   }
+}
+
+// A rekey that is on its way may take as long as any request: the peer may have the new SA already. Limits in
+// bytes and packets are the dataplane's, and are not stretched.
+void IkeSa::child_expired(ChildSa& child) {
+  if (child.state == ChildSa::State::rekeying && core_.now < child.expires_at + kOvertime)
+    return child.expire.set(core_.now + kOvertimeStep, [&child] { child.owner->child_expired(child); });
+  delete_child(child, {Failure::lifetime, "the child SA's lifetime ended before it could be rekeyed"});
 }
 
 // Out of the dataplane now; the peer is told.

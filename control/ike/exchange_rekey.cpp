@@ -8,8 +8,6 @@
 namespace espgate::ike {
 namespace {
 
-constexpr auto kRetry = std::chrono::milliseconds(10000);
-constexpr auto kTemporaryRetry = std::chrono::milliseconds(2000);
 constexpr auto kLeftover = std::chrono::seconds(60);  // how long the peer has for deleting what it should
 
 std::uint64_t read_spi(const ByteVector& bytes) {
@@ -26,24 +24,31 @@ void IkeSa::arm_lifetime() {
   rekey_at_ = core_.now + core_.rekey_after(lifetime);
   expires_at_ = core_.now + lifetime;
   rekey_.set(rekey_at_, [this] { rekey_ike(); });
-  expire_.set(expires_at_, [this] {
-    delete_ike({Failure::lifetime, "the IKE SA's lifetime ended before it could be rekeyed"});
-  });
+  expire_.set(expires_at_, [this] { lifetime_over(); });
+}
+
+bool IkeSa::is_rekeying() const {
+  const auto is_rekey = [](const Task& t) { return t.kind == Task::Kind::rekey_ike; };
+  return ike_offer_ || std::any_of(tasks_.begin(), tasks_.end(), is_rekey);
+}
+
+void IkeSa::lifetime_over() {
+  if (is_rekeying() && core_.now < expires_at_ + kOvertime)
+    return expire_.set(core_.now + kOvertimeStep, [this] { lifetime_over(); });
+  delete_ike({Failure::lifetime, "the IKE SA's lifetime ended before it could be rekeyed"});
 }
 
 // ---- ours
 
 void IkeSa::rekey_ike() {
-  const auto is_rekey = [](const Task& t) { return t.kind == Task::Kind::rekey_ike; };
-  if (state_ != State::established || ike_offer_ || std::any_of(tasks_.begin(), tasks_.end(), is_rekey))
-    return;
+  if (state_ != State::established || is_rekeying()) return;
   if (is_redundant()) return retry_ike_rekey(kRetry);
   enqueue({Task::Kind::rekey_ike, 0, {}, {}, 0});
   next_task();
 }
 
 void IkeSa::retry_ike_rekey(std::chrono::milliseconds after) {
-  rekey_.set(core_.now + core_.jitter(after, after), [this] { rekey_ike(); });
+  rekey_.set(core_.now + core_.retry_after(after, expires_at_), [this] { rekey_ike(); });
 }
 
 bool IkeSa::begin_ike_rekey(const Task& task) {
@@ -155,12 +160,26 @@ Payloads IkeSa::answer_ike_rekey(const Payloads& payloads, const SaPayload& offe
   if (ike_offer_) {  // section 2.8.2: who inherits is known when our own request is answered
     ike_offer_->rival_nonce = lower_nonce(peer_nonce, our_nonce);
     ike_offer_->rival_spi = spi;
+    heir.rival_to_ = our_spi();
   } else {
     log("IKE SA with " + peer() + " rekeyed by the peer");
     hand_over_to(heir);
     wake_after_answer_ = spi;
   }
   return {choice->answer, NoncePayload{our_nonce}, ke_payload(*dh)};
+}
+
+// Both sides rekeyed, and we still wait for the answer to ours: a peer that goes on over this one has both
+// nonces, and knows that this one stays.
+void IkeSa::chosen_by_peer(const Payloads& request) {
+  IkeSa* old = core_.find_sa(rival_to_);
+  const bool undecided = old != nullptr && old->state_ == State::established && old->ike_offer_ &&
+                         old->ike_offer_->rival_spi == our_spi();
+  const auto* deletes = find<DeletePayload>(request);
+  if (!undecided || (deletes != nullptr && deletes->protocol == Protocol::ike)) return;
+  log("both sides rekeyed the IKE SA; the peer goes on over its new one");
+  old->hand_over_to(*this);
+  wake_after_answer_ = our_spi();
 }
 
 // ---- both

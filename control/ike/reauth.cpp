@@ -3,15 +3,10 @@
 // (duplicates.cpp): the new one stays, and who began it closes the old one when the new one works.
 #include <algorithm>
 
+#include "control/ike/exchange.hpp"
 #include "control/ike/sa.hpp"
 
 namespace espgate::ike {
-namespace {
-
-constexpr auto kRetry = std::chrono::milliseconds(10000);
-
-}  // namespace
-
 // Whoever it was that authenticated, from now on it counts for so long.
 void IkeSa::arm_reauth() {
   const auto limit = config().ike_reauth;

@@ -134,7 +134,7 @@ void IkeSa::send_request(const Task& task, Exchange exchange, const Payloads& pa
 
 void IkeSa::transmit(std::vector<ByteVector> datagrams, const Task& task, Exchange exchange,
                      std::uint32_t id) {
-  request_ = Request{task, exchange, id, std::move(datagrams), 0, core_.now};
+  request_ = Request{task, exchange, id, std::move(datagrams), 0, {}, core_.now};
   responses_.clear();
   for (const ByteVector& datagram : request_->datagrams) core_.host.send(local_, remote_, datagram);
   arm_retransmission();
@@ -142,9 +142,9 @@ void IkeSa::transmit(std::vector<ByteVector> datagrams, const Task& task, Exchan
 
 // RFC 7296 section 2.4: the waits grow, and in the end the peer counts as gone.
 void IkeSa::arm_retransmission() {
-  const auto wait = core_.settings.retransmit_first * (1LL << std::min(request_->sent, 20U));
+  request_->wait = request_->sent == 0 ? core_.settings.retransmit_first : request_->wait * 3 / 2;
   ++request_->sent;
-  retransmission_.set(core_.now + wait, [this] { retransmit(); });
+  retransmission_.set(core_.now + request_->wait, [this] { retransmit(); });
 }
 
 void IkeSa::retransmit() {
@@ -257,6 +257,7 @@ void IkeSa::handle_request(const Header& header, const Result<Payloads>& content
           Reason{Failure::protocol_error, "the peer sent a malformed request: " + refusal->words};
   } else {
     core_.note(subject(), false, header, std::get<Payloads>(content));
+    chosen_by_peer(std::get<Payloads>(content));
     respond(header, dispatch_request(header, std::get<Payloads>(content)), local, remote);
   }
   for (const std::uint32_t spi : confirmed) {

@@ -63,6 +63,7 @@ class IkeSa {
   void rekey_child(ChildSa& child);
   void rekey_ike();
   void reauthenticate();
+  void child_expired(ChildSa& child);
   void delete_child(ChildSa& child, const Reason& reason);  // out of the dataplane now, the peer is told
   void delete_ike(const Reason& reason);                    // likewise, all
   void delete_ike_once();                                   // shutdown: one message, no waiting
@@ -116,6 +117,7 @@ class IkeSa {
     std::uint32_t id{0};
     std::vector<ByteVector> datagrams;
     unsigned sent{0};
+    std::chrono::milliseconds wait{};  // for the answer, before it is sent again
     Time first_sent{};
   };
   // What we offered in a CREATE_CHILD_SA request under way (a child's, or in IKE_AUTH).
@@ -286,9 +288,12 @@ class IkeSa {
   void ike_rekey_error(const Request& request, const NotifyPayload& error, const IkeOffer& offer);
   [[nodiscard]] IkeSa* rival_of(const IkeOffer& offer) const;
   IkeSa& successor(Role role, SpiPair spis, const IkeChoice& choice, IkeKeys keys);
+  void chosen_by_peer(const Payloads& request);
   void hand_over_to(IkeSa& heir);
   void retry_ike_rekey(std::chrono::milliseconds after);
   void arm_lifetime();
+  [[nodiscard]] bool is_rekeying() const;
+  void lifetime_over();
 
   // exchange_info.cpp
   [[nodiscard]] Payloads answer_informational(const Payloads& payloads);
@@ -336,6 +341,8 @@ class IkeSa {
   std::list<Task> tasks_;  // takes no room while there are none, unlike a deque
   std::unique_ptr<ChildOffer> child_offer_;
   std::unique_ptr<IkeOffer> ike_offer_;
+  std::uint64_t rival_to_{
+      0};  // our SPI of the IKE SA that both sides rekeyed; the peer's rekey made this one
   Timer retransmission_;
   Reassembly responses_;
 

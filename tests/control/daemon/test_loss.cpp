@@ -94,7 +94,7 @@ TEST_CASE("a dead peer is noticed, unless packets still come from it") {
     world.run(seconds(60));
     REQUIRE(world.east.downs.size() == 1);
     CHECK(world.east.downs.front().failure == Failure::dpd_timeout);
-    CHECK(world.east.downs.front().summary == "no answer to DPD for 31 s");
+    CHECK(world.east.downs.front().summary == "no answer to DPD for 24 s");
     CHECK(world.east.inbound.empty());
     CHECK(world.east.ike_sas() == 0);
   }

@@ -94,7 +94,7 @@ TEST_CASE("a request that goes unanswered is one message, sent again") {
   const std::vector<Told> messages = story_of(world.east).messages();
   REQUIRE(messages.size() == 1);
   CHECK(messages[0].exchange == Exchange::ike_sa_init);
-  CHECK(messages[0].repeats == 5);
+  CHECK(messages[0].repeats == 7);
   CHECK(story_of(world.east).heard() == nullptr);
 }
 
@@ -247,7 +247,7 @@ TEST_CASE("ICMP explains why nothing came, and ends nothing") {
     REQUIRE(world.east.failures.size() == 1);
     CHECK(world.east.failures[0].failure == Failure::unreachable);
     CHECK(world.east.failures[0].summary == reason.summary);
-    CHECK(world.sent == 6);
+    CHECK(world.sent == 8);
   }
   SECTION("the peer answers after all") {
     world.fate = nullptr;

@@ -102,6 +102,34 @@ TEST_CASE("an hour of short lifetimes and reauthentications, and one in twenty m
   }
 }
 
+// What 200 tunnels see in an hour: lifetimes of 20 to 40 s, the same at both ends.
+TEST_CASE("an hour of lifetimes of 20 to 40 s, and one in twenty messages is lost") {
+  for (unsigned seed = 1; seed <= 200; seed += kStride) {
+    conf::Tunnel east = east_tunnel();
+    conf::Tunnel west = west_tunnel();
+    east.child_lifetime = west.child_lifetime = seconds(20 + seed % 21);
+    east.ike_lifetime = west.ike_lifetime = seconds(20 + 5 * seed % 21);
+    ike::Settings settings = World::quick();
+    settings.random_seed = seed;
+    World world(one(std::move(east)), one(std::move(west)), settings);
+    REQUIRE(world.establish());
+    world.watch_flow();
+    std::mt19937 dice(seed);
+    world.fate = [&dice](const Datagram&) {
+      if (dice() % 20 == 0) return std::vector<milliseconds>{};
+      return std::vector{milliseconds(1 + dice() % 20)};
+    };
+    world.run(seconds(3600));
+    world.fate = {};
+    world.run(seconds(120), [&world] { return world.settled(); });
+    INFO("seed " << seed);
+    CHECK(world.settled());
+    CHECK(world.complaints == std::vector<std::string>{});
+    CHECK(world.east.downs.empty());
+    CHECK(world.west.downs.empty());
+  }
+}
+
 struct Setting {
   Childless east, west;
   bool up, childless;

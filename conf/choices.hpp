@@ -16,6 +16,9 @@ inline constexpr Choices<bool, 2> kBool{{{"true", true}, {"false", false}}};
 inline constexpr Choices<Profile, 4> kProfile{
     {{"oci", Profile::oci}, {"aws", Profile::aws}, {"azure", Profile::azure}, {"gcp", Profile::gcp}}};
 inline constexpr Choices<Start, 2> kStart{{{"initiate", Start::initiate}, {"wait", Start::wait}}};
+inline constexpr Choices<PpkUse, 2> kPpkUse{{{"required", PpkUse::required}, {"optional", PpkUse::optional}}};
+inline constexpr Choices<PpkIdType, 2> kPpkIdType{
+    {{"fixed", PpkIdType::fixed}, {"opaque", PpkIdType::opaque}}};
 inline constexpr Choices<Childless, 4> kChildless{{{"never", Childless::never},
                                                    {"allow", Childless::allow},
                                                    {"prefer", Childless::prefer},

@@ -21,10 +21,6 @@ constexpr std::size_t kMostCertificates = 1U << 20;
 constexpr std::size_t kMostAnchors = 32;  // CERTREQ names each, in a message that IKE can't fragment
 constexpr std::size_t kMostCrl = 64U << 20;
 
-std::string date(std::int64_t time) {
-  return fmt::format("{:%Y-%m-%d %H:%M:%S} UTC", fmt::gmtime(static_cast<std::time_t>(time)));
-}
-
 struct Owned {
   std::shared_ptr<const Chain> chain;
   std::shared_ptr<const crypto::PrivateKey> key;
@@ -35,7 +31,9 @@ class Loader {
   Loader(const std::string& file, std::int64_t now) : errors_(file), file_(file), now_(now) {}
 
   void load(Tunnel& tunnel) {
-    if (tunnel.manual || !tunnel.files) return;
+    if (tunnel.manual) return;
+    for (const Ppk& ppk : tunnel.ppks) ppk_warnings(ppk);
+    if (!tunnel.files) return;
     local(*tunnel.files, tunnel);
     remote(*tunnel.files, tunnel);
     tunnel.files.reset();
@@ -115,10 +113,10 @@ class Loader {
     check_key(certificate, key, ours, tunnel.local_auth);
     if (ours.not_after() < now_)
       warn(certificate.mark,
-           fmt::format("certificate: {} has expired on {}", ours.words(), date(ours.not_after())));
+           fmt::format("certificate: {} has expired on {}", ours.words(), utc_words(ours.not_after())));
     if (ours.not_before() > now_)
       warn(certificate.mark,
-           fmt::format("certificate: {} is not valid before {}", ours.words(), date(ours.not_before())));
+           fmt::format("certificate: {} is not valid before {}", ours.words(), utc_words(ours.not_before())));
     if (!ours.may_sign())
       errors_.add(certificate.mark,
                   fmt::format("certificate: {} is not for signatures (key usage)", ours.words()));
@@ -152,6 +150,17 @@ class Loader {
     // As the certificate has it, byte by byte: not all peers compare names as they should.
     id.data.assign(ours.subject().begin(), ours.subject().end());
     if (by_default) id.text = crypto::directory_words(ours.subject());
+  }
+
+  void ppk_warnings(const Ppk& ppk) {
+    constexpr std::size_t kStrong = 32;  // bytes: RFC 8784 section 6 asks for 256 bits of entropy
+    if (ppk.not_after < now_)
+      warn(ppk.mark, fmt::format("ppks: {} has expired on {}", in_quotes(ppk.id), utc_words(ppk.not_after)));
+    if (!ppk.secret.empty() && ppk.secret.size() < kStrong)
+      warn(ppk.mark,
+           fmt::format("ppks: {} is of {} bytes, too short to withstand a quantum computer; make it of "
+                       "at least {}",
+                       in_quotes(ppk.id), ppk.secret.size(), kStrong));
   }
 
   void remote(const CredentialFiles& files, Tunnel& tunnel) {
@@ -197,8 +206,8 @@ class Loader {
       anchors.insert(anchors.end(), some->begin(), some->end());
       for (const CertificatePtr& anchor : *some)
         if (anchor->not_after() < now_)
-          warn(each.mark,
-               fmt::format("authorities: {} has expired on {}", anchor->words(), date(anchor->not_after())));
+          warn(each.mark, fmt::format("authorities: {} has expired on {}", anchor->words(),
+                                      utc_words(anchor->not_after())));
     }
     if (anchors.size() > kMostAnchors) {
       errors_.add(
@@ -237,6 +246,10 @@ class Loader {
 };
 
 }  // namespace
+
+std::string utc_words(std::int64_t time) {
+  return fmt::format("{:%Y-%m-%d %H:%M:%S} UTC", fmt::gmtime(static_cast<std::time_t>(time)));
+}
 
 std::optional<crypto::NameKind> name_kind(IdentityType type) {
   switch (type) {

@@ -11,6 +11,9 @@
 
 namespace espgate::conf {
 
+// "2026-12-31 23:59:59 UTC", of Unix time.
+[[nodiscard]] std::string utc_words(std::int64_t time);
+
 // Where a certificate has an identity of this type (RFC 4945 section 3.1); nullopt: nowhere.
 [[nodiscard]] std::optional<crypto::NameKind> name_kind(IdentityType type);
 
@@ -18,7 +21,7 @@ namespace espgate::conf {
 // that are who their certificate says. `file`: the configuration's name; `now`: Unix time. Throws Error as
 // load_file does: what can't be read, a key that is not its certificate's, an identity that the certificate
 // does not name. Returns what is wrong only now, one line each in the same form: a certificate of ours that
-// has expired.
+// has expired, a PPK that is too short.
 [[nodiscard]] std::vector<std::string> load_credentials(Configuration& configuration, const std::string& file,
                                                         std::int64_t now);
 

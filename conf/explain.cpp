@@ -45,6 +45,8 @@ const std::map<std::string_view, Show>& shows() {
       {"table", [](const Tunnel& t) { return t.table.name; }},
       {"local.id", [](const Tunnel& t) { return t.local_id.text; }},
       {"remote.id", [](const Tunnel& t) { return t.remote_id.text; }},
+      {"ppks", [](const Tunnel& t) { return list_of(t.ppks, [](const Ppk& ppk) { return ppk.id; }); }},
+      {"ppk-use", [](const Tunnel& t) { return std::string(word_of(t.ppk_use, kPpkUse)); }},
       {"mode", [](const Tunnel& t) { return std::string(word_of(t.mode, kMode)); }},
       {"ike.proposals", [](const Tunnel& t) { return list_of(t.ike_proposals, kProposalText); }},
       {"ike.lifetime", [](const Tunnel& t) { return duration_words(t.ike_lifetime); }},
@@ -115,9 +117,10 @@ std::vector<std::string> paths() {
   std::vector<std::string> paths;
   for (const KnownKey& key : keys) {
     const std::string path = key.block + "." + key.name;
-    // An identity is one value, however it is written.
-    const bool whole = key.name != "id" && (key.block.ends_with(".id") || is_block(key));
-    if (!whole) paths.push_back(path.substr(kTunnels.size() + 1));
+    // An identity is one value, however it is written, and so are all PPKs.
+    const bool part = key.block.ends_with(".id") || key.block.ends_with(".ppks");
+    const bool whole = key.name != "id" && key.name != "ppks" && is_block(key);
+    if (!part && !whole) paths.push_back(path.substr(kTunnels.size() + 1));
   }
   return paths;
 }

@@ -80,6 +80,8 @@ struct Place {
 constexpr Place kOfIke[] = {{"", "profile"},
                             {"", "psk"},
                             {"", "psk-file"},
+                            {"", "ppks"},
+                            {"", "ppk-use"},
                             {"", "ike"},
                             {"", "dpd"},
                             {"", "start"},

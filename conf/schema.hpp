@@ -195,6 +195,19 @@ struct RemoteAuth {
   std::shared_ptr<const crypto::PublicKey> public_key;
 };
 
+// A post-quantum pre-shared key (RFC 8784): goes into an IKE SA's keys beside the Diffie-Hellman secret.
+enum class PpkIdType : std::uint8_t { opaque = 1, fixed = 2 };  // section 5.1
+struct Ppk {
+  std::string id;  // what the two sides call it; printable
+  PpkIdType type{PpkIdType::fixed};
+  crypto::SecretBytes secret;          // whose place is with the Keeper
+  std::int64_t not_before{INT64_MIN};  // Unix time, in seconds: the first and the last in which an IKE SA
+  std::int64_t not_after{INT64_MAX};   // may be begun with it
+  Mark mark;
+};
+// Whether the peer may do without one.
+enum class PpkUse : std::uint8_t { required, optional };
+
 enum class Start : std::uint8_t { initiate, wait };
 // Whose published parameters fill in what the file leaves out.
 enum class Profile : std::uint8_t { none, oci, aws, azure, gcp };
@@ -260,6 +273,8 @@ struct Tunnel {
   std::unique_ptr<CredentialFiles> files;  // none where both sides have the pre-shared key
   std::optional<Manual> manual;            // then nothing of IKE's counts
   crypto::SecretBytes psk;
+  std::vector<Ppk> ppks;  // the first that is valid is used, and each that is valid accepted
+  PpkUse ppk_use{PpkUse::required};
   std::vector<IkeProposal> ike_proposals;
   std::vector<EspProposal> esp_proposals;
   std::chrono::seconds ike_lifetime{28800};  // rekey is begun before; see docs/configuration.md

@@ -94,6 +94,17 @@ void read_psk_file(const Field& field, crypto::SecretBytes& out) {
   out = std::move(secret);
 }
 
+void read_ppk_file(const Field& field, crypto::SecretBytes& out) {
+  read_psk_file(field, out);
+  const std::string_view text(reinterpret_cast<const char*>(out.view().data()), out.size());
+  if (!text.starts_with("0x")) return;
+  auto bytes = from_hex(out.view());
+  if (!bytes)
+    return field.error(fmt::format("{}: {} begins with 0x, and what follows are not pairs of hex digits",
+                                   field.key, in_quotes(path_of(field))));
+  out = std::move(*bytes);
+}
+
 void read_key_file(const Field& field, const crypto::SuiteRow& suite, crypto::SecretBytes& out) {
   auto file = read_file_of(field);
   if (!file) return;

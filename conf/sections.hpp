@@ -41,6 +41,11 @@ void read_remote(const Field& field, Tunnel& out);
 void complete_auth(const Field& tunnel, Tunnel& out);
 void append_auth_keys(std::vector<KnownKey>& to);
 
+// ppk_section.cpp: `ppks`. `check_ppks`: what the tunnel's other keys say of them.
+void read_ppks(const Field& field, std::vector<Ppk>& out);
+void check_ppks(const Field& tunnel, const Tunnel& out);
+void append_ppk_keys(std::vector<KnownKey>& to);
+
 // directory_name.cpp: a Name in DER; nullopt: the text is none.
 [[nodiscard]] bool looks_like_directory_name(std::string_view text);
 [[nodiscard]] std::optional<std::vector<std::uint8_t>> encode_directory_name(std::string_view text);
@@ -63,6 +68,8 @@ void append_manual_keys(std::vector<KnownKey>& to);
 // secret.cpp: neither opens the file nor keeps anything with Secrets::skip.
 void read_psk(const Field& field, crypto::SecretBytes& out);
 void read_psk_file(const Field& field, crypto::SecretBytes& out);
+// The file's bytes as they are but for a line break at the end, or behind 0x hex digits.
+void read_ppk_file(const Field& field, crypto::SecretBytes& out);
 // A key of exactly the suite's length: the bytes themselves, or hex digits.
 void read_key_file(const Field& field, const crypto::SuiteRow& suite, crypto::SecretBytes& out);
 

@@ -152,6 +152,8 @@ constexpr Key<Tunnel> kTunnelKeys[] = {
     {"remote", Need::required, read_remote},
     {"psk", Need::optional, [](const Field& f, Tunnel& t) { read_psk(f, t.psk); }},
     {"psk-file", Need::optional, [](const Field& f, Tunnel& t) { read_psk_file(f, t.psk); }},
+    {"ppks", Need::optional, [](const Field& f, Tunnel& t) { read_ppks(f, t.ppks); }},
+    {"ppk-use", Need::optional, [](const Field& f, Tunnel& t) { read_choice(f, t.ppk_use, kPpkUse); }},
     {"mode", Need::optional, [](const Field& f, Tunnel& t) { read_choice(f, t.mode, kMode); }},
     {"manual", Need::optional, [](const Field& f, Tunnel& t) { read_manual(f, t.manual); }},
     {"ike", Need::optional, [](const Field& f, Tunnel& t) { read_block(f, kIkeKeys, t); }},
@@ -199,6 +201,7 @@ void read_tunnel(const Field& item, Tunnel& out) {
 void append_tunnel_keys(std::vector<KnownKey>& to) {
   append_keys(to, "tunnels", kTunnelKeys);
   append_auth_keys(to);
+  append_ppk_keys(to);
   append_identity_keys(to);
   append_manual_keys(to);
   append_keys(to, "tunnels.ike", kIkeKeys);

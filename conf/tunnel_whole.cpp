@@ -127,6 +127,7 @@ void complete_tunnel(const Field& block, Tunnel& tunnel) {
   if (block.node.kind != NodeKind::map) return;
   if (tunnel.manual) check_without_ike(block);
   check_legacy(block, tunnel);
+  check_ppks(block, tunnel);
   check_selector_families(block, tunnel);
   check_esn(block, tunnel);
   check_transport(block, tunnel);

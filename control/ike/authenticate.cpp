@@ -50,8 +50,8 @@ CertPayload cert_payload(CertEncoding encoding, Bytes data) {
 SignaturePolicy IkeSa::signature_policy() const { return {config().local_auth.rsa_pss, config().legacy}; }
 
 // AUTH is of the message that its sender sent first, the other's nonce, and its own identity (section 2.15).
-std::variant<AuthPayload, Reason> IkeSa::make_auth(const IdPayload& id) const {
-  const Bytes sk_p = (role_ == Role::initiator ? keys_.sk_pi : keys_.sk_pr).view();
+std::variant<AuthPayload, Reason> IkeSa::make_auth(const IdPayload& id, const IkeKeys& keys) const {
+  const Bytes sk_p = (role_ == Role::initiator ? keys.sk_pi : keys.sk_pr).view();
   const ByteVector octets = signed_octets(algorithms_.prf, init_sent_, peer_nonce_, sk_p, encode_body(id));
   const conf::LocalAuth& ours = config().local_auth;
   if (ours.by == conf::Auth::psk)
@@ -113,24 +113,34 @@ std::optional<Reason> IkeSa::check_peer_auth(const Payloads& payloads, const IdP
   if (wanted == conf::Auth::psk ? !shared_key : !is_signature(auth->method))
     return failed(words(id) + " authenticates by " + method_words(auth->method) + "; we accept " +
                   accepted(wanted));
-  const Bytes sk_p = (role_ == Role::initiator ? keys_.sk_pr : keys_.sk_pi).view();
+  const AuthPayload claimed = claimed_auth(payloads, *auth);
+  const Shown shown = check_auth(payloads, claimed, id, keys_);
+  if (const auto* reason = std::get_if<Reason>(&shown))
+    return origin_.ppk ? blame_ppk(payloads, claimed, id, *reason) : *reason;
+  if (!shared_key) log("the peer has shown that it is " + words(id) + " by " + std::get<std::string>(shown));
+  return std::nullopt;
+}
+
+IkeSa::Shown IkeSa::check_auth(const Payloads& payloads, const AuthPayload& auth, const IdPayload& id,
+                               const IkeKeys& keys) const {
+  const Bytes sk_p = (role_ == Role::initiator ? keys.sk_pr : keys.sk_pi).view();
   const ByteVector octets = signed_octets(algorithms_.prf, init_received_, nonce_, sk_p, encode_body(id));
-  if (!shared_key) return check_signature(payloads, *auth, id, octets);
-  if (core_.keeper.check_shared_key(*tunnel_, algorithms_.prf, octets, auth->data)) return std::nullopt;
+  if (auth.method != static_cast<std::uint8_t>(AuthMethod::shared_key))
+    return check_signature(payloads, auth, id, octets);
+  if (core_.keeper.check_shared_key(*tunnel_, algorithms_.prf, octets, auth.data))
+    return "its pre-shared key";
   return failed("the pre-shared key of " + words(id) + " is not the one that we have for it");
 }
 
-std::optional<Reason> IkeSa::check_signature(const Payloads& payloads, const AuthPayload& auth,
-                                             const IdPayload& id, Bytes octets) const {
+IkeSa::Shown IkeSa::check_signature(const Payloads& payloads, const AuthPayload& auth, const IdPayload& id,
+                                    Bytes octets) const {
   const bool certified = config().remote_auth.by == conf::Auth::certificate;
   const PeerKey found = certified ? certified_key(payloads, id) : configured_key(payloads, id);
   if (const auto* reason = std::get_if<Reason>(&found)) return *reason;
   const crypto::PublicKey& key = *std::get<std::shared_ptr<const crypto::PublicKey>>(found);
   const Verified verified = verify_signature(auth, key, octets, signature_policy());
   if (!verified.good) return failed(words(id) + " did not authenticate: " + verified.words);
-  log("the peer has shown that it is " + words(id) + " by " + (certified ? "a certificate" : "its key") +
-      ", " + verified.words);
-  return std::nullopt;
+  return (certified ? "a certificate, " : "its key, ") + verified.words;
 }
 
 // The first certificate is that of AUTH (section 3.6), and must be for the identity that the peer claims.

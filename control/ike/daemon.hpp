@@ -61,6 +61,11 @@ enum class Failure : std::uint8_t {
   no_esp_proposal,
   authentication_failed,
   peer_identity,
+  no_ppk_here,    // PPKs (RFC 8784): the peer has one and we have none
+  no_ppk_there,   // we require one and the peer uses none
+  ppk_unknown,    // one side does not have the one that the other names
+  ppk_not_valid,  // ours have expired, or are not valid yet
+  ppk_differs,
   ts_unacceptable,
   mode,  // tunnel or transport
   invalid_ke,
@@ -140,6 +145,7 @@ struct IkeInfo {
   std::string state;  // "INIT sent", "AUTH sent", "established", "rekeying", "deleting"
   std::string algorithms;
   std::string software;  // the peer's, if it told
+  std::string ppk;       // the id of the one in its keys; empty: none
   Endpoint local, remote;
   std::string local_id, remote_id;
   bool nat_local{false}, nat_remote{false};

@@ -3,6 +3,7 @@
 
 #include "control/ike/exchange.hpp"
 #include "control/ike/identity.hpp"
+#include "control/ike/ppk.hpp"
 #include "control/ike/sa.hpp"
 
 namespace espgate::ike {
@@ -46,9 +47,10 @@ void IkeSa::send_auth() {
   if (first_contact()) payloads.emplace_back(plain_notify(NotifyType::initial_contact));
   request_certificates({*tunnel_}, payloads);
   payloads.emplace_back(id_payload(config().remote_id, false));
-  const auto auth = make_auth(us);
+  const auto auth = make_auth(us, keys_);
   if (const auto* reason = std::get_if<Reason>(&auth)) return attempt_over(*reason);
   payloads.emplace_back(std::get<AuthPayload>(auth));
+  if (const auto reason = name_ppk(us, payloads)) return attempt_over(*reason);
   if (!offer_first_child(payloads))
     return attempt_over({Failure::dataplane_refused, "the dataplane has no room for another SA"});
   const Task task{Task::Kind::auth, 0, {}, {}, 0};
@@ -57,11 +59,12 @@ void IkeSa::send_auth() {
 
 Reason IkeSa::refused_us() const {
   const bool by_key = config().local_auth.by == conf::Auth::psk;
-  return {Failure::authentication_failed,
-          std::string("the peer refused us (AUTHENTICATION_FAILED): it ") +
-              (by_key ? "does not have our pre-shared key for "
-                      : "does not take our certificate, key or signature for ") +
-              words(config().local_id) + ", or is not " + words(config().remote_id)};
+  std::string line = std::string("the peer refused us (AUTHENTICATION_FAILED): it ") +
+                     (by_key ? "does not have our pre-shared key for "
+                             : "does not take our certificate, key or signature for ") +
+                     words(config().local_id) + ", or is not " + words(config().remote_id);
+  if (origin_.ppk) line += ", or does not have our PPK " + ppk_words(ppk());
+  return {Failure::authentication_failed, std::move(line)};
 }
 
 void IkeSa::auth_response(const Payloads& payloads) {
@@ -74,7 +77,8 @@ void IkeSa::auth_response(const Payloads& payloads) {
     if (error->type == NotifyType::authentication_failed) return attempt_over(refused_us());
     return attempt_over({Failure::protocol_error, "the peer refused IKE_AUTH with " + name_of(error->type)});
   }
-  std::optional<Reason> refusal = check_peer_auth(payloads, *id);
+  std::optional<Reason> refusal = settle_ppk(payloads);
+  if (!refusal) refusal = check_peer_auth(payloads, *id);
   if (!is_identity(*id, config().remote_id))
     refusal = Reason{Failure::peer_identity,
                      "the peer says it is " + words(*id) + "; we expect " + words(config().remote_id)};
@@ -148,10 +152,11 @@ Payloads IkeSa::answer_auth(const Payloads& payloads) {
                                "the peer asks for an IKE SA without a child SA, and childless is never"};
     return {plain_notify(NotifyType::invalid_syntax)};
   }
+  if (const auto refused = agree_on_ppk(payloads, *peer_id)) return refuse_auth(*refused);
   if (const auto refused = check_peer_auth(payloads, *peer_id)) return refuse_auth(*refused);
   note_certificate_requests(payloads);
   const IdPayload our_id = id_payload(config().local_id, false);
-  const auto auth = make_auth(our_id);
+  const auto auth = make_auth(our_id, keys_);
   if (const auto* reason = std::get_if<Reason>(&auth)) return refuse_auth(*reason);
 
   core_.join_tunnel(*this, *tunnel_);
@@ -159,6 +164,7 @@ Payloads IkeSa::answer_auth(const Payloads& payloads) {
   Payloads answer{our_id};
   add_certificates(answer);
   answer.emplace_back(std::get<AuthPayload>(auth));
+  if (origin_.ppk) answer.emplace_back(plain_notify(NotifyType::ppk_identity));
   become_established();
   answer_first_child(payloads, answer);
   return answer;
@@ -187,7 +193,9 @@ void IkeSa::become_established() {
   offer_ = {};
   keys_.sk_pi = crypto::SecretBytes{};
   keys_.sk_pr = crypto::SecretBytes{};
-  log("IKE SA established with " + peer() + ": " + describe(algorithms_));
+  without_ppk_.reset();
+  log("IKE SA established with " + peer() + ": " + describe(algorithms_) +
+      (origin_.ppk ? ", with the PPK " + ppk_words(ppk()) : ""));
   arm_lifetime();
   arm_reauth();
   arm_dpd();

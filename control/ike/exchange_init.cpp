@@ -33,6 +33,7 @@ void IkeSa::begin(TunnelId id) {
   nonce_ = fresh_nonce();
   offer_ = offer_ike(config().ike_proposals, {});
   dh_ = crypto::DhKey::generate(config().ike_proposals.front().groups.front());
+  if (const auto reason = choose_ppk()) return attempt_over(*reason);
   send_init();
 }
 
@@ -48,6 +49,7 @@ void IkeSa::send_init() {
   add_nat_notifies(payloads, head, local_, remote_, pretend);
   payloads.emplace_back(plain_notify(NotifyType::fragmentation_supported));
   if (uses_signatures(config())) payloads.emplace_back(hashes_notify());
+  if (origin_.ppk) payloads.emplace_back(plain_notify(NotifyType::use_ppk));
   core_.note(tunnel_, true, head, payloads);
   init_sent_ = encode_plain(head, payloads);
   transmit({init_sent_}, {Task::Kind::init, 0, {}, {}, 0}, Exchange::ike_sa_init, 0);
@@ -135,6 +137,7 @@ void IkeSa::init_accept(const Header& head, Bytes datagram, const Payloads& payl
     return init_refused({Failure::protocol_error,
                          "the peer does not set up IKE SAs without a child SA (RFC 6023), and that is what "
                          "childless: require asks for"});
+  if (const auto reason = refuse_without_ppk(payloads)) return init_refused(*reason);
   const auto choice = accept_ike(*sa, offer_);
   if (!choice)
     return init_refused({Failure::protocol_error, "the peer chose what we did not offer: " + describe(*sa)});
@@ -154,6 +157,7 @@ void IkeSa::init_accept(const Header& head, Bytes datagram, const Payloads& payl
   set_keys(choice->algorithms, derive_ike_keys(choice->algorithms, secret->view(), {nonce_, peer_nonce_},
                                                {spi_initiator_, spi_responder_}));
   dh_.reset();
+  begin_ppk(payloads);
   next_id_ = 1;
   const bool pretend = config().encapsulation == conf::Encapsulation::udp;
   if (nat_.supported && (nat_.local || nat_.remote || pretend)) {  // section 2.23: all moves to port 4500
@@ -207,6 +211,7 @@ void IkeSa::answer_init(const InitRequest& request, const IkeChoice& choice,
     return uses_signatures(*core_.tunnel(id).config);
   });
   if (signatures && !peer_hashes_.empty()) answer.emplace_back(hashes_notify());
+  if (answers_ppk(request.payloads)) answer.emplace_back(plain_notify(NotifyType::use_ppk));
   request_certificates(candidates_, answer);
   core_.note(subject(), true, head, answer);
   init_sent_ = encode_plain(head, answer);
@@ -219,7 +224,7 @@ void IkeSa::answer_init(const InitRequest& request, const IkeChoice& choice,
   init_key_ = request.key;
   core_.init_requests.emplace(init_key_, our_spi());
   life_.set(core_.now + kHalfOpenLife, [this] {
-    core_.log_stranger(peer() + " began an IKE SA and did not go on to IKE_AUTH");
+    gave_up_half_way();
     core_.bury(*this);
   });
   core_.host.send(local_, remote_, init_sent_);

@@ -1,9 +1,6 @@
 #include "control/ike/keeper.hpp"
 
 #include <stdexcept>
-
-#include "control/ike/keys.hpp"
-
 namespace espgate::ike {
 
 ByteVector LocalKeeper::shared_key_auth(TunnelId tunnel, crypto::Prf prf, Bytes octets) {
@@ -21,6 +18,10 @@ ByteVector LocalKeeper::sign(TunnelId tunnel, crypto::SignatureScheme scheme, By
   const auto& key = tunnels_.at(tunnel).local_auth.private_key;
   if (!key) throw std::runtime_error("tunnel " + tunnels_.at(tunnel).name + " has no private key");
   return key->sign(scheme, octets);
+}
+
+void LocalKeeper::mix_ppk(TunnelId tunnel, std::size_t ppk, crypto::Prf prf, IkeKeys& keys) {
+  ike::mix_ppk(prf, tunnels_.at(tunnel).ppks.at(ppk).secret.view(), keys);
 }
 
 }  // namespace espgate::ike

@@ -1,12 +1,13 @@
-// Who keeps the secrets that outlive an IKE SA: pre-shared keys. The daemon has none of them; it hands over
-// what is to be authenticated (RFC 7296 section 2.15) and gets AUTH values. All calls from the daemon's
-// thread; none waits for long.
+// Who keeps the secrets that outlive an IKE SA: pre-shared keys, PPKs, private keys. The daemon has none of
+// them; it hands over what is to be authenticated (RFC 7296 section 2.15) and gets AUTH values. All calls
+// from the daemon's thread; none waits for long.
 #pragma once
 
 #include <vector>
 
 #include "conf/schema.hpp"
 #include "control/ike/daemon.hpp"
+#include "control/ike/keys.hpp"
 #include "crypto/signature.hpp"
 
 namespace espgate::ike {
@@ -21,6 +22,9 @@ class Keeper {
   // A signature over `octets` by the tunnel's private key; ECDSA's in DER. Throws std::runtime_error where
   // the tunnel has no key for that.
   [[nodiscard]] virtual ByteVector sign(TunnelId tunnel, crypto::SignatureScheme scheme, Bytes octets) = 0;
+  // Mixes the tunnel's PPK, by its place in conf::Tunnel::ppks, into SK_d, SK_pi and SK_pr of `keys` (RFC
+  // 8784 section 3).
+  virtual void mix_ppk(TunnelId tunnel, std::size_t ppk, crypto::Prf prf, IkeKeys& keys) = 0;
 };
 
 // Keeps them in this process: in the configuration, which must outlive it.
@@ -30,6 +34,7 @@ class LocalKeeper final : public Keeper {
   [[nodiscard]] ByteVector shared_key_auth(TunnelId tunnel, crypto::Prf prf, Bytes octets) override;
   [[nodiscard]] bool check_shared_key(TunnelId tunnel, crypto::Prf prf, Bytes octets, Bytes auth) override;
   [[nodiscard]] ByteVector sign(TunnelId tunnel, crypto::SignatureScheme scheme, Bytes octets) override;
+  void mix_ppk(TunnelId tunnel, std::size_t ppk, crypto::Prf prf, IkeKeys& keys) override;
 
  private:
   const std::vector<conf::Tunnel>& tunnels_;

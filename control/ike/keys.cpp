@@ -72,6 +72,11 @@ IkeKeys derive_ike_keys(const IkeAlgorithms& algorithms, Bytes shared_secret, No
   return keys;
 }
 
+void mix_ppk(crypto::Prf prf, Bytes ppk, IkeKeys& keys) {
+  for (crypto::SecretBytes* key : {&keys.sk_d, &keys.sk_pi, &keys.sk_pr})
+    *key = crypto::prf_plus(prf, ppk, {key->view()}, key->size());
+}
+
 // Section 2.17: KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr); of each direction the encryption key, then the
 // integrity key.
 ChildKeys derive_child_keys(crypto::Prf prf, Bytes sk_d, Bytes shared_secret, NoncePair nonces,

@@ -24,6 +24,10 @@ struct IkeKeys {
   crypto::SecretBytes sk_d, sk_ai, sk_ar, sk_ei, sk_er, sk_pi, sk_pr;
 };
 
+// A PPK mixed into the keys that AUTH and all later keys are made of: prf+(PPK, it) of each of SK_d, SK_pi
+// and SK_pr (RFC 8784 section 3). The others stay.
+void mix_ppk(crypto::Prf prf, Bytes ppk, IkeKeys& keys);
+
 struct NoncePair {
   Bytes initiator, responder;
 };

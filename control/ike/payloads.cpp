@@ -44,6 +44,9 @@ constexpr auto kNotifyNames = std::to_array<std::pair<NotifyType, std::string_vi
     {NotifyType::childless_ikev2_supported, "CHILDLESS_IKEV2_SUPPORTED"},
     {NotifyType::fragmentation_supported, "IKEV2_FRAGMENTATION_SUPPORTED"},
     {NotifyType::signature_hash_algorithms, "SIGNATURE_HASH_ALGORITHMS"},
+    {NotifyType::use_ppk, "USE_PPK"},
+    {NotifyType::ppk_identity, "PPK_IDENTITY"},
+    {NotifyType::no_ppk_auth, "NO_PPK_AUTH"},
 });
 
 // RFC 7296 section 3.2, from 33 on.

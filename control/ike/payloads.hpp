@@ -133,7 +133,10 @@ enum class NotifyType : std::uint16_t {
   mobike_supported = 16396,
   childless_ikev2_supported = 16418,
   fragmentation_supported = 16430,
-  signature_hash_algorithms = 16431
+  signature_hash_algorithms = 16431,
+  use_ppk = 16435,  // RFC 8784
+  ppk_identity = 16436,
+  no_ppk_auth = 16437
 };
 // "NO_PROPOSAL_CHOSEN", or "notify 12345".
 [[nodiscard]] std::string name_of(NotifyType type);

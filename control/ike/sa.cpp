@@ -34,7 +34,7 @@ IkeSa::IkeSa(Core& core, Role role, std::uint64_t our_spi, const Endpoint& local
       dpd_(core.timers),
       redundant_(core.timers),
       reauth_(core.timers),
-      origin_{role, our_spi, core.now, {}},
+      origin_{role, our_spi, core.now, {}, {}},
       last_heard_(core.now) {
   (role == Role::initiator ? spi_initiator_ : spi_responder_) = our_spi;
 }
@@ -405,6 +405,7 @@ IkeInfo IkeSa::info() const {
       ike_offer_ && state_ == State::established ? "rekeying" : kStates[static_cast<std::size_t>(state_)];
   if (in_) out.algorithms = describe(algorithms_);
   out.software = software_;
+  if (origin_.ppk) out.ppk = ppk().id;
   out.local = local_;
   out.remote = remote_;
   if (tunnel_) {

@@ -212,17 +212,38 @@ class IkeSa {
   void set_reauth(Time at);
 
   // authenticate.cpp
-  [[nodiscard]] std::variant<AuthPayload, Reason> make_auth(const IdPayload& id) const;
+  [[nodiscard]] std::variant<AuthPayload, Reason> make_auth(const IdPayload& id, const IkeKeys& keys) const;
   void add_certificates(Payloads& to) const;
   void request_certificates(const std::vector<TunnelId>& tunnels, Payloads& to) const;
   void note_certificate_requests(const Payloads& payloads);
   [[nodiscard]] std::optional<Reason> check_peer_auth(const Payloads& payloads, const IdPayload& id) const;
-  [[nodiscard]] std::optional<Reason> check_signature(const Payloads& payloads, const AuthPayload& auth,
-                                                      const IdPayload& id, Bytes octets) const;
+  // How the peer has shown who it is, for the log, or why it has not.
+  using Shown = std::variant<std::string, Reason>;
+  [[nodiscard]] Shown check_auth(const Payloads& payloads, const AuthPayload& auth, const IdPayload& id,
+                                 const IkeKeys& keys) const;
+  [[nodiscard]] Shown check_signature(const Payloads& payloads, const AuthPayload& auth, const IdPayload& id,
+                                      Bytes octets) const;
   using PeerKey = std::variant<std::shared_ptr<const crypto::PublicKey>, Reason>;
   [[nodiscard]] PeerKey certified_key(const Payloads& payloads, const IdPayload& id) const;
   [[nodiscard]] PeerKey configured_key(const Payloads& payloads, const IdPayload& id) const;
   [[nodiscard]] SignaturePolicy signature_policy() const;
+
+  // authenticate_ppk.cpp
+  [[nodiscard]] bool requires_ppk() const;
+  [[nodiscard]] const conf::Ppk& ppk() const;
+  [[nodiscard]] std::optional<Reason> choose_ppk();
+  [[nodiscard]] std::optional<Reason> refuse_without_ppk(const Payloads& payloads) const;
+  void begin_ppk(const Payloads& payloads);
+  void mix_ppk();
+  void go_without_ppk();
+  [[nodiscard]] std::optional<Reason> name_ppk(const IdPayload& us, Payloads& to) const;
+  [[nodiscard]] std::optional<Reason> settle_ppk(const Payloads& payloads);
+  [[nodiscard]] bool answers_ppk(const Payloads& request);
+  [[nodiscard]] std::optional<Reason> agree_on_ppk(const Payloads& payloads, const IdPayload& id);
+  [[nodiscard]] AuthPayload claimed_auth(const Payloads& payloads, const AuthPayload& auth) const;
+  [[nodiscard]] Reason blame_ppk(const Payloads& payloads, const AuthPayload& auth, const IdPayload& id,
+                                 const Reason& refused) const;
+  void gave_up_half_way();
 
   // duplicates.cpp
   void settle(ChildSa& first, bool answered);
@@ -332,6 +353,8 @@ class IkeSa {
   ByteVector init_sent_, init_received_;  // the two messages whole: AUTH signs them
   SignatureHashes peer_hashes_;
   bool peer_wants_raw_key_{false};
+  bool peer_has_ppk_{false}, ppk_negotiated_{false};  // responder: it said so; we both did
+  std::unique_ptr<IkeKeys> without_ppk_;              // what keys_ was before origin_.ppk was in it
   unsigned init_retries_{0};
   std::optional<Reason> init_problem_;  // an unauthenticated error: told when nothing better comes
 
@@ -362,6 +385,7 @@ class IkeSa {
     Role role;
     std::uint64_t spi_initiator;
     Time created, established;
+    std::optional<std::size_t> ppk;  // of the tunnel's
   };
   Origin origin_;
   Time reauth_at_{}, reauth_end_{}, redundant_at_{};

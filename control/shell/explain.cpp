@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "control/ike/identity.hpp"
+#include "control/ike/ppk.hpp"
 #include "control/ike/proposal_choice.hpp"
 #include "control/ike/selectors.hpp"
 #include "control/shell/show.hpp"
@@ -20,15 +21,29 @@ json texts(const std::vector<std::string>& lines) {
   return out;
 }
 
+// "required: "a1" (has expired on ...), "a2""
+std::string ppks_of(const conf::Tunnel& tunnel) {
+  const std::int64_t now = std::time(nullptr);
+  std::vector<std::string> names;
+  for (const conf::Ppk& ppk : tunnel.ppks) {
+    const std::string why = ike::ppk_objection(ppk, now);
+    names.push_back(ike::ppk_words(ppk) + (why.empty() ? "" : fmt::format(" ({})", why)));
+  }
+  const bool required = tunnel.ppk_use == conf::PpkUse::required;
+  return fmt::format("{}: {}", required ? "required" : "optional", fmt::join(names, ", "));
+}
+
 json ours_of(const conf::Tunnel& tunnel) {
-  return {{"local", to_string(tunnel.local)},
-          {"remote", to_string(tunnel.remote)},
-          {"local_id", printable(ike::words(tunnel.local_id))},
-          {"remote_id", printable(ike::words(tunnel.remote_id))},
-          {"ike", describe(ike::offer_ike(tunnel.ike_proposals, {}))},
-          {"esp", describe(ike::offer_esp(tunnel.esp_proposals, 0, true))},
-          {"local_selectors", words(ike::selectors_of(tunnel.local_selectors))},
-          {"remote_selectors", words(ike::selectors_of(tunnel.remote_selectors))}};
+  json row{{"local", to_string(tunnel.local)},
+           {"remote", to_string(tunnel.remote)},
+           {"local_id", printable(ike::words(tunnel.local_id))},
+           {"remote_id", printable(ike::words(tunnel.remote_id))},
+           {"ike", describe(ike::offer_ike(tunnel.ike_proposals, {}))},
+           {"esp", describe(ike::offer_esp(tunnel.esp_proposals, 0, true))},
+           {"local_selectors", words(ike::selectors_of(tunnel.local_selectors))},
+           {"remote_selectors", words(ike::selectors_of(tunnel.remote_selectors))}};
+  if (!tunnel.ppks.empty()) row["ppks"] = ppks_of(tunnel);
+  return row;
 }
 
 // What the peer said of itself since the tunnel was last up.

@@ -88,6 +88,8 @@ std::string render_ike_sa(const json& data) {
     text += wrapped(fmt::format("{} [{}] > {} [{}]", text_of(row, "local"), text_of(row, "local_id"),
                                 text_of(row, "remote"), text_of(row, "remote_id")),
                     4);
+    if (const std::string ppk = text_of(row, "ppk"); !ppk.empty())
+      text += wrapped("its keys have the PPK " + ppk + " in them", 4);
     if (const std::string software = text_of(row, "software"); !software.empty())
       text += wrapped("the peer is " + software, 4);
     text += wrapped(

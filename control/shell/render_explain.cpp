@@ -34,7 +34,7 @@ std::string both_sides(const json& data) {
   text += wrapped(fmt::format("ends: {} > {}", text_of(ours, "local"), text_of(ours, "remote")), 4);
   text +=
       wrapped(fmt::format("identities: {} > {}", text_of(ours, "local_id"), text_of(ours, "remote_id")), 4);
-  text += field("IKE", ours, "ike") + field("ESP", ours, "esp");
+  text += field("PPKs", ours, "ppks") + field("IKE", ours, "ike") + field("ESP", ours, "esp");
   text += wrapped(
       fmt::format("selectors: {} > {}", text_of(ours, "local_selectors"), text_of(ours, "remote_selectors")),
       4);

@@ -22,6 +22,7 @@ json show_ike_sa(Gateway& gateway, const Arguments& arguments, Time now) {
              {"state", sa.state},
              {"algorithms", sa.algorithms},
              {"software", printable(sa.software)},
+             {"ppk", sa.ppk},
              {"local", fmt::format("{}:{}", to_string(sa.local.address), sa.local.port)},
              {"remote", fmt::format("{}:{}", to_string(sa.remote.address), sa.remote.port)},
              {"local_id", printable(sa.local_id)},

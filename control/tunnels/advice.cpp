@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "control/ike/identity.hpp"
+#include "control/ike/ppk.hpp"
 #include "control/ike/proposal_choice.hpp"
 #include "control/ike/selectors.hpp"
 
@@ -115,8 +116,17 @@ bool is_address(const ike::IdPayload& id) {
          id.type == static_cast<std::uint8_t>(conf::IdentityType::ipv6);
 }
 
+// A peer that refuses us does not tell whether it is for the PPK.
+void its_ppk(Case& c) {
+  if (c.tunnel.ppks.empty())
+    c.here("if the peer requires a PPK (RFC 8784; strongSwan: ppk_required), give the tunnel ppks");
+  else
+    c.here("compare the PPK with the peer's, its id and its type as well; the peer's log tells");
+}
+
 // The peer does not take our signature.
 void signature_refused(Case& c) {
+  its_ppk(c);
   const std::string local = ike::words(c.tunnel.local_id);
   if (c.tunnel.local_auth.by == conf::Auth::public_key) {
     c.there(fmt::format("it must have the public key of local.key for {}", local));
@@ -158,10 +168,45 @@ void authentication(Case& c) {
       "the end of a psk-file");
   c.there(fmt::format("its secret must be for the pair of {} (us) and {} (itself)", local, remote));
   if (!refused_by_peer) return;
+  its_ppk(c);
   c.here(fmt::format("or set local.id to what the peer expects; we say that we are {}", local));
   if (c.heard.nat_local)
     c.here(
         "a NAT is in front of us: a peer that expects our public address as identity wants that in local.id");
+}
+
+// PPKs (RFC 8784).
+void no_ppk_here(Case& c) {
+  c.here("give the tunnel the peer's PPK: ppks: [{id: ..., file: ...}], by the id that it has there");
+  c.there("or let it do without one for us (strongSwan: ppk_required = no)");
+}
+
+void no_ppk_there(Case& c) {
+  if (!c.tunnel.ppks.empty())
+    c.there(
+        fmt::format("give it a PPK of ours, by the same id: {} (strongSwan: ppk_id of the connection, and a "
+                    "ppk section in secrets)",
+                    ike::ppk_words(c.tunnel.ppks.front())));
+  c.here("or set ppk-use: optional until it has one");
+}
+
+void ppk_unknown(Case& c) {
+  c.here("give ppks the id that the peer names, as it stands, with the same key");
+  if (!c.tunnel.ppks.empty())
+    c.there(fmt::format("or let it use one of ours: {} (strongSwan knows ids of type fixed only)",
+                        ike::ppk_words(c.tunnel.ppks.front())));
+}
+
+void ppk_not_valid(Case& c) {
+  c.here("add a PPK that is valid now to ppks, with a file of its own, before the last one expires");
+  c.there("it needs the same, by the same id");
+}
+
+void ppk_differs(Case& c) {
+  c.here(
+      "compare the file of the PPK with the peer's, byte by byte: behind 0x it is hex digits, else every "
+      "character counts but for a line break at the end");
+  c.there("the pre-shared key or certificate is right; only the PPK of this id is another one");
 }
 
 void identity(Case& c) {
@@ -219,6 +264,21 @@ Advice advice_after(const Reason& reason, const Tunnel& tunnel, const Story& sto
       break;
     case Failure::authentication_failed:
       authentication(c);
+      break;
+    case Failure::no_ppk_here:
+      no_ppk_here(c);
+      break;
+    case Failure::no_ppk_there:
+      no_ppk_there(c);
+      break;
+    case Failure::ppk_unknown:
+      ppk_unknown(c);
+      break;
+    case Failure::ppk_not_valid:
+      ppk_not_valid(c);
+      break;
+    case Failure::ppk_differs:
+      ppk_differs(c);
       break;
     case Failure::peer_identity:
       identity(c);

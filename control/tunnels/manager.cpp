@@ -30,6 +30,11 @@ bool needs_operator(Failure failure) noexcept {
     case Failure::no_esp_proposal:
     case Failure::authentication_failed:
     case Failure::peer_identity:
+    case Failure::no_ppk_here:
+    case Failure::no_ppk_there:
+    case Failure::ppk_unknown:
+    case Failure::ppk_not_valid:
+    case Failure::ppk_differs:
     case Failure::ts_unacceptable:
     case Failure::mode:
     case Failure::invalid_ke:

@@ -467,7 +467,7 @@ TEST_CASE("errors of tunnels") {
        "gw.yaml:14:24: local: expected a list of at most 8 entries, not a list of 9"},
       {13, "    psk: secret\n    mobike: true",
        "gw.yaml:14:5: unknown key \"mobike\"; expected one of: name, profile, legacy, table, local, remote, "
-       "psk, psk-file, "
+       "psk, psk-file, ppks, ppk-use, "
        "mode, "
        "manual, "
        "ike, esp, "
@@ -475,7 +475,7 @@ TEST_CASE("errors of tunnels") {
        "probe, hold-down"},
       {13, "    psk: secret\n    interfce: {name: x}",
        "gw.yaml:14:5: unknown key \"interfce\"; expected one of: name, profile, legacy, table, local, "
-       "remote, psk, psk-file, "
+       "remote, psk, psk-file, ppks, ppk-use, "
        "mode, "
        "manual, "
        "ike, "
@@ -619,6 +619,42 @@ TEST_CASE("a file that is empty, or a list, or a word") {
   CHECK(words_of("east") == "gw.yaml:1:1: file: expected a block of keys, not \"east\"");
   CHECK(words_of("ports: []") == "gw.yaml:1:8: ports: expected at least one port, not an empty list");
   CHECK(words_of("ports:\n") == "gw.yaml:1:1: ports: expected at least one port, not nothing");
+}
+
+TEST_CASE("errors of PPKs") {
+  check({
+      {13, "    psk: secret\n    ppks: []",
+       "gw.yaml:14:11: ppks: expected a list of at least one PPK, such as [{id: a1, file: a1.ppk}], not an "
+       "empty list"},
+      {13, "    psk: secret\n    ppk-use: optional", "gw.yaml:14:14: ppk-use: the tunnel has no ppks"},
+      {13, "    psk: secret\n    ppk-use: maybe\n    ppks: [{id: a1, file: /nonexistent}]",
+       "gw.yaml:14:14: ppk-use: expected required or optional, not \"maybe\"\n"
+       "gw.yaml:15:27: file: \"/nonexistent\" can't be read: No such file or directory"},
+      {13, "    psk: secret\n    ppks: [{id: a 1}]",
+       "gw.yaml:14:12: ppks: the key \"file\" is missing\n"
+       "gw.yaml:14:17: id: expected 1 to 128 characters of ASCII without blanks, not \"a 1\""},
+  });
+  const std::string files =
+      tests::with_line(13,
+                       "    psk: secret\n    ppks:\n      - {id: a1, file: x, not-before: 2026-02-30}\n"
+                       "      - {id: a2, file: x, not-before: 2026-02-28T24:00:00Z}\n"
+                       "      - {id: a3, file: x, not-before: 2026-03-01, not-after: 2026-02-28}\n"
+                       "      - {id: a1, file: x, type: secret}\n      - {id: a1, file: x, type: opaque}");
+  try {
+    (void)load_text(files, "gw.yaml", Secrets::skip);
+    FAIL("accepted");
+  } catch (const Error& error) {
+    CHECK(std::string(error.what()) ==
+          "gw.yaml:15:39: not-before: expected a date or time in UTC, such as 2026-12-31 or "
+          "2026-12-31T18:00:00Z, "
+          "not \"2026-02-30\"\n"
+          "gw.yaml:16:39: not-before: expected a date or time in UTC, such as 2026-12-31 or "
+          "2026-12-31T18:00:00Z, "
+          "not \"2026-02-28T24:00:00Z\"\n"
+          "gw.yaml:17:62: not-after: comes before not-before\n"
+          "gw.yaml:18:14: id: \"a1\" is the id of another PPK (line 15)\n"
+          "gw.yaml:18:33: type: expected fixed or opaque, not \"secret\"");
+  }
 }
 
 TEST_CASE("hostile text is refused before it costs anything") {

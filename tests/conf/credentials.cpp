@@ -168,6 +168,23 @@ TEST_CASE("tunnels that name the same files share what is in them") {
   CHECK(tunnels[0].remote_auth.trust == tunnels[1].remote_auth.trust);
 }
 
+TEST_CASE("PPKs that have expired, or are too short, are told of") {
+  const Folder folder;
+  folder.write("long.ppk", std::string(32, 'x'));
+  folder.write("short.ppk", std::string(31, 'x'));
+  const auto load = [&](std::string_view ppks) {
+    return folder.load(with_line(8, "    psk: secret\n    ppks: [" + std::string(ppks) + "]"));
+  };
+  CHECK(load("{id: a1, file: long.ppk, not-before: 2026-07-01}").late.empty());
+  const auto loaded = load("{id: a1, file: long.ppk, not-after: 2026-01-31}, {id: a2, file: short.ppk}");
+  REQUIRE(loaded.error.empty());
+  CHECK(loaded.late ==
+        std::vector<std::string>{"gw.yaml:9:12: ppks: \"a1\" has expired on 2026-01-31 23:59:59 UTC",
+                                 "gw.yaml:9:61: ppks: \"a2\" is of 31 bytes, too short to withstand a "
+                                 "quantum computer; make it of at "
+                                 "least 32"});
+}
+
 TEST_CASE("what does not go together is said with its place") {
   const Folder folder;
   const std::tuple<std::string_view, std::string_view, std::string_view, std::string_view> rows[] = {

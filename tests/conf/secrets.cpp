@@ -133,6 +133,41 @@ TEST_CASE("no error repeats a secret") {
   }
 }
 
+TEST_CASE("PPKs are in files of their own, as they are or in hex, from when until when") {
+  const Folder folder;
+  const auto with = [&](const std::string& ppk) {
+    return folder.write("gw.yaml", tests::with_line(8, "    psk: secret\n    ppks: [" + ppk + "]"));
+  };
+  const auto secret_of = [&](std::string_view text) {
+    folder.write("a1.ppk", text);
+    const auto configuration = load_file(with("{id: a1, file: a1.ppk}"));
+    const auto view = configuration.tunnels.at(0).ppks.at(0).secret.view();
+    return std::string(view.begin(), view.end());
+  };
+  CHECK(secret_of("as it stands\n") == "as it stands");
+  CHECK(secret_of("0x414243\n") == "ABC");
+  CHECK(secret_of("414243") == "414243");
+  folder.write("a1.ppk", "0x41424");
+  CHECK_THAT(
+      words_of(with("{id: a1, file: a1.ppk}")),
+      Contains(":9:27: file: ") && Contains("begins with 0x, and what follows are not pairs of hex digits"));
+  folder.write("a1.ppk", "secret", 0644);
+  CHECK_THAT(words_of(with("{id: a1, file: a1.ppk}")), Contains("can be read by others than its owner"));
+  folder.write("a1.ppk", "secret");
+  const auto times =
+      load_file(with("{id: a1, file: a1.ppk, not-before: 2026-01-01, not-after: 2026-01-01}, "
+                     "{id: a2, file: a1.ppk, type: opaque, not-after: 2026-01-01T12:00:01Z}"));
+  const auto& ppks = times.tunnels.at(0).ppks;
+  CHECK(ppks.at(0).not_before == 1767225600);
+  CHECK(ppks.at(0).not_after == 1767225600 + 86399);
+  CHECK(ppks.at(1).not_before == INT64_MIN);
+  CHECK(ppks.at(1).not_after == 1767225600 + 43201);
+  CHECK(ppks.at(1).type == PpkIdType::opaque);
+  CHECK(times.tunnels.at(0).ppk_use == PpkUse::required);
+  for (const Ppk& ppk : load_file((folder.path / "gw.yaml").string(), Secrets::skip).tunnels.at(0).ppks)
+    CHECK(ppk.secret.empty());
+}
+
 TEST_CASE("a configuration that can't be read") {
   CHECK_THROWS_WITH(load_file("/nonexistent/gw.yaml"),
                     "/nonexistent/gw.yaml: can't be read: No such file or directory");

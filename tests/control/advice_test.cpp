@@ -198,3 +198,28 @@ TEST_CASE("traffic in one direction only", "[advice]") {
   CHECK(says(advice_one_way(in, tunnel()).here, "tunnel: west"));
   CHECK(advice_one_way({1, 500, seconds(60), false}, tunnel()).here.empty());
 }
+
+TEST_CASE("PPKs: what each side needs", "[advice]") {
+  conf::Tunnel with = tunnel();
+  with.ppks.emplace_back();
+  with.ppks.back().id = "a1";
+  const auto of = [](Failure failure, const conf::Tunnel& tunnel) {
+    return advice_after({failure, "words"}, tunnel, Story());
+  };
+  CHECK(says(of(Failure::no_ppk_here, tunnel()).here, "give the tunnel the peer's PPK"));
+  CHECK(says(of(Failure::no_ppk_there, with).there, "give it a PPK of ours, by the same id: \"a1\""));
+  CHECK(says(of(Failure::no_ppk_there, with).here, "ppk-use: optional"));
+  CHECK(says(of(Failure::ppk_unknown, with).here, "give ppks the id that the peer names"));
+  CHECK(says(of(Failure::ppk_unknown, with).there, "let it use one of ours: \"a1\""));
+  CHECK(of(Failure::ppk_unknown, tunnel()).there.empty());
+  CHECK(says(of(Failure::ppk_not_valid, with).here, "add a PPK that is valid now"));
+  CHECK(
+      says(of(Failure::ppk_differs, with).here, "compare the file of the PPK with the peer's, byte by byte"));
+  // A peer that refuses us does not tell whether it is for that.
+  Story refused;
+  tell(refused, Exchange::ike_auth, false, true, {notify(NotifyType::authentication_failed)});
+  CHECK(says(advice_after({Failure::authentication_failed, ""}, tunnel(), refused).here,
+             "if the peer requires a PPK (RFC 8784; strongSwan: ppk_required), give the tunnel ppks"));
+  CHECK(says(advice_after({Failure::authentication_failed, ""}, with, refused).here,
+             "compare the PPK with the peer's"));
+}

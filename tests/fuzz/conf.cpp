@@ -21,6 +21,7 @@ void demand(bool condition, const char* what) {
 
 void check_tunnel(const conf::Tunnel& tunnel) {
   demand(tunnel.psk.empty(), "secrets were to be skipped");
+  for (const conf::Ppk& ppk : tunnel.ppks) demand(ppk.secret.empty(), "secrets were to be skipped");
   demand(tunnel.local.is_v4() && tunnel.remote.is_v4(), "a tunnel has two IPv4 ends");
   demand(!tunnel.local_id.data.empty() && !tunnel.remote_id.data.empty(), "a tunnel has two identities");
   demand(!tunnel.ike_proposals.empty() && !tunnel.esp_proposals.empty(), "a tunnel has proposals");

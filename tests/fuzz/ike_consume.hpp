@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "control/ike/message.hpp"
+#include "control/ike/ppk.hpp"
 #include "control/ike/proposal_choice.hpp"
 
 namespace espgate::ike::fuzz {
@@ -58,11 +59,24 @@ inline void choose(const SaPayload& offered) {
   demand(!describe(offered).empty(), "no description");
 }
 
+// What a PPK_IDENTITY may hold, in words that can be shown; and a PPK that is called so is found by it.
+inline void name_ppk(Bytes identity) {
+  for (const char c : ppk_words(identity)) demand(c >= 0x20 && c < 0x7f, "not printable");
+  if (identity.size() < 2) return;
+  conf::Tunnel tunnel;
+  tunnel.ppks.emplace_back();
+  tunnel.ppks.back().type = static_cast<conf::PpkIdType>(identity[0]);
+  tunnel.ppks.back().id.assign(identity.begin() + 1, identity.end());
+  demand(find_ppk(tunnel, identity) == 0, "a PPK is not found by its identity");
+}
+
 // Encodes and parses again: it must be the same.
 inline void consume(const std::vector<Payload>& payloads) {
   demand(payloads.size() <= 64, "more than 64 payloads");
   if (const SaPayload* sa = find<SaPayload>(payloads)) choose(*sa);
   if (const NotifyPayload* error = find_error(payloads)) demand(!name_of(error->type).empty(), "no name");
+  for (const Payload& payload : payloads)
+    if (const auto* notify = std::get_if<NotifyPayload>(&payload)) name_ppk(notify->data);
   Header header;
   header.spi_initiator = 1;
   header.exchange = Exchange::ike_sa_init;

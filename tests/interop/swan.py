@@ -52,9 +52,10 @@ def daemon_text(plugins, log, settings):
         "journal": {"default": -1}, **settings}) + "\n"
 
 
-def connections_text(connections, secrets):
-    """swanctl.conf, as text."""
+def connections_text(connections, secrets, ppks=()):
+    """swanctl.conf, as text. `ppks`: list of (id, key)."""
     keys = {f"ike-{number}": {"id-a": a, "id-b": b, "secret": f'"{psk}"'} for number, (a, b, psk) in enumerate(secrets)}
+    keys |= {f"ppk-{number}": {"id": name, "secret": f'"{key}"'} for number, (name, key) in enumerate(ppks)}
     return section("connections", connections) + "\n" + section("secrets", keys) + "\n"
 
 
@@ -67,10 +68,10 @@ class Swanctl:
         self._run = run
         os.makedirs(os.path.join(directory, "swanctl", "conf.d"), exist_ok=True)
 
-    def configure(self, connections, secrets):
+    def configure(self, connections, secrets, ppks=()):
         path = os.path.join(self.directory, "swanctl", "swanctl.conf")
         with open(path, "w") as conf:
-            conf.write(connections_text(connections, secrets))
+            conf.write(connections_text(connections, secrets, ppks))
         os.chmod(path, 0o600)
 
     def load(self, check=True):

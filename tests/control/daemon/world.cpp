@@ -84,6 +84,9 @@ conf::Tunnel copy(const conf::Tunnel& from) {
   out.local_id = from.local_id;
   out.remote_id = from.remote_id;
   out.psk = from.psk.copy();
+  for (const conf::Ppk& ppk : from.ppks)
+    out.ppks.push_back({ppk.id, ppk.type, ppk.secret.copy(), ppk.not_before, ppk.not_after, ppk.mark});
+  out.ppk_use = from.ppk_use;
   out.local_auth = from.local_auth;
   out.remote_auth = from.remote_auth;
   out.ike_proposals = from.ike_proposals;

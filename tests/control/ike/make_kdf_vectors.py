@@ -52,6 +52,7 @@ PUBLISHED = {
         "skeyseed_rekey": "90722c42bd849e9b72d240fc254174270fa8295de6f0338dafc303a9ec104f12",
     },
 }
+PPK = bytes(range(200, 240))
 PSK, ID_BODY, MESSAGE = b"correct horse battery staple", bytes.fromhex("02000000") + b"west.example", bytes(range(200))
 
 
@@ -80,6 +81,9 @@ def derive(digest, dkm_length, child_length):
     values["skeyseed_rekey"] = prf(digest, sk_d, gir_new + ni + nr)
     values["dkm_rekey"] = prf_plus(digest, values["skeyseed_rekey"], ni + nr + spis, dkm_length)
     values["auth"] = prf(digest, prf(digest, PSK, b"Key Pad for IKEv2"), MESSAGE + ni + prf(digest, sk_pr, ID_BODY))
+    # RFC 8784 section 3: the three keys behind each other.
+    values["with_ppk"] = b"".join(prf_plus(digest, PPK, key, size)
+                                  for key in (sk_d, values["dkm"][-2 * size:-size], sk_pr))
     return values
 
 
@@ -93,7 +97,7 @@ def check_published():
 
 def lines():
     inputs = {"ni": NI, "nr": NR, "spi_i": SPI_I, "spi_r": SPI_R, "gir": GIR, "gir_new": GIR_NEW, "psk": PSK.hex(),
-              "id_body": ID_BODY.hex(), "message": MESSAGE.hex()}
+              "ppk": PPK.hex(), "id_body": ID_BODY.hex(), "message": MESSAGE.hex()}
     yield from inputs.items()
     for digest, published in PUBLISHED.items():
         yield from ((f"nist_{digest}_{name}", text) for name, text in published.items())

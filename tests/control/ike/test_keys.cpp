@@ -115,6 +115,17 @@ TEST_CASE("KEYMAT of child SAs: initiator's direction first") {
     }
 }
 
+TEST_CASE("a PPK goes into SK_d, SK_pi and SK_pr, and nowhere else") {
+  for (const Row& row : kPython) {
+    IkeKeys keys = derive_ike_keys(cbc(row), kdf("gir"), nonces(), spis());
+    const std::string encryption = to_hex(keys.sk_ei.view());
+    mix_ppk(row.prf, kdf("ppk"), keys);
+    CHECK(to_hex(keys.sk_d.view()) + to_hex(keys.sk_pi.view()) + to_hex(keys.sk_pr.view()) ==
+          to_hex(kdf(row.digest + std::string("_with_ppk"))));
+    CHECK(to_hex(keys.sk_ei.view()) == encryption);
+  }
+}
+
 TEST_CASE("AUTH of a pre-shared key") {
   for (const Row& row : kPython) {
     const IkeKeys keys = derive_ike_keys(cbc(row), kdf("gir"), nonces(), spis());

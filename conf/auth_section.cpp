@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "conf/choices.hpp"
 #include "conf/sections.hpp"
 
 namespace espgate::conf {
@@ -51,6 +52,8 @@ constexpr Key<Tunnel> kLocalKeys[] = {
     {"password-file", Need::optional,
      [](const Field& f, Tunnel& t) { read_file_name(f, files_of(t).password); }},
     {"rsa-pss", Need::optional, [](const Field& f, Tunnel& t) { read_bool(f, t.local_auth.rsa_pss); }},
+    {"ocsp-response", Need::optional,
+     [](const Field& f, Tunnel& t) { read_file_name(f, files_of(t).ocsp_response); }},
 };
 constexpr Key<Tunnel> kRemoteKeys[] = {
     {"address", Need::required, [](const Field& f, Tunnel& t) { read_endpoint(f, t.remote); }},
@@ -59,6 +62,7 @@ constexpr Key<Tunnel> kRemoteKeys[] = {
     {"authorities", Need::optional,
      [](const Field& f, Tunnel& t) { read_file_names(f, files_of(t).authorities); }},
     {"crl", Need::optional, [](const Field& f, Tunnel& t) { read_file_names(f, files_of(t).crls); }},
+    {"ocsp", Need::optional, [](const Field& f, Tunnel& t) { read_choice(f, t.remote_auth.ocsp, kOcsp); }},
     {"public-key", Need::optional,
      [](const Field& f, Tunnel& t) { read_file_name(f, files_of(t).public_key); }},
 };
@@ -101,10 +105,11 @@ void infer(const Side& local, const Side& remote, Tunnel& out) {
 void check_local(const Side& local, Auth by) {
   switch (by) {
     case Auth::psk:
-      return local.refuse({"certificate", "key", "pkcs12", "password-file", "rsa-pss"}, "psk");
+      return local.refuse({"certificate", "key", "pkcs12", "password-file", "rsa-pss", "ocsp-response"},
+                          "psk");
     case Auth::public_key:
       local.require("key", "public-key");
-      return local.refuse({"certificate", "pkcs12", "password-file"}, "public-key");
+      return local.refuse({"certificate", "pkcs12", "password-file", "ocsp-response"}, "public-key");
     case Auth::certificate:
       break;
   }
@@ -121,10 +126,10 @@ void check_local(const Side& local, Auth by) {
 void check_remote(const Side& remote, Auth by) {
   switch (by) {
     case Auth::psk:
-      return remote.refuse({"authorities", "crl", "public-key"}, "psk");
+      return remote.refuse({"authorities", "crl", "ocsp", "public-key"}, "psk");
     case Auth::public_key:
       remote.require("public-key", "public-key");
-      return remote.refuse({"authorities", "crl"}, "public-key");
+      return remote.refuse({"authorities", "crl", "ocsp"}, "public-key");
     case Auth::certificate:
       remote.require("authorities", "certificate");
       return remote.refuse({"public-key"}, "certificate");

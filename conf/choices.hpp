@@ -19,6 +19,8 @@ inline constexpr Choices<Start, 2> kStart{{{"initiate", Start::initiate}, {"wait
 inline constexpr Choices<PpkUse, 2> kPpkUse{{{"required", PpkUse::required}, {"optional", PpkUse::optional}}};
 inline constexpr Choices<PpkIdType, 2> kPpkIdType{
     {{"fixed", PpkIdType::fixed}, {"opaque", PpkIdType::opaque}}};
+inline constexpr Choices<Ocsp, 3> kOcsp{
+    {{"no", Ocsp::no}, {"accept", Ocsp::accept}, {"require", Ocsp::require}}};
 inline constexpr Choices<Childless, 4> kChildless{{{"never", Childless::never},
                                                    {"allow", Childless::allow},
                                                    {"prefer", Childless::prefer},

@@ -8,6 +8,7 @@
 
 #include "conf/errors.hpp"
 #include "conf/file.hpp"
+#include "crypto/ocsp.hpp"
 
 namespace espgate::conf {
 namespace {
@@ -106,6 +107,19 @@ class Loader {
     if (owned.key) auth.public_key = {owned.key, &owned.key->public_key()};
     if (auth.by == Auth::certificate && owned.key && owned.chain)
       check_own(boxed ? files.pkcs12 : files.certificate, boxed ? files.pkcs12 : files.key, tunnel);
+    if (owned.chain && !files.ocsp_response.path.empty())
+      auth.ocsp_response = status(files.ocsp_response, *owned.chain->front());
+  }
+
+  std::shared_ptr<const std::vector<std::uint8_t>> status(const NamedFile& from,
+                                                          const crypto::Certificate& ours) {
+    return made("ocsp-response", from, Readers::anybody, kMostKey, [&](Bytes file) {
+      const crypto::OcspContent content = crypto::read_ocsp(file, ours);
+      if (content.next_update && *content.next_update < now_)
+        warn(from.mark,
+             fmt::format("ocsp-response: is past its next update of {}", utc_words(*content.next_update)));
+      return std::make_shared<const std::vector<std::uint8_t>>(file.begin(), file.end());
+    });
   }
 
   void check_own(const NamedFile& certificate, const NamedFile& key, Tunnel& tunnel) {

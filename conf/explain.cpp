@@ -45,6 +45,7 @@ const std::map<std::string_view, Show>& shows() {
       {"table", [](const Tunnel& t) { return t.table.name; }},
       {"local.id", [](const Tunnel& t) { return t.local_id.text; }},
       {"remote.id", [](const Tunnel& t) { return t.remote_id.text; }},
+      {"remote.ocsp", [](const Tunnel& t) { return std::string(word_of(t.remote_auth.ocsp, kOcsp)); }},
       {"ppks", [](const Tunnel& t) { return list_of(t.ppks, [](const Ppk& ppk) { return ppk.id; }); }},
       {"ppk-use", [](const Tunnel& t) { return std::string(word_of(t.ppk_use, kPpkUse)); }},
       {"mode", [](const Tunnel& t) { return std::string(word_of(t.mode, kMode)); }},

@@ -100,9 +100,11 @@ constexpr Place kOfIke[] = {{"", "profile"},
                             {"local", "pkcs12"},
                             {"local", "password-file"},
                             {"local", "rsa-pss"},
+                            {"local", "ocsp-response"},
                             {"remote", "auth"},
                             {"remote", "authorities"},
                             {"remote", "crl"},
+                            {"remote", "ocsp"},
                             {"remote", "public-key"}};
 
 }  // namespace

@@ -176,7 +176,7 @@ struct NamedFile {
 
 // What load_credentials reads.
 struct CredentialFiles {
-  NamedFile certificate, key, pkcs12, password;
+  NamedFile certificate, key, pkcs12, password, ocsp_response;
   std::vector<NamedFile> authorities, crls;
   NamedFile public_key;  // the peer's
 };
@@ -188,9 +188,14 @@ struct LocalAuth {
   std::shared_ptr<const std::vector<std::shared_ptr<const crypto::Certificate>>> chain;  // ours first
   std::shared_ptr<const crypto::PrivateKey> private_key;  // whose place is with the Keeper
   std::shared_ptr<const crypto::PublicKey> public_key;
+  std::shared_ptr<const std::vector<std::uint8_t>> ocsp_response;  // in DER; none: it has none
 };
+// What the peer's authority says of its certificate, sent along with it (RFC 4806): not asked for; asked for,
+// and it counts if it comes; no certificate counts without.
+enum class Ocsp : std::uint8_t { no, accept, require };
 struct RemoteAuth {
   Auth by{Auth::psk};
+  Ocsp ocsp{Ocsp::no};
   std::shared_ptr<const crypto::TrustStore> trust;
   std::shared_ptr<const crypto::PublicKey> public_key;
 };

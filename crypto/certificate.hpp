@@ -71,6 +71,38 @@ struct Pkcs12 {
 };
 [[nodiscard]] Pkcs12 read_pkcs12(Bytes file, Bytes password);
 
+// Why a certificate is not believed.
+enum class Distrust : std::uint8_t {
+  none,
+  none_sent,
+  expired,
+  not_yet_valid,
+  revoked,
+  unknown_authority,
+  forbidden_name,  // name constraints
+  other_name,      // it is for somebody else
+  no_authority,    // of its issuer's certificate, or too many between
+  too_weak,
+  no_list,  // revocation lists
+  stale_list,
+  no_status,  // OCSP
+  stale_status,
+  bad_status,
+  other
+};
+// `words` follow the name of whose certificate it is.
+struct Distrusted {
+  Distrust why{};
+  std::string words;
+};
+
+// What came along with a certificate from its holder. That is not believed in itself.
+struct Enclosed {
+  std::span<const CertificatePtr> others;  // in any order
+  std::span<const Bytes> responses;        // OCSP's (RFC 6960), in DER: what there is of it must be good
+  bool needs_response{false};
+};
+
 // Trust anchors and revocation lists. Many tunnels may share one.
 class TrustStore {
  public:
@@ -80,19 +112,25 @@ class TrustStore {
   [[nodiscard]] static std::shared_ptr<const TrustStore> make(std::span<const CertificatePtr> anchors,
                                                               std::span<const Bytes> crls);
 
-  // Why `leaf` is not trusted at `when` (Unix time), in words that follow the peer's name: "has expired ...".
-  // nullopt: it is. `others`: what else the peer sent, in any order; that is not believed in itself.
-  [[nodiscard]] std::optional<std::string> refuse(const Certificate& leaf,
-                                                  std::span<const CertificatePtr> others,
-                                                  std::int64_t when) const;
+  // Why `leaf` is not trusted at `when` (Unix time); nullopt: it is.
+  [[nodiscard]] std::optional<Distrusted> refuse(const Certificate& leaf, const Enclosed& enclosed,
+                                                 std::int64_t when) const;
+  // Of each revocation list when the next is due, in Unix time.
+  struct List {
+    std::string issuer;  // for people
+    std::int64_t next_update{0};
+  };
+  [[nodiscard]] const std::vector<List>& lists() const noexcept { return lists_; }
   // Of each anchor the SHA-1 of its SubjectPublicKeyInfo, one after the other (RFC 7296 section 3.7).
   [[nodiscard]] Bytes authority_hashes() const noexcept { return hashes_; }
 
  private:
   TrustStore() = default;
+  [[nodiscard]] std::optional<Distrusted> refuse_status(const Certificate& leaf, const CertificatePtr& issuer,
+                                                        const Enclosed& enclosed, std::int64_t when) const;
   std::shared_ptr<x509_store_st> store_;
   std::vector<std::uint8_t> hashes_;
-  bool has_crls_{false};
+  std::vector<List> lists_;
 };
 
 }  // namespace espgate::crypto

@@ -8,6 +8,7 @@
 
 #include "crypto/certificate.hpp"
 #include "crypto/ike.hpp"
+#include "crypto/ocsp.hpp"
 #include "crypto/openssl.hpp"
 #include "crypto/pem.hpp"
 
@@ -25,21 +26,35 @@ using Stack = std::unique_ptr<STACK_OF(X509), openssl::Deleter<free_stack>>;
 constexpr int kAuthLevel = 2;
 constexpr int kMostIntermediates = 8;
 
-void add_crl(X509_STORE* store, Bytes der) {
+std::string quoted(const X509_NAME* name) {
+  const unsigned char* der = nullptr;
+  std::size_t length = 0;
+  if (name == nullptr || X509_NAME_get0_der(name, &der, &length) != 1) return "?";
+  std::string out("\"");
+  return out.append(directory_words({der, length})).append("\"");
+}
+
+std::int64_t unix_time(const ASN1_TIME* time) {
+  tm parts{};
+  return time != nullptr && ASN1_TIME_to_tm(time, &parts) == 1 ? ::timegm(&parts) : 0;
+}
+
+void add_crl(X509_STORE* store, Bytes der, std::vector<TrustStore::List>& lists) {
   const unsigned char* at = der.data();
   const Crl crl(d2i_X509_CRL(nullptr, &at, static_cast<long>(der.size())));
   ERR_clear_error();
   if (!crl || at != der.data() + der.size())
     throw std::runtime_error("a certificate revocation list that can't be read");
   openssl::require(X509_STORE_add_crl(store, crl.get()) == 1, "a revocation list");
+  lists.push_back({quoted(X509_CRL_get_issuer(crl.get())), unix_time(X509_CRL_get0_nextUpdate(crl.get()))});
 }
 
-void add_crls(X509_STORE* store, Bytes file) {
-  if (!is_pem(file)) return add_crl(store, file);
+void add_crls(X509_STORE* store, Bytes file, std::vector<TrustStore::List>& lists) {
+  if (!is_pem(file)) return add_crl(store, file, lists);
   std::size_t count = 0;
   for (const PemBlock& block : read_pem(file)) {
     if (block.label != "X509 CRL") continue;
-    add_crl(store, block.der.view());
+    add_crl(store, block.der.view(), lists);
     ++count;
   }
   if (count == 0) throw std::runtime_error("no certificate revocation list");
@@ -61,14 +76,6 @@ std::string date(const ASN1_TIME* time) {
   return text.data();
 }
 
-std::string quoted(const X509_NAME* name) {
-  const unsigned char* der = nullptr;
-  std::size_t length = 0;
-  if (name == nullptr || X509_NAME_get0_der(name, &der, &length) != 1) return "?";
-  std::string out("\"");
-  return out.append(directory_words({der, length})).append("\"");
-}
-
 std::string subject_words(const X509* certificate) {
   return quoted(certificate == nullptr ? nullptr : X509_get_subject_name(certificate));
 }
@@ -85,47 +92,65 @@ std::string culprit(X509_STORE_CTX* context) {
          subject;
 }
 
-std::string words_of(X509_STORE_CTX* context) {
+Distrusted verdict_of(X509_STORE_CTX* context) {
   X509* current = X509_STORE_CTX_get_current_cert(context);
   const std::string who = culprit(context);
   switch (X509_STORE_CTX_get_error(context)) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
-      return who + " has expired on " + date(X509_get0_notAfter(current));
+      return {Distrust::expired, who + " has expired on " + date(X509_get0_notAfter(current))};
     case X509_V_ERR_CERT_NOT_YET_VALID:
-      return who + " is not valid before " + date(X509_get0_notBefore(current));
+      return {Distrust::not_yet_valid, who + " is not valid before " + date(X509_get0_notBefore(current))};
     case X509_V_ERR_CERT_REVOKED:
-      return who + " is revoked by its issuer " + issuer_words(current);
+      return {Distrust::revoked, who + " is revoked by its issuer " + issuer_words(current)};
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-      return who + " is issued by " + issuer_words(current) +
-             ", which is none of our authorities, nor did the peer send its certificate by one of them";
+      return {Distrust::unknown_authority,
+              who + " is issued by " + issuer_words(current) +
+                  ", which is none of our authorities, nor did the peer send its certificate by one of them"};
     case X509_V_ERR_CERT_SIGNATURE_FAILURE:
-      return who + " is not signed by " + issuer_words(current) + ", whom it names as its issuer";
+      return {Distrust::unknown_authority,
+              who + " is not signed by " + issuer_words(current) + ", whom it names as its issuer"};
     case X509_V_ERR_UNABLE_TO_GET_CRL:
-      return who + ": none of our revocation lists is that of its issuer " + issuer_words(current);
+      return {Distrust::no_list,
+              who + ": none of our revocation lists is that of its issuer " + issuer_words(current)};
     case X509_V_ERR_CRL_HAS_EXPIRED:
-      return "our revocation list of " + issuer_words(current) + " is past its next update";
+      return {Distrust::stale_list,
+              "our revocation list of " + issuer_words(current) + " is past its next update"};
     case X509_V_ERR_CRL_NOT_YET_VALID:
-      return "our revocation list of " + issuer_words(current) + " is not valid yet";
+      return {Distrust::stale_list, "our revocation list of " + issuer_words(current) + " is not valid yet"};
     case X509_V_ERR_INVALID_CA:
     case X509_V_ERR_KEYUSAGE_NO_CERTSIGN:
-      return who + " is issued with the certificate of somebody who is no authority";
+      return {Distrust::no_authority,
+              who + " is issued with the certificate of somebody who is no authority"};
     case X509_V_ERR_PERMITTED_VIOLATION:
     case X509_V_ERR_EXCLUDED_VIOLATION:
-      return who + " has a name that its authority may not give (name constraints)";
+      return {Distrust::forbidden_name,
+              who + " has a name that its authority may not give (name constraints)"};
     case X509_V_ERR_PATH_LENGTH_EXCEEDED:
-      return who + ": there are more authorities between it and ours than those may have between";
+      return {Distrust::no_authority,
+              who + ": there are more authorities between it and ours than those may have between"};
     case X509_V_ERR_EE_KEY_TOO_SMALL:
     case X509_V_ERR_CA_KEY_TOO_SMALL:
-      return who + " has a key that is too small";
+      return {Distrust::too_weak, who + " has a key that is too small"};
     case X509_V_ERR_CA_MD_TOO_WEAK:
-      return who + " is signed with a hash that is too weak, such as SHA-1";
+      return {Distrust::too_weak, who + " is signed with a hash that is too weak, such as SHA-1"};
     default:
-      return who + ": " + X509_verify_cert_error_string(X509_STORE_CTX_get_error(context));
+      return {Distrust::other, who + ": " + X509_verify_cert_error_string(X509_STORE_CTX_get_error(context))};
   }
+}
+
+// Who issued the first of a chain that was built; nullptr: it is an anchor itself, and its issuer not known.
+CertificatePtr issuer_in(X509_STORE_CTX* context) {
+  STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(context);
+  const int length = sk_X509_num(chain);
+  if (length < 1) return nullptr;
+  X509* issuer = sk_X509_value(chain, length > 1 ? 1 : 0);
+  if (length == 1 && X509_check_issued(issuer, issuer) != X509_V_OK) return nullptr;
+  X509_up_ref(issuer);
+  return Certificate::of(issuer);
 }
 
 Stack stack_of(std::span<const CertificatePtr> certificates) {
@@ -155,33 +180,56 @@ std::shared_ptr<const TrustStore> TrustStore::make(std::span<const CertificatePt
     const std::vector<std::uint8_t> hash = key_hash(*anchor);
     out->hashes_.insert(out->hashes_.end(), hash.begin(), hash.end());
   }
-  for (const Bytes crl : crls) add_crls(store.get(), crl);
-  out->has_crls_ = !crls.empty();
+  for (const Bytes crl : crls) add_crls(store.get(), crl, out->lists_);
   X509_VERIFY_PARAM* policy = X509_STORE_get0_param(store.get());
   X509_VERIFY_PARAM_set_auth_level(policy, kAuthLevel);
   X509_VERIFY_PARAM_set_depth(policy, kMostIntermediates);
   // An anchor need not be a root: what the operator names is what is trusted.
   unsigned long flags = X509_V_FLAG_PARTIAL_CHAIN;
-  if (out->has_crls_) flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
+  if (!crls.empty()) flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
   X509_VERIFY_PARAM_set_flags(policy, flags);
   X509_STORE_set_verify_cb(store.get(), judge);
   out->store_ = std::shared_ptr<X509_STORE>(std::move(store));
   return out;
 }
 
-std::optional<std::string> TrustStore::refuse(const Certificate& leaf, std::span<const CertificatePtr> others,
-                                              std::int64_t when) const {
-  const Stack untrusted = stack_of(others);
+std::optional<Distrusted> TrustStore::refuse(const Certificate& leaf, const Enclosed& enclosed,
+                                             std::int64_t when) const {
+  const Stack untrusted = stack_of(enclosed.others);
   const StoreContext context = openssl::required(StoreContext(X509_STORE_CTX_new()), "a chain");
   openssl::require(X509_STORE_CTX_init(context.get(), store_.get(), leaf.handle(), untrusted.get()) == 1,
                    "a chain");
   X509_STORE_CTX_set_time(context.get(), 0, static_cast<time_t>(when));
   const bool trusted = X509_verify_cert(context.get()) == 1;
-  std::optional<std::string> words;
-  if (!trusted) words = words_of(context.get());
+  std::optional<Distrusted> verdict;
+  if (!trusted) verdict = verdict_of(context.get());
   ERR_clear_error();
-  if (trusted && !leaf.may_sign()) words = "its certificate is not for signatures (key usage)";
-  return words;
+  if (trusted && !leaf.may_sign())
+    verdict = Distrusted{Distrust::other, "its certificate is not for signatures (key usage)"};
+  if (verdict || (enclosed.responses.empty() && !enclosed.needs_response)) return verdict;
+  return refuse_status(leaf, issuer_in(context.get()), enclosed, when);
+}
+
+// A responder that the issuer certified is checked as the peer's own certificate is, revocation lists and
+// all.
+std::optional<Distrusted> TrustStore::refuse_status(const Certificate& leaf, const CertificatePtr& issuer,
+                                                    const Enclosed& enclosed, std::int64_t when) const {
+  if (!issuer)
+    return Distrusted{Distrust::bad_status,
+                      "its issuer is not known, so nobody can say whether it is revoked"};
+  const auto check = [&](const Certificate& responder) {
+    return refuse(responder, {enclosed.others, {}, false}, when);
+  };
+  bool any = false;
+  for (const Bytes response : enclosed.responses) {
+    const OcspVerdict verdict = ocsp_verdict(response, leaf, *issuer, when, check);
+    if (!verdict.about_it) continue;  // of one of its authorities
+    if (verdict.refused) return verdict.refused;
+    any = true;
+  }
+  if (any || !enclosed.needs_response) return std::nullopt;
+  return Distrusted{Distrust::no_status,
+                    "it sent no OCSP response for its certificate " + leaf.words() + ", and we require one"};
 }
 
 }  // namespace espgate::crypto

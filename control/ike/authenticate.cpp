@@ -12,8 +12,12 @@ namespace espgate::ike {
 namespace {
 
 constexpr std::size_t kMostCertificates = 16;  // of a peer's, that are looked at
+constexpr std::size_t kMostResponses = 4;
 
-Reason failed(std::string words) { return {Failure::authentication_failed, std::move(words)}; }
+Reason failed(std::string words) { return {Failure::authentication_failed, std::move(words), {}}; }
+Reason distrusted(crypto::Distrust why, std::string words) {
+  return {Failure::authentication_failed, std::move(words), why};
+}
 
 std::string accepted(conf::Auth by) {
   switch (by) {
@@ -41,6 +45,18 @@ bool is_signature(std::uint8_t method) {
   return false;
 }
 
+// What the peer sent in CERT payloads of one encoding, the first of them.
+std::vector<Bytes> enclosed(const Payloads& payloads, CertEncoding encoding, std::size_t most) {
+  std::vector<Bytes> out;
+  for (const Payload& payload : payloads) {
+    const auto* cert = std::get_if<CertPayload>(&payload);
+    if (cert == nullptr || cert->encoding != static_cast<std::uint8_t>(encoding)) continue;
+    if (out.size() == most) break;
+    out.emplace_back(cert->data);
+  }
+  return out;
+}
+
 CertPayload cert_payload(CertEncoding encoding, Bytes data) {
   return {static_cast<std::uint8_t>(encoding), {data.begin(), data.end()}};
 }
@@ -66,7 +82,7 @@ std::variant<AuthPayload, Reason> IkeSa::make_auth(const IdPayload& id, const Ik
 }
 
 // Ours first, then what leads to an authority (section 3.6). What an authority says of itself convinces
-// nobody. A raw key only for who asks (RFC 7670 section 4).
+// nobody. A raw key and an OCSP response only for who asks (RFC 7670 section 4, RFC 4806 section 3.1).
 void IkeSa::add_certificates(Payloads& to) const {
   const conf::LocalAuth& ours = config().local_auth;
   if (ours.by == conf::Auth::public_key && ours.public_key && peer_wants_raw_key_)
@@ -75,16 +91,19 @@ void IkeSa::add_certificates(Payloads& to) const {
   for (const crypto::CertificatePtr& each : *ours.chain)
     if (each == ours.chain->front() || !each->is_self_issued())
       to.emplace_back(cert_payload(CertEncoding::x509_signature, each->der()));
+  if (ours.ocsp_response && peer_wants_status_)
+    to.emplace_back(cert_payload(CertEncoding::ocsp_content, *ours.ocsp_response));
 }
 
-// Section 3.7, RFC 7670 section 3.
+// Section 3.7, RFC 7670 section 3. Of OCSP's responders none in particular (RFC 4806 section 3.1).
 void IkeSa::request_certificates(const std::vector<TunnelId>& tunnels, Payloads& to) const {
   std::set<const crypto::TrustStore*> stores;
-  bool raw_key = false;
+  bool raw_key = false, status = false;
   for (const TunnelId id : tunnels) {
     const conf::RemoteAuth& wanted = core_.tunnel(id).config->remote_auth;
     if (wanted.by == conf::Auth::certificate && wanted.trust) stores.insert(wanted.trust.get());
     raw_key = raw_key || wanted.by == conf::Auth::public_key;
+    status = status || (wanted.by == conf::Auth::certificate && wanted.ocsp != conf::Ocsp::no);
   }
   CertRequestPayload request{static_cast<std::uint8_t>(CertEncoding::x509_signature), {}};
   for (const crypto::TrustStore* store : stores) {
@@ -92,6 +111,7 @@ void IkeSa::request_certificates(const std::vector<TunnelId>& tunnels, Payloads&
     request.data.insert(request.data.end(), hashes.begin(), hashes.end());
   }
   if (!stores.empty()) to.emplace_back(std::move(request));
+  if (status) to.emplace_back(CertRequestPayload{static_cast<std::uint8_t>(CertEncoding::ocsp_content), {}});
   if (raw_key)
     to.emplace_back(CertRequestPayload{static_cast<std::uint8_t>(CertEncoding::raw_public_key), {}});
 }
@@ -99,8 +119,10 @@ void IkeSa::request_certificates(const std::vector<TunnelId>& tunnels, Payloads&
 void IkeSa::note_certificate_requests(const Payloads& payloads) {
   for (const Payload& payload : payloads) {
     const auto* request = std::get_if<CertRequestPayload>(&payload);
-    if (request != nullptr && request->encoding == static_cast<std::uint8_t>(CertEncoding::raw_public_key))
-      peer_wants_raw_key_ = true;
+    if (request == nullptr) continue;
+    const auto encoding = static_cast<CertEncoding>(request->encoding);
+    peer_wants_raw_key_ = peer_wants_raw_key_ || encoding == CertEncoding::raw_public_key;
+    peer_wants_status_ = peer_wants_status_ || encoding == CertEncoding::ocsp_content;
   }
 }
 
@@ -146,27 +168,31 @@ IkeSa::Shown IkeSa::check_signature(const Payloads& payloads, const AuthPayload&
 // The first certificate is that of AUTH (section 3.6), and must be for the identity that the peer claims.
 IkeSa::PeerKey IkeSa::certified_key(const Payloads& payloads, const IdPayload& id) const {
   std::vector<crypto::CertificatePtr> sent;
-  for (const Payload& payload : payloads) {
-    const auto* cert = std::get_if<CertPayload>(&payload);
-    if (cert == nullptr || cert->encoding != static_cast<std::uint8_t>(CertEncoding::x509_signature))
-      continue;
-    if (sent.size() == kMostCertificates) break;
-    sent.push_back(crypto::Certificate::from_der(cert->data));
-    if (!sent.back()) return failed(words(id) + " sent a certificate that can't be read");
+  for (const Bytes der : enclosed(payloads, CertEncoding::x509_signature, kMostCertificates)) {
+    sent.push_back(crypto::Certificate::from_der(der));
+    if (!sent.back())
+      return distrusted(crypto::Distrust::other, words(id) + " sent a certificate that can't be read");
   }
-  if (sent.empty()) return failed(words(id) + " sent no certificate; we accept only one by our authorities");
+  if (sent.empty())
+    return distrusted(crypto::Distrust::none_sent,
+                      words(id) + " sent no certificate; we accept only one by our authorities");
   const crypto::Certificate& leaf = *sent.front();
   const auto& trust = config().remote_auth.trust;
   if (!trust) return failed("we have no authorities for the certificate of " + words(id));
-  if (const auto why = trust->refuse(leaf, std::span(sent).subspan(1), core_.host.unix_time()))
-    return failed(words(id) + " is not trusted: " + *why);
+  std::vector<Bytes> responses;
+  const conf::Ocsp ocsp = config().remote_auth.ocsp;
+  if (ocsp != conf::Ocsp::no) responses = enclosed(payloads, CertEncoding::ocsp_content, kMostResponses);
+  if (const auto refused = trust->refuse(
+          leaf, {std::span(sent).subspan(1), responses, ocsp == conf::Ocsp::require}, core_.host.unix_time()))
+    return distrusted(refused->why, words(id) + " is not trusted: " + refused->words);
   const auto kind = conf::name_kind(static_cast<conf::IdentityType>(id.type));
   if (!kind || !leaf.names(*kind, id.data))
-    return failed("the certificate of " + words(id) + " does not name it; it names " + leaf.all_names());
+    return distrusted(crypto::Distrust::other_name,
+                      "the certificate of " + words(id) + " does not name it; it names " + leaf.all_names());
   try {
     return leaf.public_key();
   } catch (const std::runtime_error& error) {
-    return failed("the certificate of " + words(id) + " has " + error.what());
+    return distrusted(crypto::Distrust::too_weak, "the certificate of " + words(id) + " has " + error.what());
   }
 }
 

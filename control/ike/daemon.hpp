@@ -15,6 +15,7 @@
 
 #include "conf/schema.hpp"
 #include "control/ike/payloads.hpp"
+#include "crypto/certificate.hpp"
 #include "crypto/suite.hpp"
 
 namespace espgate::ike {
@@ -80,6 +81,7 @@ enum class Failure : std::uint8_t {
 struct Reason {
   Failure failure{Failure::none};
   std::string summary;
+  crypto::Distrust distrust{};  // of the peer's certificate, where that is the reason
 };
 
 // What the daemon needs of the world, and what it tells it. None of these may call the daemon back: it is at

@@ -74,15 +74,15 @@ struct IdPayload {
   std::array<std::uint8_t, 3>
       reserved{};  // as received: AUTH covers them (RFC 7296 section 2.15), nothing else looks
 };
-// RFC 7296 sections 3.6 and 3.7. raw_public_key: RFC 7670.
-enum class CertEncoding : std::uint8_t { x509_signature = 4, raw_public_key = 15 };
+// RFC 7296 sections 3.6 and 3.7. ocsp_content: RFC 4806. raw_public_key: RFC 7670.
+enum class CertEncoding : std::uint8_t { x509_signature = 4, ocsp_content = 14, raw_public_key = 15 };
 struct CertPayload {
   std::uint8_t encoding{0};
   ByteVector data;
 };
 struct CertRequestPayload {
   std::uint8_t encoding{0};
-  ByteVector data;  // hashes of authorities' keys, 20 bytes each; with a raw public key nothing
+  ByteVector data;  // hashes of authorities' keys, 20 bytes each; with OCSP, of responders', or none: any
 };
 // RFC 7296 section 3.8, RFC 4754, RFC 7427.
 enum class AuthMethod : std::uint8_t {

@@ -352,7 +352,7 @@ class IkeSa {
   ByteVector cookie_;
   ByteVector init_sent_, init_received_;  // the two messages whole: AUTH signs them
   SignatureHashes peer_hashes_;
-  bool peer_wants_raw_key_{false};
+  bool peer_wants_raw_key_{false}, peer_wants_status_{false};
   bool peer_has_ppk_{false}, ppk_negotiated_{false};  // responder: it said so; we both did
   std::unique_ptr<IkeKeys> without_ppk_;              // what keys_ was before origin_.ppk was in it
   unsigned init_retries_{0};

@@ -342,7 +342,7 @@ TEST_CASE("errors of tunnels") {
       {11, "    local: {address: 192.0.2.1, identity: east.example}",
        "gw.yaml:11:33: unknown key \"identity\"; expected one of: address, id, auth, certificate, key, "
        "pkcs12, "
-       "password-file, rsa-pss"},
+       "password-file, rsa-pss, ocsp-response"},
       {13, "",
        "gw.yaml:10:5: tunnel: no secret; expected psk, psk-file or manual, or certificates or keys of both "
        "sides"},
@@ -485,7 +485,7 @@ TEST_CASE("errors of tunnels") {
        "\"interface\"?)"},
       {7, "    remote: {adress: 192.0.2.2}",
        "gw.yaml:7:13: remote: the key \"address\" is missing\ngw.yaml:7:14: unknown key \"adress\"; expected "
-       "one of: address, id, auth, authorities, crl, public-key (did you mean \"address\"?)"},
+       "one of: address, id, auth, authorities, crl, ocsp, public-key (did you mean \"address\"?)"},
       {13, "    psk: secret\n    psk-file: \"\"",
        "gw.yaml:10:5: tunnel: two secrets; expected either psk or psk-file\ngw.yaml:14:15: psk-file: "
        "expected text, not \"\""},

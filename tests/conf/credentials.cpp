@@ -168,6 +168,40 @@ TEST_CASE("tunnels that name the same files share what is in them") {
   CHECK(tunnels[0].remote_auth.trust == tunnels[1].remote_auth.trust);
 }
 
+TEST_CASE("an OCSP response of ours, and whether the peer must send one") {
+  const Folder folder;
+  for (const auto& [name, hex] : {std::pair{"good.ocsp", kDer_ocsp_good},
+                                  {"old.ocsp", kDer_ocsp_old},
+                                  {"other.ocsp", kDer_ocsp_of_other}}) {
+    const auto bytes = bytes_of_hex(hex);
+    folder.write(name, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, 0644);
+  }
+  const std::string west = "id: west.example, certificate: west.crt, key: p256.key, ocsp-response: ";
+  const std::string peer = "id: east.example, authorities: [root.crt], ocsp: ";
+  const auto loaded = folder.load(tunnel(west + "good.ocsp", peer + "require"));
+  REQUIRE(loaded.error.empty());
+  CHECK(loaded.late.empty());
+  const Tunnel& made = loaded.configuration.tunnels[0];
+  CHECK(*made.local_auth.ocsp_response == bytes_of_hex(kDer_ocsp_good));
+  CHECK(made.remote_auth.ocsp == Ocsp::require);
+  CHECK(loaded.configuration.tunnels[1].remote_auth.ocsp == Ocsp::no);
+  const auto old = folder.load(tunnel(west + "old.ocsp", peer + "accept"));
+  REQUIRE(old.late.size() == 1);
+  CHECK_THAT(old.late.front(), Contains("ocsp-response: is past its next update of 2026-02-01 00:00:00 UTC"));
+  const std::pair<std::string, std::string> rows[] = {
+      {folder.load(tunnel(west + "other.ocsp", kTheirs)).error,
+       "ocsp-response: \"other.ocsp\" holds an OCSP response of another certificate than \"C=DE, O=Example, "
+       "CN=west\""},
+      {folder.load(tunnel(west + "root.crt", kTheirs)).error, "holds an OCSP response that can't be read"},
+      {folder.load(tunnel(west + "none.ocsp", kTheirs)).error, "can't be read: No such file or directory"},
+      {folder.load(tunnel(kOurs, peer + "yes")).error, "ocsp: expected no or accept or require, not \"yes\""},
+      {folder.load(tunnel(kOurs, "ocsp: accept", "    psk: secret")).error,
+       "ocsp: means nothing where remote authenticates by psk"},
+      {folder.load(tunnel("key: p256.key, ocsp-response: good.ocsp", kTheirs)).error,
+       "ocsp-response: means nothing where local authenticates by public-key"}};
+  for (const auto& [error, words] : rows) CHECK_THAT(error, Contains(words));
+}
+
 TEST_CASE("PPKs that have expired, or are too short, are told of") {
   const Folder folder;
   folder.write("long.ppk", std::string(32, 'x'));

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Prints pki_vectors.hpp: keys, signatures, certificates and revocation lists by Python's cryptography library.
+"""Prints pki_vectors.hpp: keys, signatures, certificates and what says that they are revoked, by Python's cryptography.
 
 The keys are for tests alone. Every run makes others.
 """
@@ -8,10 +8,11 @@ import ipaddress
 import textwrap
 
 from cryptography import x509
+from cryptography.x509 import ocsp
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 DER = serialization.Encoding.DER
 HASHES = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
@@ -54,6 +55,19 @@ def revocations(issuer, key, revoked, begin, end):
         builder = builder.add_revoked_certificate(
             x509.RevokedCertificateBuilder(each.serial_number, day(2)).build())
     return builder.sign(key, hashes.SHA256()).public_bytes(DER)
+
+
+def status(leaf, issuer, signer=None, key=None, what=ocsp.OCSPCertStatus.GOOD, begin=BEGIN, end=END,
+           digest=hashes.SHA256(), id_digest=hashes.SHA1(), enclosed=(), encoding=ocsp.OCSPResponderEncoding.HASH):
+    """What the holder of `key`, whose certificate is `signer`, says of `leaf` by OCSP."""
+    revoked = what == ocsp.OCSPCertStatus.REVOKED
+    builder = ocsp.OCSPResponseBuilder().add_response(
+        leaf, issuer, id_digest, what, begin, end, day(2) if revoked else None,
+        x509.ReasonFlags.key_compromise if revoked else None)
+    builder = builder.responder_id(encoding, signer)
+    if enclosed:
+        builder = builder.certificates(enclosed)
+    return builder.sign(key, digest).public_bytes(DER)
 
 
 KEYS = {"rsa": rsa.generate_private_key(65537, 2048), "p256": ec.generate_private_key(ec.SECP256R1()),
@@ -112,6 +126,40 @@ def certificates():
              "crl_root_old": revocations(root, roots["root"], [], BEGIN, day(2)),
              "crl_of_middle": revocations(root, roots["root"], [made["middle"]], BEGIN, END),
              "crl_middle": revocations(middle, roots["middle"], [], BEGIN, END)}
+    responder = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])
+    speaks = usage(digital_signature=1)
+    roots["responder"] = ec.generate_private_key(ec.SECP256R1())
+
+    def delegate(issuer, key, extensions=(speaks, responder), **more):
+        return certificate(name("responder"), roots["responder"], issuer, key, extensions=extensions, **more)
+    west, issuer, key = made["west_p256"], made["middle"], roots["middle"]
+    speaker = delegate(middle, key)
+    statuses = {
+        "good": status(west, issuer, issuer, key),
+        "good_sha256_id": status(west, issuer, issuer, key, id_digest=hashes.SHA256()),
+        "good_delegated": status(west, issuer, speaker, roots["responder"], enclosed=[speaker]),
+        "revoked": status(west, issuer, issuer, key, ocsp.OCSPCertStatus.REVOKED),
+        "unknown": status(west, issuer, issuer, key, ocsp.OCSPCertStatus.UNKNOWN),
+        "old": status(west, issuer, issuer, key, end=day(2)),
+        "early": status(west, issuer, issuer, key, begin=day(11), end=day(12)),
+        "endless": status(west, issuer, issuer, key, end=None),
+        "of_other": status(made["west_rsa"], issuer, issuer, key),
+        "of_middle": status(issuer, made["root"], made["root"], roots["root"]),
+        "weak": status(west, issuer, issuer, key, digest=hashes.SHA1()),
+        # By somebody who has no say in it: the root, another authority, one whom the issuer certified for other things,
+        # one whom another authority certified, one whose certificate has expired.
+        "by_root": status(west, issuer, made["root"], roots["root"], enclosed=[made["root"]]),
+        "by_other": status(west, issuer, made["other"], roots["other"], enclosed=[made["other"]]),
+        "by_itself": status(west, issuer, west, KEYS["p256"], enclosed=[west]),
+        "forged": status(west, issuer, certificate(middle, roots["other"], root, roots["other"]), roots["other"],
+                         encoding=ocsp.OCSPResponderEncoding.NAME)}
+    for each, certified in {"undelegated": delegate(middle, key, [speaks]),
+                            "delegated_by_root": delegate(root, roots["root"]),
+                            "delegate_expired": delegate(middle, key, end=day(2))}.items():
+        statuses[each] = status(west, issuer, certified, roots["responder"], enclosed=[certified])
+    statuses["try_later"] = ocsp.OCSPResponseBuilder.build_unsuccessful(
+        ocsp.OCSPResponseStatus.TRY_LATER).public_bytes(DER)
+    lists.update({f"ocsp_{each}": der for each, der in statuses.items()})
     boxes = {"pkcs12": pkcs12.serialize_key_and_certificates(
         b"west", KEYS["p256"], made["west_p256"], [made["middle"]],
         serialization.BestAvailableEncryption(b"a password"))}

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "crypto/certificate.hpp"
+#include "crypto/ocsp.hpp"
 #include "tests/crypto/esp_packets.hpp"
 #include "tests/crypto/pki_vectors.hpp"
 
@@ -266,7 +267,8 @@ std::string verdict(const TrustStore& store, std::string_view leaf,
                     std::initializer_list<std::string_view> others = {}, std::int64_t when = kMidYear) {
   std::vector<CertificatePtr> sent;
   for (const std::string_view other : others) sent.push_back(certificate(other));
-  return store.refuse(*certificate(leaf), sent, when).value_or("trusted");
+  const auto refused = store.refuse(*certificate(leaf), {sent, {}, false}, when);
+  return refused ? refused->words : "trusted";
 }
 
 }  // namespace
@@ -325,6 +327,157 @@ TEST_CASE("revocation lists") {
   CHECK(verdict(*store({kDer_root}, {kDer_crl_root_old}), kDer_east) ==
         "our revocation list of \"C=DE, O=Example, CN=root\" is past its next update");
   CHECK(words_of([] { (void)store({kDer_root}, {kDer_root}); }).find("can't be read") != std::string::npos);
+}
+
+TEST_CASE("why a certificate is not trusted, for advice") {
+  const auto why = [](const TrustStore& store, std::string_view leaf,
+                      std::initializer_list<std::string_view> others = {}) {
+    std::vector<CertificatePtr> sent;
+    for (const std::string_view other : others) sent.push_back(certificate(other));
+    const auto refused = store.refuse(*certificate(leaf), {sent, {}, false}, kMidYear);
+    return refused ? refused->why : Distrust::none;
+  };
+  const auto root = store({kDer_root});
+  CHECK(why(*root, kDer_east) == Distrust::none);
+  CHECK(why(*root, kDer_expired) == Distrust::expired);
+  CHECK(why(*root, kDer_future) == Distrust::not_yet_valid);
+  CHECK(why(*root, kDer_by_other) == Distrust::unknown_authority);
+  CHECK(why(*root, kDer_forged) == Distrust::unknown_authority);
+  CHECK(why(*root, kDer_weak_hash) == Distrust::too_weak);
+  CHECK(why(*root, kDer_small_key) == Distrust::too_weak);
+  CHECK(why(*root, kDer_no_signing) == Distrust::other);
+  CHECK(why(*root, kDer_by_leaf, {kDer_east}) == Distrust::no_authority);
+  CHECK(why(*root, kDer_too_deep, {kDer_below_short, kDer_short}) == Distrust::no_authority);
+  CHECK(why(*root, kDer_out_of_bounds, {kDer_bound}) == Distrust::forbidden_name);
+  CHECK(why(*store({kDer_root}, {kDer_crl_root}), kDer_revoked) == Distrust::revoked);
+  CHECK(why(*store({kDer_root}, {kDer_crl_root}), kDer_west_p256, {kDer_middle}) == Distrust::no_list);
+  CHECK(why(*store({kDer_root}, {kDer_crl_root_old}), kDer_east) == Distrust::stale_list);
+}
+
+namespace {
+
+struct Status {
+  Distrust why{Distrust::none};
+  std::string words;
+};
+
+// West's certificate by the authority between, with these responses.
+Status status(std::initializer_list<std::string_view> responses, bool needed = true,
+              std::int64_t when = kMidYear, std::initializer_list<std::string_view> lists = {}) {
+  const std::vector<CertificatePtr> sent{certificate(kDer_middle)};
+  std::vector<ByteVector> ders;
+  for (const std::string_view response : responses) ders.push_back(from_hex(response));
+  const std::vector<Bytes> views(ders.begin(), ders.end());
+  const auto refused =
+      store({kDer_root}, lists)->refuse(*certificate(kDer_west_p256), {sent, views, needed}, when);
+  return refused ? Status{refused->why, refused->words} : Status{};
+}
+
+}  // namespace
+
+TEST_CASE("OCSP responses that are good") {
+  for (const std::string_view good : {kDer_ocsp_good, kDer_ocsp_good_sha256_id, kDer_ocsp_good_delegated})
+    for (const bool needed : {false, true}) CHECK(status({good}, needed).words == "");
+  // Those of authorities may be there as well, and count for nothing.
+  CHECK(status({kDer_ocsp_of_middle, kDer_ocsp_good}).words == "");
+  CHECK(status({}, false).words == "");
+  CHECK(status({kDer_ocsp_of_middle}, false).words == "");
+  // A responder that the issuer certified is looked up in the issuer's list as well.
+  CHECK(status({kDer_ocsp_good_delegated}, true, kMidYear, {kDer_crl_middle}).words == "");
+}
+
+TEST_CASE("OCSP responses that are not, in words") {
+  struct Row {
+    std::string_view response;
+    Distrust why;
+    std::string words;
+  };
+  const std::string uncertified = ", whom its issuer has not certified for that";
+  const Row rows[] = {
+      {kDer_ocsp_revoked, Distrust::revoked,
+       "its certificate \"C=DE, O=Example, CN=west\" is revoked since 2026-02-01 00:00:00 UTC "
+       "(keyCompromise), as "
+       "its issuer says by OCSP"},
+      {kDer_ocsp_unknown, Distrust::bad_status,
+       "its OCSP response says that its issuer does not know its certificate \"C=DE, O=Example, CN=west\""},
+      {kDer_ocsp_old, Distrust::stale_status,
+       "its OCSP response is past its next update of 2026-02-01 00:00:00 UTC"},
+      {kDer_ocsp_early, Distrust::stale_status,
+       "its OCSP response is not valid before 2026-11-01 00:00:00 UTC"},
+      {kDer_ocsp_endless, Distrust::stale_status,
+       "its OCSP response is of 2026-01-01 00:00:00 UTC, and does not say how long it is valid"},
+      {kDer_ocsp_weak, Distrust::too_weak, "its OCSP response is signed with a hash that is too weak"},
+      {kDer_ocsp_by_root, Distrust::bad_status,
+       "its OCSP response is by \"C=DE, O=Example, CN=root\"" + uncertified},
+      {kDer_ocsp_by_other, Distrust::bad_status,
+       "its OCSP response is by \"O=Example, CN=other\"" + uncertified},
+      {kDer_ocsp_by_itself, Distrust::bad_status,
+       "its OCSP response is by \"C=DE, O=Example, CN=west\"" + uncertified},
+      {kDer_ocsp_undelegated, Distrust::bad_status,
+       "its OCSP response is by \"O=Example, CN=responder\"" + uncertified},
+      {kDer_ocsp_delegated_by_root, Distrust::bad_status,
+       "its OCSP response is by \"O=Example, CN=responder\"" + uncertified},
+      {kDer_ocsp_delegate_expired, Distrust::bad_status,
+       "its OCSP response is by \"O=Example, CN=responder\", and its certificate \"O=Example, CN=responder\" "
+       "has "
+       "expired on 2026-02-01 00:00:00 UTC"},
+      {kDer_ocsp_forged, Distrust::bad_status, "its OCSP response is not signed by whom it names"},
+      {kDer_ocsp_try_later, Distrust::bad_status, "its OCSP response says nothing but trylater"},
+      {kDer_root, Distrust::bad_status, "its OCSP response can't be read"},
+  };
+  for (const Row& row : rows)
+    for (const bool needed : {false, true}) {
+      const Status found = status({row.response}, needed);
+      CHECK(found.words == row.words);
+      CHECK(found.why == row.why);
+    }
+  for (const std::string_view other : {kDer_ocsp_of_other, kDer_ocsp_of_middle}) {
+    const Status found = status({other});
+    CHECK(found.words ==
+          "it sent no OCSP response for its certificate \"C=DE, O=Example, CN=west\", and we require one");
+    CHECK(found.why == Distrust::no_status);
+  }
+  CHECK(status({}).why == Distrust::no_status);
+  CHECK(status({kDer_ocsp_good, kDer_ocsp_revoked}).why == Distrust::revoked);
+  // On time or not is a matter of five minutes.
+  CHECK(status({kDer_ocsp_old}, true, 1769904000 + 299).words == "");
+  CHECK(status({kDer_ocsp_old}, true, 1769904000 + 301).why == Distrust::stale_status);
+  CHECK(status({kDer_ocsp_endless}, true, 1767225600 + 86'400).words == "");
+  CHECK(status({kDer_ocsp_endless}, true, 1767225600 + 86'401).why == Distrust::stale_status);
+}
+
+TEST_CASE("an OCSP response that is not whole, bit for bit") {
+  const ByteVector good = from_hex(kDer_ocsp_good_delegated);
+  const std::vector<CertificatePtr> sent{certificate(kDer_middle)};
+  const auto trust = store({kDer_root});
+  const auto leaf = certificate(kDer_west_p256);
+  const auto accepted = [&](const ByteVector& response) {
+    const Bytes view(response);
+    return !trust->refuse(*leaf, {sent, std::span(&view, 1), true}, kMidYear);
+  };
+  CHECK(accepted(good));
+  for (std::size_t at = 0; at < good.size(); at += 3) {
+    ByteVector changed = good;
+    changed[at] ^= 0x10;
+    // What is signed is DER of which every bit counts; what encloses it has some that do not.
+    if (accepted(changed)) CHECK(at < 40);
+  }
+  for (std::size_t length = 0; length < good.size(); length += 7)
+    CHECK(!accepted({good.begin(), good.begin() + static_cast<std::ptrdiff_t>(length)}));
+}
+
+TEST_CASE("what our own OCSP response is") {
+  const auto west = certificate(kDer_west_p256);
+  const OcspContent content = read_ocsp(from_hex(kDer_ocsp_good), *west);
+  CHECK(content.this_update == 1767225600);
+  CHECK(content.next_update == 1798761600);
+  CHECK(!read_ocsp(from_hex(kDer_ocsp_endless), *west).next_update);
+  CHECK(words_of([&] { (void)read_ocsp(from_hex(kDer_ocsp_of_other), *west); }) ==
+        "an OCSP response of another certificate than \"C=DE, O=Example, CN=west\"");
+  CHECK(words_of([&] { (void)read_ocsp(from_hex(kDer_root), *west); }) ==
+        "an OCSP response that can't be read");
+  CHECK(words_of([&] { (void)read_ocsp(from_hex(kDer_ocsp_try_later), *west); }) ==
+        "an OCSP response that says nothing but trylater");
 }
 
 TEST_CASE("authorities are named by the hashes of their keys") {

@@ -1,9 +1,10 @@
-// What a peer sends to show who it is: a certificate, an identity, an AUTH payload. The first byte says
-// which.
+// What a peer sends to show who it is: a certificate, an OCSP response, an identity, an AUTH payload. The
+// first byte says which.
 #include "crypto/certificate.hpp"
 
 #include "control/ike/auth_methods.hpp"
 #include "control/ike/identity.hpp"
+#include "crypto/ocsp.hpp"
 #include "ike_consume.hpp"
 #include "tests/crypto/pki_bytes.hpp"
 
@@ -31,9 +32,29 @@ void use_certificate(crypto::Bytes der) {
   demand(certificate->subject().empty() ||
              certificate->names(crypto::NameKind::directory, certificate->subject()),
          "a certificate that does not name its subject");
-  if (const auto why = trust->refuse(*certificate, middle, crypto::test::kMidYear)) printable(*why);
+  const crypto::Enclosed enclosed{middle, {}, false};
+  if (const auto refused = trust->refuse(*certificate, enclosed, crypto::test::kMidYear))
+    printable(refused->words);
   try {
     static_cast<void>(certificate->public_key()->words());
+  } catch (const std::runtime_error& error) {
+    printable(error.what());
+  }
+}
+
+// A response of somebody who has none of the keys that count: it is good only if it is one of ours, made of
+// other encodings perhaps.
+void use_response(crypto::Bytes der) {
+  static const auto trust = crypto::test::trust_of({crypto::test::kDer_root});
+  static const auto middle = crypto::test::chain_of({crypto::test::kDer_middle});
+  static const auto west = crypto::test::certificate_of(crypto::test::kDer_west_p256);
+  for (const std::int64_t when : {crypto::test::kMidYear, std::int64_t{0}}) {
+    const auto refused = trust->refuse(*west, {middle, std::span(&der, 1), true}, when);
+    if (refused) printable(refused->words);
+    demand(refused || when != 0, "a response from before its time");
+  }
+  try {
+    static_cast<void>(crypto::read_ocsp(der, *west));
   } catch (const std::runtime_error& error) {
     printable(error.what());
   }
@@ -65,15 +86,18 @@ void use_signature(crypto::Bytes data) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const crypto::Bytes rest(data + 1, size - 1);
-  switch (data[0] % 3) {
+  switch (data[0] % 4) {
     case 0:
       use_certificate(rest);
       break;
     case 1:
       use_identity(rest);
       break;
-    default:
+    case 2:
       use_signature(rest);
+      break;
+    default:
+      use_response(rest);
   }
   return 0;
 }

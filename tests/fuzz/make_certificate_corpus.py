@@ -16,7 +16,7 @@ def main(folder):
             continue
         der = bytes.fromhex("".join(re.findall("[0-9a-f]{2,}", literal)))
         with open(os.path.join(folder, name[5:].replace("_", "-")), "wb") as out:
-            out.write(b"\x00" + der)
+            out.write((b"\x03" if name.startswith("kDer_ocsp") else b"\x00") + der)
     subject = bytes.fromhex("3032310b300906035504061302444531") + b"\x10"
     signatures = {"id-dn": b"\x01\x09" + subject, "id-fqdn": b"\x01\x02west.example",
                   "id-address": b"\x01\x01\xc0\x00\x02\x02",

@@ -31,6 +31,10 @@ subjectKeyIdentifier = hash
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 subjectAltName = ${{ENV::NAMES}}
+[responder]
+subjectKeyIdentifier = hash
+keyUsage = critical, digitalSignature
+extendedKeyUsage = critical, OCSPSigning
 """
 
 
@@ -107,6 +111,19 @@ class Authority:
 
     def revoke(self, certificate):
         self.ca("-revoke", certificate)
+
+    def status(self, certificate, delegate=False):
+        """An OCSP response for the certificate, in a file: by the authority, or by whom it certified for that."""
+        signer, key = self.certificate, self.key
+        if delegate:
+            key = private_key(self.path("responder.key"), "p256")
+            signer = self.path("responder.crt")
+            self.sign(self.request(key, "responder"), signer, "responder")
+        request, response = certificate + ".ocsp-request", certificate + ".ocsp"
+        openssl("ocsp", "-issuer", self.certificate, "-cert", certificate, "-no_nonce", "-reqout", request)
+        openssl("ocsp", "-index", self.path("index.txt"), "-CA", self.certificate, "-rsigner", signer, "-rkey", key,
+                "-reqin", request, "-respout", response, "-ndays", 1)
+        return response
 
     def revocations(self):
         path = self.path("ca.crl")

@@ -8,7 +8,7 @@ Post-quantum pre-shared keys (RFC 8784) with strongSwan, as initiator and as res
 import os
 import unittest
 
-from base import EAST, WEST, WEST_SECRETS, LabCase, east_gateway, east_tunnel, west_connection, west_swan
+from base import WEST_SECRETS, LabCase, east_gateway, east_tunnel, west_connection, west_swan
 from lab import ping, wait_until
 from test_refusals import explained, wait_words
 from topologies import Single
@@ -66,25 +66,18 @@ class PpkCase(LabCase):
                 peer.stop()
 
     def rekeys(self, gateway, peer):
-        """Of IKE and child SA from either side: all later keys have the PPK in them."""
-        def rekeyed(count, what):
-            wait_until(lambda: gateway.shell("show", "log").stdout.count(what) >= count, 20, f"{count} times {what}")
-        for number, rekey in enumerate((lambda: gateway.shell("rekey", "ike", "west"),
-                                        lambda: peer.swanctl("--rekey", "--ike", "east")), 1):
-            before = [row["initiator_spi"] for row in gateway.json("show", "ike", "sa")]
-            rekey()
-            def changed(before=before):
-                rows = gateway.json("show", "ike", "sa")
-                return len(rows) == 1 and [rows[0]["initiator_spi"]] != before and rows[0]["ppk"] == "a1"
-            wait_until(changed, 20, f"IKE rekey {number}")
-        for number, rekey in enumerate((lambda: gateway.shell("rekey", "child", "west"),
-                                        lambda: peer.swanctl("--rekey", "--child", "net")), 1):
-            before = {row["inbound_spi"] for row in gateway.json("show", "ipsec", "sa")}
-            rekey()
-            def replaced(before=before):
-                now = {row["inbound_spi"] for row in gateway.json("show", "ipsec", "sa")}
-                return now and not now & before
-            wait_until(replaced, 20, f"child rekey {number}")
+        """Of IKE SA, ours by its lifetime, and child SA from either side: all later keys have the PPK in them."""
+        def replaced(what, key, action):
+            def now():
+                return {row[key] for row in gateway.json("show", what, "sa")}
+            before = now()
+            action()
+            wait_until(lambda: now() and not now() & before, 30, f"another {key} than {before}")
+        replaced("ike", "initiator_spi", lambda: None)
+        replaced("ike", "initiator_spi", lambda: peer.swanctl("--rekey", "--ike", "east"))
+        replaced("ipsec", "inbound_spi", lambda: gateway.shell("rekey", "tunnel", "west"))
+        replaced("ipsec", "inbound_spi", lambda: peer.swanctl("--rekey", "--child", "net"))
+        self.assertEqual({row["ppk"] for row in gateway.json("show", "ike", "sa")}, {"a1"})
         wait_until(lambda: ping(self.net.lan_e, "10.2.0.10"), 20, "a ping with the new keys")
 
     def refused(self, start, ours, theirs, words, explain=()):
@@ -99,7 +92,7 @@ class PpkCase(LabCase):
 
 class Used(PpkCase):
     def test_required_and_rekeys(self):
-        self.both_ways({}, {"required": True}, "a1", with_rekeys=True)
+        self.both_ways({"ike_more": {"lifetime": "16s"}}, {"required": True}, "a1", with_rekeys=True)
 
     def test_optional(self):
         self.both_ways({"use": "optional"}, {}, "a1")

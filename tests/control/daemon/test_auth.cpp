@@ -182,6 +182,44 @@ TEST_CASE("a certificate that is not trusted") {
       "by one of them");
 }
 
+// East wants to know from west what its authority says of its certificate.
+Ends stapled(conf::Ocsp wanted, std::string_view response) {
+  Ends ends = certified();
+  ends.east.remote_auth.ocsp = wanted;
+  if (!response.empty())
+    ends.west.local_auth.ocsp_response = std::make_shared<const ByteVector>(bytes_of_hex(response));
+  return ends;
+}
+
+TEST_CASE("an OCSP response comes along with the certificate, where it is asked for") {
+  for (const bool west_begins : {false, true}) {
+    for (const std::string_view good : {kDer_ocsp_good, kDer_ocsp_good_delegated})
+      check_up(stapled(conf::Ocsp::require, good), "by a certificate, ECDSA", west_begins);
+    check_up(stapled(conf::Ocsp::accept, kDer_ocsp_good), "by a certificate, ECDSA", west_begins);
+    check_up(stapled(conf::Ocsp::accept, ""), "by a certificate, ECDSA", west_begins);
+    // Nobody asks for it, and it is not sent.
+    check_up(stapled(conf::Ocsp::no, kDer_ocsp_revoked), "by a certificate, ECDSA", west_begins);
+  }
+}
+
+TEST_CASE("an OCSP response that does not let the certificate count, or none") {
+  const std::string begin = "\"west.example\" is not trusted: ";
+  check_refused(
+      stapled(conf::Ocsp::require, ""),
+      begin +
+          "it sent no OCSP response for its certificate \"C=DE, O=Example, CN=west\", and we require one");
+  for (const conf::Ocsp wanted : {conf::Ocsp::accept, conf::Ocsp::require}) {
+    check_refused(stapled(wanted, kDer_ocsp_revoked),
+                  begin +
+                      "its certificate \"C=DE, O=Example, CN=west\" is revoked since 2026-02-01 00:00:00 UTC "
+                      "(keyCompromise), as its issuer says by OCSP");
+    check_refused(stapled(wanted, kDer_ocsp_old),
+                  begin + "its OCSP response is past its next update of 2026-02-01 00:00:00 UTC");
+    check_refused(stapled(wanted, kDer_ocsp_forged),
+                  begin + "its OCSP response is not signed by whom it names");
+  }
+}
+
 TEST_CASE("a certificate that is for somebody else") {
   Ends ends = certified();
   ends.west.local_id = ends.east.remote_id = fqdn("north.example");

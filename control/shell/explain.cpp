@@ -98,8 +98,10 @@ json comparison(const conf::Tunnel& tunnel, const ike::Heard* heard, ike::Failur
   };
   compare_selectors("selectors, our side", tunnel.local_selectors, heard->our_selectors);
   compare_selectors("selectors, its side", tunnel.remote_selectors, heard->their_selectors);
-  if (failure == ike::Failure::authentication_failed)
+  const bool secret = tunnel.local_auth.by == conf::Auth::psk || tunnel.remote_auth.by == conf::Auth::psk;
+  if (failure == ike::Failure::authentication_failed && secret)
     compare_text("the secret", "(not shown)", "(not told)", false, rows);
+  if (failure == ike::Failure::ppk_differs) compare_text("the PPK", "(not shown)", "(not told)", false, rows);
   return rows;
 }
 

@@ -141,7 +141,67 @@ void signature_refused(Case& c) {
                   local));
 }
 
-// We do not take the peer's; what was wrong with it is said already.
+// What is wrong with the peer's certificate, and what to change; {id}: what we expect the peer to be.
+struct CertificateRow {
+  crypto::Distrust why;
+  std::string_view here, there;
+};
+constexpr CertificateRow kCertificates[] = {
+    {crypto::Distrust::none_sent,
+     "if it is to show who it is by something else, set remote.auth, remote.public-key or the secret for "
+     "that",
+     "give it a certificate by one of our authorities, and let it send that (strongSwan: send_cert = "
+     "always)"},
+    {crypto::Distrust::expired, "see that this machine's clock is right (`date -u`)",
+     "it needs a new certificate, and its IKE daemon must have read it; if it is an authority's, that one "
+     "needs "
+     "a new one"},
+    {crypto::Distrust::not_yet_valid, "see that this machine's clock is right (`date -u`)",
+     "it needs a certificate that is valid already; perhaps its authority's clock is ahead"},
+    {crypto::Distrust::revoked,
+     "nothing: its authority has taken the certificate back. Should that have been an error, the newest list "
+     "belongs into remote.crl",
+     "it needs a new certificate with a new key"},
+    {crypto::Distrust::unknown_authority,
+     "if who issued it is to be trusted, add its certificate to remote.authorities",
+     "it must send the certificates of all authorities that lie between its own and one of ours"},
+    {crypto::Distrust::forbidden_name,
+     "nothing, unless another authority of the peer's is to be trusted: remote.authorities",
+     "it needs a certificate with names that its authority's name constraints allow"},
+    {crypto::Distrust::other_name,
+     "set remote.id to a name that stands in its certificate, if that is the peer that is meant",
+     "it needs a certificate that names {id} (subjectAltName, or the subject for a distinguished name), or "
+     "must say "
+     "that it is what its certificate names"},
+    {crypto::Distrust::no_authority,
+     "nothing: who issued it may not (basicConstraints, keyUsage, path length)",
+     "it needs a certificate by an authority that may issue it"},
+    {crypto::Distrust::too_weak,
+     "nothing: SHA-1, RSA of less than 2048 bits and unknown curves are refused in any case",
+     "it needs a certificate with a stronger key or hash: RSA of 2048 bits or more, ECDSA or Ed25519, SHA-2; "
+     "so do "
+     "the authorities above"},
+    {crypto::Distrust::no_list,
+     "add the revocation list of that issuer to remote.crl, or leave remote.crl out if none is to count", ""},
+    {crypto::Distrust::stale_list,
+     "fetch a newer revocation list into the file of remote.crl, and start the control process again, which "
+     "reads "
+     "it then; and see that this machine's clock is right",
+     ""},
+    {crypto::Distrust::no_status, "or set remote.ocsp: accept, and use remote.crl",
+     "let it send an OCSP response with its certificate (RFC 4806; espgate: local.ocsp-response; strongSwan "
+     "5.9 "
+     "does not)"},
+    {crypto::Distrust::stale_status, "see that this machine's clock is right (`date -u`)",
+     "it must send a newer OCSP response: what renews its file may have stopped"},
+    {crypto::Distrust::bad_status, "set remote.ocsp: no if its authority has no such responder",
+     "it must send an OCSP response of its own certificate, by that one's issuer or whom that certified for "
+     "OCSP"},
+    {crypto::Distrust::other, "",
+     "it needs a certificate for signatures (keyUsage digitalSignature) that names {id}"},
+};
+
+// We do not take the peer's certificate, key or signature.
 void signature_not_taken(Case& c) {
   const std::string remote = ike::words(c.tunnel.remote_id);
   if (c.tunnel.remote_auth.by == conf::Auth::public_key) {
@@ -149,12 +209,11 @@ void signature_not_taken(Case& c) {
     c.there(fmt::format("it must sign by that key, and say that it is {}", remote));
     return;
   }
-  c.here(
-      "if its certificate is right: add who issued it to remote.authorities, or a newer list to remote.crl");
-  c.there(
-      fmt::format("it needs a certificate that is valid now and names {}, and must send what lies between "
-                  "that and one of our authorities",
-                  remote));
+  const auto* row = std::ranges::find(kCertificates, c.reason.distrust, &CertificateRow::why);
+  if (row == std::end(kCertificates))
+    return c.there(fmt::format("it must sign by the key of its certificate, which names {}", remote));
+  if (!row->here.empty()) c.here(std::string(row->here));
+  if (!row->there.empty()) c.there(fmt::format(fmt::runtime(row->there), fmt::arg("id", remote)));
 }
 
 void authentication(Case& c) {

@@ -148,8 +148,8 @@ TEST_CASE("a refused authentication by certificates and keys", "[advice]") {
   for (const conf::Tunnel* each : {&by_certificate, &by_key})
     CHECK_FALSE(says(advice_after(reason, *each, refused).here, "secret"));
   CHECK(says(advice_after(reason, by_certificate, refused).here, "behind it in local.certificate"));
-  CHECK(says(advice_after(reason, by_certificate, Story()).here, "remote.authorities"));
-  CHECK(says(advice_after(reason, by_certificate, Story()).there, "names \"west\""));
+  CHECK(says(advice_after(reason, by_certificate, Story()).there,
+             "key of its certificate, which names \"west\""));
   CHECK(says(advice_after(reason, by_key, refused).there, "public key of local.key for \"east\""));
   CHECK(says(advice_after(reason, by_key, Story()).here, "remote.public-key"));
 }
@@ -222,4 +222,43 @@ TEST_CASE("PPKs: what each side needs", "[advice]") {
              "if the peer requires a PPK (RFC 8784; strongSwan: ppk_required), give the tunnel ppks"));
   CHECK(says(advice_after({Failure::authentication_failed, ""}, with, refused).here,
              "compare the PPK with the peer's"));
+}
+
+TEST_CASE("what is wrong with the peer's certificate, and what to change", "[advice]") {
+  using crypto::Distrust;
+  conf::Tunnel by_certificate = tunnel();
+  by_certificate.remote_auth.by = conf::Auth::certificate;
+  const auto of = [&](Distrust why) {
+    return advice_after({Failure::authentication_failed, "words", why}, by_certificate, Story());
+  };
+  struct Row {
+    Distrust why;
+    std::string here, there;
+  };
+  const Row rows[] = {
+      {Distrust::none_sent, "set remote.auth", "send_cert = always"},
+      {Distrust::expired, "clock is right", "it needs a new certificate"},
+      {Distrust::not_yet_valid, "clock is right", "valid already"},
+      {Distrust::revoked, "taken the certificate back", "a new certificate with a new key"},
+      {Distrust::unknown_authority, "add its certificate to remote.authorities",
+       "lie between its own and one of ours"},
+      {Distrust::forbidden_name, "remote.authorities", "name constraints allow"},
+      {Distrust::other_name, "set remote.id to a name that stands in its certificate", "names \"west\""},
+      {Distrust::no_authority, "basicConstraints", "by an authority that may issue it"},
+      {Distrust::too_weak, "refused in any case", "a stronger key or hash"},
+      {Distrust::no_list, "add the revocation list of that issuer to remote.crl", ""},
+      {Distrust::stale_list, "fetch a newer revocation list", ""},
+      {Distrust::no_status, "set remote.ocsp: accept", "local.ocsp-response"},
+      {Distrust::stale_status, "clock is right", "a newer OCSP response"},
+      {Distrust::bad_status, "set remote.ocsp: no", "by that one's issuer"},
+      {Distrust::other, "", "digitalSignature"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(static_cast<int>(row.why));
+    const Advice advice = of(row.why);
+    CHECK((row.here.empty() ? advice.here.empty() : says(advice.here, row.here)));
+    CHECK((row.there.empty() ? advice.there.empty() : says(advice.there, row.there)));
+  }
+  for (int why = 1; why <= static_cast<int>(Distrust::other); ++why)
+    CHECK(std::ranges::count(rows, static_cast<Distrust>(why), &Row::why) == 1);
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <ctime>
 #include <utility>
 
 namespace espgate::control {
@@ -38,12 +39,15 @@ EventLoop::EventLoop(const conf::Configuration& configuration, const std::string
       signals_(context_, SIGTERM, SIGINT),
       timer_(context_),
       reconnect_(context_),
-      farewell_(context_) {}
+      farewell_(context_),
+      expiry_(context_),
+      expiries_(expiries_of(configuration)) {}
 
 void EventLoop::run() {
   signals_.async_wait([this](error_code error, int) {
     if (!error) on_signal();
   });
+  watch_expiries();
   connect();
   context_.run();
 }
@@ -135,6 +139,14 @@ void EventLoop::arm_timer() {
   timer_.expires_at(*deadline);
   timer_.async_wait([this](error_code error) {
     if (!error) settle();
+  });
+}
+
+void EventLoop::watch_expiries() {
+  for (const std::string& line : expiries_.due(std::time(nullptr))) log_.warning(line);
+  expiry_.expires_after(1min);
+  expiry_.async_wait([this](error_code error) {
+    if (!error) watch_expiries();
   });
 }
 

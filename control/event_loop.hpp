@@ -10,6 +10,7 @@
 
 #include "control/gateway.hpp"
 #include "control/shell/server.hpp"
+#include "control/tunnels/expiries.hpp"
 
 namespace espgate::control {
 
@@ -35,6 +36,7 @@ class EventLoop {
   void detach(const std::string& why);
   void settle();
   void arm_timer();
+  void watch_expiries();
   void on_signal();
   void finish_after(std::chrono::milliseconds delay);
   void farewell_soon();
@@ -50,6 +52,8 @@ class EventLoop {
   boost::asio::steady_timer timer_;  // the gateway's next deadline
   boost::asio::steady_timer reconnect_;
   boost::asio::steady_timer farewell_;
+  boost::asio::steady_timer expiry_;
+  Expiries expiries_;
   std::optional<Descriptor> wake_;  // borrowed from the link: released, never closed here
   std::optional<Descriptor> socket_;
   std::chrono::milliseconds back_off_{0};

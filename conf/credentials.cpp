@@ -1,6 +1,5 @@
 #include "conf/credentials.hpp"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <map>
@@ -15,6 +14,7 @@ namespace {
 
 using crypto::Bytes;
 using crypto::CertificatePtr;
+using crypto::utc_words;
 using Chain = std::vector<CertificatePtr>;
 
 constexpr std::size_t kMostKey = 64U << 10;
@@ -260,10 +260,6 @@ class Loader {
 };
 
 }  // namespace
-
-std::string utc_words(std::int64_t time) {
-  return fmt::format("{:%Y-%m-%d %H:%M:%S} UTC", fmt::gmtime(static_cast<std::time_t>(time)));
-}
 
 std::optional<crypto::NameKind> name_kind(IdentityType type) {
   switch (type) {

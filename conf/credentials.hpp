@@ -11,9 +11,6 @@
 
 namespace espgate::conf {
 
-// "2026-12-31 23:59:59 UTC", of Unix time.
-[[nodiscard]] std::string utc_words(std::int64_t time);
-
 // Where a certificate has an identity of this type (RFC 4945 section 3.1); nullopt: nowhere.
 [[nodiscard]] std::optional<crypto::NameKind> name_kind(IdentityType type);
 

@@ -11,6 +11,7 @@
 
 #include "crypto/openssl.hpp"
 #include "crypto/pem.hpp"
+#include "crypto/x509.hpp"
 
 namespace espgate::crypto {
 namespace {
@@ -22,12 +23,6 @@ using ByteVector = std::vector<std::uint8_t>;
 
 Bytes bytes_of(const ASN1_STRING* text) {
   return {ASN1_STRING_get0_data(text), static_cast<std::size_t>(ASN1_STRING_length(text))};
-}
-
-std::int64_t unix_time(const ASN1_TIME* time) {
-  tm parts{};
-  if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) return 0;
-  return ::timegm(&parts);
 }
 
 bool equal_but_case(Bytes a, Bytes b) {
@@ -119,6 +114,15 @@ std::string alternative_words(const GENERAL_NAME* entry) {
 
 }  // namespace
 
+std::string utc_words(std::int64_t time) {
+  tm parts{};
+  const auto seconds = static_cast<time_t>(time);
+  ::gmtime_r(&seconds, &parts);
+  std::array<char, 64> text{};
+  std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S UTC", &parts);
+  return text.data();
+}
+
 CertificatePtr Certificate::of(x509_st* taken) {
   std::shared_ptr<Certificate> out(new Certificate);
   out->handle_ = std::shared_ptr<X509>(taken, X509_free);
@@ -136,8 +140,8 @@ CertificatePtr Certificate::of(x509_st* taken) {
   const X509_NAME* name = X509_get_subject_name(taken);
   if (X509_NAME_get0_der(name, &subject, &subject_length) == 1 && X509_NAME_entry_count(name) > 0)
     out->subject_.assign(subject, subject + subject_length);
-  out->not_before_ = unix_time(X509_get0_notBefore(taken));
-  out->not_after_ = unix_time(X509_get0_notAfter(taken));
+  out->not_before_ = openssl::unix_time(X509_get0_notBefore(taken));
+  out->not_after_ = openssl::unix_time(X509_get0_notAfter(taken));
   return out;
 }
 

@@ -17,6 +17,9 @@ struct x509_store_st;
 
 namespace espgate::crypto {
 
+// "2026-12-31 23:59:59 UTC", of Unix time.
+[[nodiscard]] std::string utc_words(std::int64_t time);
+
 // Where an identity stands in a certificate: the subject, or an entry of its subjectAltName.
 enum class NameKind : std::uint8_t { directory, dns, email, address };
 

@@ -3,9 +3,7 @@
 #include <openssl/ocsp.h>
 #include <openssl/x509v3.h>
 
-#include <array>
-
-#include "crypto/openssl.hpp"
+#include "crypto/x509.hpp"
 
 namespace espgate::crypto {
 namespace {
@@ -13,26 +11,11 @@ namespace {
 using Response = std::unique_ptr<OCSP_RESPONSE, openssl::Deleter<OCSP_RESPONSE_free>>;
 using Basic = std::unique_ptr<OCSP_BASICRESP, openssl::Deleter<OCSP_BASICRESP_free>>;
 using CertificateId = std::unique_ptr<OCSP_CERTID, openssl::Deleter<OCSP_CERTID_free>>;
-void free_stack(STACK_OF(X509) * stack) { sk_X509_free(stack); }
-using Stack = std::unique_ptr<STACK_OF(X509), openssl::Deleter<free_stack>>;
+using openssl::Stack;
+using openssl::unix_time;
 
 constexpr std::int64_t kSkew = 300;           // seconds that clocks may differ
 constexpr std::int64_t kWithoutEnd = 86'400;  // how old a response without a next update may be
-
-std::int64_t unix_time(const ASN1_GENERALIZEDTIME* time) {
-  tm parts{};
-  if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) return 0;
-  return ::timegm(&parts);
-}
-
-std::string date(std::int64_t time) {
-  tm parts{};
-  const auto seconds = static_cast<time_t>(time);
-  ::gmtime_r(&seconds, &parts);
-  std::array<char, 40> text{};
-  std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S UTC", &parts);
-  return text.data();
-}
 
 // What is in it, or why there is nothing.
 struct Decoded {
@@ -132,11 +115,11 @@ std::optional<Distrusted> check_times(const Said& said, std::int64_t when) {
   const auto stale = [](const std::string& words) {
     return Distrusted{Distrust::stale_status, "its OCSP response " + words};
   };
-  if (said.this_update > when + kSkew) return stale("is not valid before " + date(said.this_update));
+  if (said.this_update > when + kSkew) return stale("is not valid before " + utc_words(said.this_update));
   if (said.next_update && *said.next_update < when - kSkew)
-    return stale("is past its next update of " + date(*said.next_update));
+    return stale("is past its next update of " + utc_words(*said.next_update));
   if (!said.next_update && said.this_update < when - kWithoutEnd)
-    return stale("is of " + date(said.this_update) + ", and does not say how long it is valid");
+    return stale("is of " + utc_words(said.this_update) + ", and does not say how long it is valid");
   return std::nullopt;
 }
 
@@ -144,7 +127,7 @@ std::optional<Distrusted> check_status(const Said& said, const Certificate& leaf
   if (said.status == V_OCSP_CERTSTATUS_GOOD) return std::nullopt;
   if (said.status != V_OCSP_CERTSTATUS_REVOKED)
     return bad("says that its issuer does not know its certificate " + leaf.words());
-  std::string words = "its certificate " + leaf.words() + " is revoked since " + date(said.revoked_at);
+  std::string words = "its certificate " + leaf.words() + " is revoked since " + utc_words(said.revoked_at);
   if (said.reason >= 0) words.append(" (").append(OCSP_crl_reason_str(said.reason)).append(")");
   return Distrusted{Distrust::revoked, words + ", as its issuer says by OCSP"};
 }

@@ -4,13 +4,11 @@
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
-#include <array>
-
 #include "crypto/certificate.hpp"
 #include "crypto/ike.hpp"
 #include "crypto/ocsp.hpp"
-#include "crypto/openssl.hpp"
 #include "crypto/pem.hpp"
+#include "crypto/x509.hpp"
 
 namespace espgate::crypto {
 namespace {
@@ -18,9 +16,8 @@ namespace {
 using Store = std::unique_ptr<X509_STORE, openssl::Deleter<X509_STORE_free>>;
 using StoreContext = std::unique_ptr<X509_STORE_CTX, openssl::Deleter<X509_STORE_CTX_free>>;
 using Crl = std::unique_ptr<X509_CRL, openssl::Deleter<X509_CRL_free>>;
-// Holds references of its own.
-void free_stack(STACK_OF(X509) * stack) { sk_X509_free(stack); }
-using Stack = std::unique_ptr<STACK_OF(X509), openssl::Deleter<free_stack>>;
+using openssl::Stack;
+using openssl::unix_time;
 
 // Below 112 bits of security nothing counts: SHA-1, RSA of less than 2048 bits (NIST SP 800-57).
 constexpr int kAuthLevel = 2;
@@ -32,11 +29,6 @@ std::string quoted(const X509_NAME* name) {
   if (name == nullptr || X509_NAME_get0_der(name, &der, &length) != 1) return "?";
   std::string out("\"");
   return out.append(directory_words({der, length})).append("\"");
-}
-
-std::int64_t unix_time(const ASN1_TIME* time) {
-  tm parts{};
-  return time != nullptr && ASN1_TIME_to_tm(time, &parts) == 1 ? ::timegm(&parts) : 0;
 }
 
 void add_crl(X509_STORE* store, Bytes der, std::vector<TrustStore::List>& lists) {
@@ -69,11 +61,8 @@ int judge(int good, X509_STORE_CTX* context) {
 }
 
 std::string date(const ASN1_TIME* time) {
-  tm parts{};
-  if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) return "a time that is not valid";
-  std::array<char, 40> text{};
-  std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S UTC", &parts);
-  return text.data();
+  const std::int64_t when = unix_time(time);
+  return when == 0 ? "a time that is not valid" : utc_words(when);
 }
 
 std::string subject_words(const X509* certificate) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "conf/credentials.hpp"
+#include "crypto/certificate.hpp"
 
 namespace espgate::ike {
 
@@ -47,8 +47,8 @@ std::string ppk_words(Bytes identity) {
 std::string ppk_words(const conf::Ppk& ppk) { return ppk_words(ppk_identity(ppk)); }
 
 std::string ppk_objection(const conf::Ppk& ppk, std::int64_t now) {
-  if (now > ppk.not_after) return "has expired on " + conf::utc_words(ppk.not_after);
-  if (now < ppk.not_before) return "is not valid before " + conf::utc_words(ppk.not_before);
+  if (now > ppk.not_after) return "has expired on " + crypto::utc_words(ppk.not_after);
+  if (now < ppk.not_before) return "is not valid before " + crypto::utc_words(ppk.not_before);
   return {};
 }
 

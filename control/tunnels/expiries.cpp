@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <map>
 
-#include "conf/credentials.hpp"
 #include "crypto/certificate.hpp"
 #include "crypto/ocsp.hpp"
 
@@ -53,10 +52,10 @@ std::vector<Expiry> expiries_of(const conf::Configuration& configuration) {
 std::vector<std::string> Expiries::due(std::int64_t now) {
   std::vector<std::string> lines;
   for (; ended_ < all_.size() && all_[ended_].at < now; ++ended_)
-    lines.push_back(fmt::format("{} has ended on {}", all_[ended_].what, conf::utc_words(all_[ended_].at)));
+    lines.push_back(fmt::format("{} has ended on {}", all_[ended_].what, crypto::utc_words(all_[ended_].at)));
   for (ending_ = std::max(ending_, ended_); ending_ < all_.size() && all_[ending_].at < now + kAhead;
        ++ending_)
-    lines.push_back(fmt::format("{} ends on {}", all_[ending_].what, conf::utc_words(all_[ending_].at)));
+    lines.push_back(fmt::format("{} ends on {}", all_[ending_].what, crypto::utc_words(all_[ending_].at)));
   return lines;
 }
 

@@ -38,6 +38,8 @@ class PpkCase(LabCase):
         """`ppk`: the id; None: it has none."""
         more = {"ppk_id": ppk, "ppk_required": "yes" if required else "no"} if ppk else {}
         west = self.stop_after(west_swan(self.net.west))
+        if os.path.exists(west.charon_log):  # that of the one before
+            os.unlink(west.charon_log)
         west.configure({"east": west_connection(**more)}, WEST_SECRETS, [(ppk, secret)] if ppk else [])
         return west
 
@@ -104,15 +106,12 @@ class Used(PpkCase):
         self.both_ways({"ids": ()}, {}, "")
 
     def test_optional_and_of_another_id(self):
-        for start in ("initiate", "wait"):
-            with self.subTest(start):
-                gateway, peer = self.east(start, ids=("b1",), use="optional"), self.west()
-                self.begin(start, gateway, peer)
-                gateway.wait_up("west", seconds=30)
-                wait_until(lambda: ping(self.net.lan_e, "10.2.0.10"), 20, "a ping through the tunnel")
-                self.assertEqual([row["ppk"] for row in gateway.json("show", "ike", "sa")], [""])
-                gateway.stop()
-                peer.stop()
+        """As responder: strongSwan takes no other id than its own, though it may do without any."""
+        gateway, peer = self.east("wait", ids=("b1",), use="optional"), self.west()
+        self.begin("wait", gateway, peer)
+        gateway.wait_up("west", seconds=30)
+        wait_until(lambda: ping(self.net.lan_e, "10.2.0.10"), 20, "a ping through the tunnel")
+        self.assertEqual([row["ppk"] for row in gateway.json("show", "ike", "sa")], [""])
 
     def test_one_of_several(self):
         gateway, peer = self.east("wait", ids=("a0", "a1", "a2")), self.west(required=True)

@@ -1,8 +1,5 @@
 // espgate-dataplane --config FILE.yaml [--runtime DIR]
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -14,6 +11,7 @@
 
 #include "channel/region.hpp"
 #include "conf/load.hpp"
+#include "confine/confine.hpp"
 #include "dataplane/eal.hpp"
 #include "dataplane/gateway.hpp"
 #include "dataplane/log.hpp"
@@ -43,11 +41,23 @@ std::optional<Options> parse(int argc, char** argv) {
   return options;
 }
 
-// Keys lie in this process's memory: no core file, no other process of this user may look.
-void keep_memory_private() {
-  const rlimit none{0, 0};
-  if (setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0) != 0)
-    dataplane::log_line("warning: memory can't be kept private: {}", std::strerror(errno));
+void log_shortcomings(const confine::Shortcomings& shortcomings) {
+  for (const std::string& words : shortcomings) dataplane::log_line("warning: not confined: {}", words);
+}
+
+bool is_kernel_interface(const conf::Port& port) {
+  return !port.parent.empty() || port.device.starts_with("af_packet:") || port.device.starts_with("tap:");
+}
+
+confine::DataplaneNeeds needs_of(const conf::Configuration& configuration) {
+  confine::DataplaneNeeds needs;
+  needs.hardware = !std::ranges::all_of(configuration.ports, is_kernel_interface) ||
+                   std::ranges::any_of(configuration.dataplane.crypto_devices, [](const auto& device) {
+                     return !device.device.starts_with("crypto_");
+                   });
+  needs.namespaces =
+      std::ranges::any_of(configuration.tables, [](const auto& table) { return !table.space.empty(); });
+  return needs;
 }
 
 void catch_signals() {
@@ -68,6 +78,7 @@ void serve(const Options& options) {
   conf::Configuration configuration = conf::load_file(options.config, conf::Secrets::skip);
   if (!options.runtime.empty()) configuration.runtime_directory = options.runtime;
   const std::string path = socket_path(configuration.runtime_directory);
+  log_shortcomings(confine::dataplane(needs_of(configuration)));
   const dataplane::Eal eal(dataplane::eal_arguments(configuration));
   catch_signals();
   dataplane::Gateway gateway(configuration, path);
@@ -85,7 +96,7 @@ int main(int argc, char** argv) {
     std::fputs(kUsage, stderr);
     return 2;
   }
-  keep_memory_private();
+  log_shortcomings(confine::keep_memory_private());
   channel::allow_many_descriptors();
   try {
     serve(*options);

@@ -19,6 +19,7 @@ LIBRARIES = {
     "asio": re.compile(r"^(boost/asio|asio)"),
     "yaml-cpp": re.compile(r"^yaml-cpp/"),
     "libnl": re.compile(r"^netlink/"),
+    "seccomp": re.compile(r"^seccomp\.h"),
 }
 
 # What stays true whatever is drawn: the two grounds stand on nothing, the two processes never meet.

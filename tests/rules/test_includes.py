@@ -23,6 +23,7 @@ openssl   only in crypto
 asio      only in control
 yaml-cpp  only in conf
 libnl     only in dataplane
+seccomp   only in control
 ```
 """
 SOURCES = {

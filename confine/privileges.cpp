@@ -1,0 +1,66 @@
+#include <fmt/format.h>
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "confine/parts.hpp"
+
+namespace espgate::confine {
+namespace {
+
+Words because(const char* what) { return fmt::format("{}: {}", what, std::strerror(errno)); }
+
+struct CapabilitySets {
+  std::array<__user_cap_data_struct, 2> words{};
+  bool set() {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    return ::syscall(SYS_capset, &header, words.data()) == 0;
+  }
+  bool get() {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    return ::syscall(SYS_capget, &header, words.data()) == 0;
+  }
+};
+
+// Without CAP_SETPCAP the set stays, which means nothing to a process that gains nothing.
+void bound_capabilities(std::span<const int> kept) {
+  for (int each = 0; ::prctl(PR_CAPBSET_READ, each) >= 0; ++each)
+    if (std::ranges::find(kept, each) == kept.end()) static_cast<void>(::prctl(PR_CAPBSET_DROP, each));
+}
+
+}  // namespace
+
+Shortcomings keep_memory_private() {
+  Shortcomings out;
+  const rlimit none{0, 0};
+  if (::setrlimit(RLIMIT_CORE, &none) != 0 || ::prctl(PR_SET_DUMPABLE, 0) != 0)
+    out.push_back(because("its memory can't be kept private"));
+  return out;
+}
+
+Words keep_capabilities(std::span<const int> kept) {
+  bound_capabilities(kept);
+  CapabilitySets before;
+  if (!before.get()) return because("its capabilities are not known");
+  std::array<std::uint32_t, 2> mask{};
+  for (const int each : kept)
+    mask[static_cast<unsigned>(each) / 32] |= 1U << (static_cast<unsigned>(each) % 32);
+  static_cast<void>(::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
+  CapabilitySets after;
+  for (std::size_t i = 0; i < mask.size(); ++i)
+    after.words[i].effective = after.words[i].permitted = before.words[i].permitted & mask[i];
+  return after.set() ? "" : because("it keeps its capabilities");
+}
+
+Words gain_nothing() {
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? "" : because("it may gain privileges");
+}
+
+}  // namespace espgate::confine

@@ -108,7 +108,7 @@ Words never_calls_of_dataplane(bool hardware) {
               SCMP_SYS(io_uring_setup),
               SCMP_SYS(perf_event_open)});
   // Threads are made, processes are not. Of clone3 that can't be seen; the C library then takes clone.
-  filter.add(SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
+  filter.add(SCMP_SYS(clone), {0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0});
   filter.add_as(SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3));
   if (!hardware) filter.add({SCMP_SYS(bpf), SCMP_SYS(iopl), SCMP_SYS(ioperm)});
   return filter.load();

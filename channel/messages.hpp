@@ -106,9 +106,14 @@ struct GroupMember {
   std::uint16_t weight;   // 1..kMaxWeight
 };
 
+// What tells which member of a group a packet goes to: its flow's hash; or the members' selectors, of which
+// the first that has the packet counts, those of a lower priority number before others.
+enum class GroupChoice : std::uint8_t { flow = 0, selectors };
+
 struct SetGroup {
   std::uint32_t index;  // below Hello::max_groups
   Name name;
+  GroupChoice choice;  // selectors: tunnels alone
   std::uint32_t member_count;
   TableId table;                                      // whose networks the gateways are on
   std::array<GroupMember, kMaxGroupMembers> members;  // each once

@@ -176,6 +176,7 @@ void check_endpoints(Errors& errors, const Node& root, const Configuration& conf
     if (is_end(each, each.table)) ends.emplace(each.table, each.address.address);
   for (std::size_t i = 0; i < configuration.tunnels.size(); ++i) {
     const Tunnel& tunnel = configuration.tunnels[i];
+    if (!tunnel.parent.empty()) continue;  // its parent's ends
     const Node& place = root.at("tunnels").at(i);
     if (tunnel.local.is_set() && !ends.contains({tunnel.table.name, tunnel.local}))
       errors.add(
@@ -200,7 +201,8 @@ void check_twins(Errors& errors, const Node& root, const Configuration& configur
       seen;
   for (std::size_t i = 0; i < configuration.tunnels.size(); ++i) {
     const Tunnel& tunnel = configuration.tunnels[i];
-    if (tunnel.manual || !tunnel.local.is_set() || !tunnel.remote.is_set()) continue;
+    if (tunnel.manual || !tunnel.parent.empty() || !tunnel.local.is_set() || !tunnel.remote.is_set())
+      continue;
     const auto [first, is_new] = seen.emplace(std::tuple(tunnel.table.name, tunnel.local, tunnel.remote,
                                                          tunnel.remote_id.type, tunnel.remote_id.data),
                                               &tunnel);

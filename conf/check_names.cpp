@@ -177,6 +177,18 @@ void check_sub_interfaces(Errors& errors, const Node& root, const Configuration&
   }
 }
 
+void check_parents(Errors& errors, const Node& root, const Configuration& configuration) {
+  Names parents(errors, "tunnel without a parent");
+  std::set<std::string> known;  // a name that comes twice was told of
+  for (std::size_t i = 0; i < configuration.tunnels.size(); ++i) {
+    const Node& place = root.at("tunnels").at(i);
+    const std::string& name = configuration.tunnels[i].name;
+    if (!is_child(place) && known.insert(name).second) parents.define(name, place.at("name"));
+  }
+  for (std::size_t i = 0; i < configuration.tunnels.size(); ++i)
+    parents.refer(configuration.tunnels[i].parent, root.at("tunnels").at(i).at("parent"));
+}
+
 // Each address of an interface takes two routes: its network, and itself.
 std::size_t routes_of(const Configuration& configuration, std::string_view table) {
   std::size_t count = 0;
@@ -214,6 +226,7 @@ void check_names(Errors& errors, const Node& root, const Configuration& configur
   Names tunnels(errors, "tunnel");
   for (std::size_t i = 0; i < configuration.tunnels.size(); ++i)
     tunnels.define(configuration.tunnels[i].name, root.at("tunnels").at(i).at("name"));
+  check_parents(errors, root, configuration);
   const std::set<std::string_view> transport = transports(configuration);
   Names groups(errors, "group");
   for (std::size_t i = 0; i < configuration.groups.size(); ++i) {

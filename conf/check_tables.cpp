@@ -133,7 +133,8 @@ void check_far_ends(Errors& errors, const Node& root, const Configuration& confi
   std::set<const Route*> told;
   for (std::size_t i = 0; i < configuration.tunnels.size(); ++i) {
     const Tunnel& tunnel = configuration.tunnels[i];
-    if (!tunnel.remote.is_set() || tunnel.remote.family != tunnel.local.family) continue;
+    if (!tunnel.parent.empty() || !tunnel.remote.is_set() || tunnel.remote.family != tunnel.local.family)
+      continue;
     const Mark mark = root.at("tunnels").at(i).at("remote").at("address").mark;
     const Ways::Way* const way = ways.best(tunnel.table.name, tunnel.remote);
     if (way == nullptr) {

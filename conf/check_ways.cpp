@@ -48,6 +48,18 @@ void check_into(Errors& errors, Mark mark, const IpPrefix& to, const std::string
                                to_string(to), in_quotes(name), words(tunnel.remote_selectors)));
 }
 
+// Where the selectors choose, each of the tunnels has its part.
+void check_into_some(Errors& errors, Mark mark, const IpPrefix& to, const Group& group,
+                     const Tunnels& tunnels) {
+  const auto may = [&](const GroupMember& member) {
+    const auto found = tunnels.find(member.tunnel);
+    return found == tunnels.end() || may_carry(*found->second, to);
+  };
+  if (std::none_of(group.members.begin(), group.members.end(), may))
+    errors.add(mark, fmt::format("to: {} is nothing that a tunnel of group {} may carry", to_string(to),
+                                 in_quotes(group.name)));
+}
+
 void check_routes(Errors& errors, const Node& root, const Configuration& configuration,
                   const Tunnels& tunnels) {
   std::unordered_map<std::string_view, const Group*> groups;
@@ -59,6 +71,10 @@ void check_routes(Errors& errors, const Node& root, const Configuration& configu
     check_into(errors, mark, route.to, route.tunnel, tunnels);
     const auto group = groups.find(route.group);
     if (group == groups.end()) continue;
+    if (group->second->by == channel::GroupChoice::selectors) {
+      check_into_some(errors, mark, route.to, *group->second, tunnels);
+      continue;
+    }
     for (const GroupMember& member : group->second->members) {
       if (!member.via) check_into(errors, mark, route.to, member.tunnel, tunnels);
       if (member.via && member.via->is_set() && member.via->family != route.to.address.family)

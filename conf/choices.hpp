@@ -29,6 +29,8 @@ inline constexpr Choices<Encapsulation, 2> kEncapsulation{
     {{"auto", Encapsulation::automatic}, {"udp", Encapsulation::udp}}};
 inline constexpr Choices<Fragmentation, 2> kFragmentation{
     {{"before", Fragmentation::before}, {"after", Fragmentation::after}}};
+inline constexpr Choices<channel::GroupChoice, 2> kGroupChoice{
+    {{"flow", channel::GroupChoice::flow}, {"selectors", channel::GroupChoice::selectors}}};
 inline constexpr Choices<channel::Mode, 2> kMode{
     {{"tunnel", channel::Mode::tunnel}, {"transport", channel::Mode::transport}}};
 inline constexpr Choices<Esn, 3> kEsn{{{"no", Esn::no}, {"yes", Esn::yes}, {"either", Esn::either}}};

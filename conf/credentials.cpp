@@ -282,6 +282,8 @@ std::vector<std::string> load_credentials(Configuration& configuration, const st
                                           std::int64_t now) {
   Loader loader(file, now);
   for (Tunnel& tunnel : configuration.tunnels) loader.load(tunnel);
+  for (Tunnel& tunnel : configuration.tunnels)  // it may be the certificate that told who we are
+    if (tunnel.parent_index) tunnel.local_id = configuration.tunnels[*tunnel.parent_index].local_id;
   return loader.finish();
 }
 

@@ -126,7 +126,31 @@ std::vector<std::string> paths() {
   return paths;
 }
 
+// What tells a tunnel from its parent.
+bool is_inherited(std::string_view path) {
+  constexpr std::array<std::string_view, 5> kOwn{"selectors.local", "selectors.remote", "interface.name",
+                                                 "interface.addresses", "interface.kernel"};
+  return std::ranges::count(kOwn, path) == 0;
+}
+
+// A child's values, where they are not its parent's alone.
+std::vector<Explained> explain_child(const Tunnel& child, const Node& in_file) {
+  std::vector<Explained> values;
+  for (const std::string& path : paths()) {
+    const auto show = shows().find(path);
+    const Node* const written = find(in_file, path);
+    const bool absent = written == nullptr && (show == shows().end() || path == "esp.verify");
+    if (absent || is_parents(path.substr(0, path.find('.')))) continue;
+    std::string origin = is_inherited(path) ? fmt::format("tunnel {}", child.parent) : "default";
+    if (written != nullptr) origin = fmt::format("line {}", written->mark.line);
+    values.push_back(
+        {path, show != shows().end() ? show->second(child) : as_written(*written), std::move(origin)});
+  }
+  return values;
+}
+
 std::vector<Explained> explain(const Tunnel& tunnel, const Node& in_file) {
+  if (!tunnel.parent.empty()) return explain_child(tunnel, in_file);
   std::vector<Explained> values;
   for (const std::string& path : paths()) {
     const auto show = shows().find(path);

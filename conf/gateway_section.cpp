@@ -1,4 +1,5 @@
 #include "channel/counters.hpp"
+#include "conf/choices.hpp"
 #include "conf/sections.hpp"
 
 namespace espgate::conf {
@@ -162,6 +163,7 @@ constexpr Key<Group> kGroupKeys[] = {
     {"members", Need::optional,
      [](const Field& f, Group& g) { read_list(f, g.members, channel::kMaxGroupMembers, read_member); }},
     {"table", Need::optional, [](const Field& f, Group& g) { read_name(f, g.table.name); }},
+    {"by", Need::optional, [](const Field& f, Group& g) { read_choice(f, g.by, kGroupChoice); }},
 };
 
 void check_sub_interface(const Field& block) {
@@ -232,6 +234,17 @@ void read_group(const Field& item, Group& out) {
   const bool tunnels = &item.node.at("tunnels") != &item.node;
   const bool members = &item.node.at("members") != &item.node;
   if (tunnels == members) block.error("group: expected exactly one of: tunnels, members");
+  if (out.by != channel::GroupChoice::selectors) return;
+  for (std::size_t i = 0; members && i < out.members.size(); ++i) {
+    const Node& member = item.node.at("members").at(i);
+    if (out.members[i].via)
+      item.reading.errors.add(
+          member.at("via").mark,
+          "via: a gateway has no selectors by which it could be chosen; expected a tunnel");
+    if (&member.at("weight") != &member)
+      item.reading.errors.add(member.at("weight").mark,
+                              "weight: with by: selectors nothing is shared out; expected no such key");
+  }
 }
 
 // The sockets in the runtime directory have paths of at most 107 characters (sun_path).
@@ -260,7 +273,7 @@ constexpr Key<Configuration> kFileKeys[] = {
     {"routes", Need::optional,
      [](const Field& f, Configuration& c) { read_list(f, c.routes, kMostItems, read_route); }},
     {"tunnels", Need::optional,
-     [](const Field& f, Configuration& c) { read_list(f, c.tunnels, kMostItems, read_tunnel); }},
+     [](const Field& f, Configuration& c) { read_tunnels(f, c.tunnels, kMostItems); }},
     {"groups", Need::optional,
      [](const Field& f, Configuration& c) { read_list(f, c.groups, kMostItems, read_group); }},
 };

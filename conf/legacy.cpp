@@ -101,6 +101,11 @@ void check_legacy(const Field& tunnel, const Tunnel& out) {
             word_of(out.profile, kProfile), listed(names)));
 }
 
+// The parent says it for both.
+void check_child_legacy(const Field& tunnel, const Tunnel& out) {
+  if (!out.legacy) check_proposals(tunnel, "esp", out.esp_proposals);
+}
+
 std::string legacy_words(const Configuration& configuration) {
   constexpr std::size_t kMostNames = 5;
   std::vector<std::string_view> tunnels;

@@ -53,6 +53,7 @@ Loaded load(std::string_view text, const std::string& name, const std::string& f
   check_manual(reading.errors, root, configuration);
   check_tables(reading.errors, root, configuration);
   check_ways(reading.errors, root, configuration);
+  check_children(reading.errors, root, configuration);
   check_kernel_twins(reading.errors, root, configuration);
   reading.errors.raise();
   number_tables(configuration);

@@ -264,8 +264,8 @@ struct HoldDown {
   std::chrono::milliseconds maximum{30000};
 };
 
-struct Tunnel {
-  std::string name;
+// What a child has of its parent where it does not say otherwise itself.
+struct Inherited {
   IpAddress local;
   IpAddress remote;
   TableRef table;  // whose addresses these are
@@ -273,6 +273,30 @@ struct Tunnel {
   bool legacy{false};  // algorithms that are too weak by now may be among the proposals
   Identity local_id;   // default: the address, or the certificate's subject
   Identity remote_id;
+  std::vector<EspProposal> esp_proposals;
+  std::chrono::seconds child_lifetime{3600};
+  std::uint64_t child_bytes{0};    // 0: no limit
+  std::uint64_t child_packets{0};  // 0: no limit but that of the sequence numbers
+  std::uint32_t replay_window{1024};
+  Esn esn{Esn::no};
+  Start start{Start::initiate};
+  Encapsulation encapsulation{Encapsulation::automatic};
+  // Of silence, then a NAT keepalive (RFC 3948 section 4): 0..255; 0: never.
+  std::chrono::seconds keepalive{20};
+  OuterHeader outer;
+  Fragmentation fragmentation{Fragmentation::before};
+  std::uint16_t tfc_length{0};  // bytes to which inner packets are padded; channel::kTfcToMtu; 0: none
+  TableRef overlay;             // the interface's table; default: main, or in transport mode `table`
+  std::uint16_t mtu{0};         // 0: derived, or with Fragmentation::after the most
+  bool clamp_mss{true};
+  bool spread{false};  // idle workers help with its cryptography
+};
+
+struct Tunnel : Inherited {
+  std::string name;
+  // Of a child: the tunnel whose IKE SA makes its child SAs, too. Nothing of IKE's counts in the child's own.
+  std::string parent;
+  std::optional<std::uint32_t> parent_index;  // once the loader has checked that name
   LocalAuth local_auth;
   RemoteAuth remote_auth;
   std::unique_ptr<CredentialFiles> files;  // none where both sides have the pre-shared key
@@ -281,35 +305,18 @@ struct Tunnel {
   std::vector<Ppk> ppks;  // the first that is valid is used, and each that is valid accepted
   PpkUse ppk_use{PpkUse::required};
   std::vector<IkeProposal> ike_proposals;
-  std::vector<EspProposal> esp_proposals;
   std::chrono::seconds ike_lifetime{28800};  // rekey is begun before; see docs/configuration.md
   std::chrono::seconds ike_reauth{0};        // how old the authentication may become; 0: as old as it will
   Childless childless{Childless::allow};
-  std::chrono::seconds child_lifetime{3600};
-  std::uint64_t child_bytes{0};           // 0: no limit
-  std::uint64_t child_packets{0};         // 0: no limit but that of the sequence numbers
   bool verify_rekey{false};               // the first child SA is rekeyed at once: its PFS fits, or is told
   std::chrono::seconds dpd_interval{10};  // of silence before asking; 0: never
-  std::uint32_t replay_window{1024};
-  Esn esn{Esn::no};
   channel::Mode mode{channel::Mode::tunnel};
   // Default: 0.0.0.0/0 and ::/0; in transport mode always the end points.
   std::vector<SelectorPrefix> local_selectors;
   std::vector<SelectorPrefix> remote_selectors;
-  Start start{Start::initiate};
-  Encapsulation encapsulation{Encapsulation::automatic};
-  // Of silence, then a NAT keepalive (RFC 3948 section 4): 0..255; 0: never.
-  std::chrono::seconds keepalive{20};
-  OuterHeader outer;
-  Fragmentation fragmentation{Fragmentation::before};
-  std::uint16_t tfc_length{0};  // bytes to which inner packets are padded; channel::kTfcToMtu; 0: none
-  std::string interface;        // default: the tunnel's name
-  TableRef overlay;             // its table; default: main, or in transport mode `table`
-  std::string kernel;           // the name of the interface's twin in the kernel; empty: it has none
+  std::string interface;  // default: the tunnel's name
+  std::string kernel;     // the name of the interface's twin in the kernel; empty: it has none
   std::vector<IpPrefix> addresses;
-  std::uint16_t mtu{0};  // 0: derived, or with Fragmentation::after the most
-  bool clamp_mss{true};
-  bool spread{false};  // idle workers help with its cryptography
   std::optional<Bfd> bfd;
   std::optional<Probe> probe;
   HoldDown hold_down;  // with either of these
@@ -327,6 +334,7 @@ struct Group {
   std::string name;
   std::vector<GroupMember> members;
   TableRef table;  // whose networks the gateways are on
+  channel::GroupChoice by{channel::GroupChoice::flow};
   Mark mark;
 };
 

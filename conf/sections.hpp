@@ -9,8 +9,10 @@ namespace espgate::conf {
 void read_gateway(const Field& file, Configuration& out);
 void append_gateway_keys(std::vector<KnownKey>& to);
 
-// tunnel_section.cpp
-void read_tunnel(const Field& item, Tunnel& out);
+// tunnel_section.cpp. `is_child`: of a tunnel's block; `is_parents`: a child has no such key of its own.
+void read_tunnels(const Field& field, std::vector<Tunnel>& out, std::size_t most);
+[[nodiscard]] bool is_child(const Node& tunnel);
+[[nodiscard]] bool is_parents(std::string_view key);
 void append_tunnel_keys(std::vector<KnownKey>& to);
 
 // profiles.cpp: a profile as a block of a tunnel's keys, whose places in it mean nothing; empty for none.
@@ -18,6 +20,7 @@ void append_tunnel_keys(std::vector<KnownKey>& to);
 
 // legacy.cpp: what is too weak needs `legacy: true`.
 void check_legacy(const Field& tunnel, const Tunnel& out);
+void check_child_legacy(const Field& tunnel, const Tunnel& out);
 
 // proposals.cpp: as operators write it.
 [[nodiscard]] std::string name_of(crypto::DhGroup group);
@@ -33,6 +36,7 @@ void append_watch_keys(std::vector<KnownKey>& to);
 // tunnel_whole.cpp: defaults of what was not given, and the checks between a tunnel's keys. `block`: the
 // tunnel.
 void complete_tunnel(const Field& block, Tunnel& tunnel);
+void complete_child(const Field& block, Tunnel& child);
 
 // auth_section.cpp: `local` and `remote`. `complete_auth`: who authenticates by what, and whether the keys of
 // the tunnel fit that.
@@ -79,13 +83,14 @@ void read_twin(const Field& field, std::string& out);
 void name_twin(std::string& twin, const std::string& interface);
 void check_kernel_twins(Errors& errors, const Node& root, const Configuration& configuration);
 
-// check_names.cpp, check_addresses.cpp, check_manual.cpp, check_tables.cpp, check_ways.cpp: what several
-// parts must agree on. `root` is the file `configuration` was read from, for the places of errors. What is
-// empty or unset was reported before.
+// check_names.cpp, check_addresses.cpp, check_manual.cpp, check_tables.cpp, check_ways.cpp,
+// check_children.cpp: what several parts must agree on. `root` is the file `configuration` was read from, for
+// the places of errors. What is empty or unset was reported before.
 void check_names(Errors& errors, const Node& root, const Configuration& configuration);
 void check_addresses(Errors& errors, const Node& root, const Configuration& configuration);
 void check_manual(Errors& errors, const Node& root, const Configuration& configuration);
 void check_tables(Errors& errors, const Node& root, const Configuration& configuration);
 void check_ways(Errors& errors, const Node& root, const Configuration& configuration);
+void check_children(Errors& errors, const Node& root, const Configuration& configuration);
 
 }  // namespace espgate::conf

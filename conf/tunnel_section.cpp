@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "channel/messages.hpp"
 #include "conf/choices.hpp"
@@ -148,8 +149,9 @@ constexpr Key<Tunnel> kTunnelKeys[] = {
     {"profile", Need::optional, [](const Field& f, Tunnel& t) { read_choice(f, t.profile, kProfile); }},
     {"legacy", Need::optional, [](const Field& f, Tunnel& t) { read_bool(f, t.legacy); }},
     {"table", Need::optional, [](const Field& f, Tunnel& t) { read_name(f, t.table.name); }},
-    {"local", Need::required, read_local},
-    {"remote", Need::required, read_remote},
+    {"parent", Need::optional, [](const Field& f, Tunnel& t) { read_name(f, t.parent); }},
+    {"local", Need::optional, read_local},
+    {"remote", Need::optional, read_remote},
     {"psk", Need::optional, [](const Field& f, Tunnel& t) { read_psk(f, t.psk); }},
     {"psk-file", Need::optional, [](const Field& f, Tunnel& t) { read_psk_file(f, t.psk); }},
     {"ppks", Need::optional, [](const Field& f, Tunnel& t) { read_ppks(f, t.ppks); }},
@@ -188,14 +190,52 @@ void apply_profile(const Field& block, Tunnel& out) {
       key.read({reading, value, key.name}, out);
 }
 
-}  // namespace
-
 void read_tunnel(const Field& item, Tunnel& out) {
   out.mark = item.node.mark;
   const Field block{item.reading, item.node, "tunnel"};
   apply_profile(block, out);
   read_block(block, kTunnelKeys, out);
+  if (is_child(item.node)) return;
+  for (const std::string_view end : {"local", "remote"})
+    if (item.node.kind == NodeKind::map && &item.node.at(end) == &item.node)
+      block.error(fmt::format("tunnel: the key {} is missing", in_quotes(end)));
   complete_tunnel(block, out);
+}
+
+// Once more, on top of what its parent came to.
+void read_child(const Field& item, Tunnel& out, const Tunnel& parent) {
+  Reading silent{Errors(std::string()), Secrets::skip, {}};  // what is wrong was said the first time
+  static_cast<Inherited&>(out) = parent;
+  for (const Key<Tunnel>& key : kTunnelKeys)
+    if (const Node& value = item.node.at(key.name); &value != &item.node && !is_parents(key.name))
+      key.read({silent, value, key.name}, out);
+  complete_child({item.reading, item.node, "tunnel"}, out);
+}
+
+}  // namespace
+
+bool is_child(const Node& tunnel) { return &tunnel.at("parent") != &tunnel; }
+
+bool is_parents(std::string_view key) {
+  constexpr std::array<std::string_view, 14> kParents{
+      "profile", "legacy",  "table", "local",  "remote", "psk", "psk-file",
+      "ppks",    "ppk-use", "mode",  "manual", "ike",    "dpd", "encapsulation"};
+  return std::ranges::count(kParents, key) != 0;
+}
+
+void read_tunnels(const Field& field, std::vector<Tunnel>& out, std::size_t most) {
+  read_list(field, out, most, read_tunnel);
+  std::map<std::string_view, std::uint32_t> parents;
+  for (std::uint32_t i = 0; i < out.size(); ++i)
+    if (!is_child(field.node.at(i))) parents.emplace(out[i].name, i);
+  const Tunnel nobody;  // in the place of one that is not there, which check_names tells
+  for (std::uint32_t i = 0; i < out.size(); ++i) {
+    if (!is_child(field.node.at(i))) continue;
+    const auto found = parents.find(out[i].parent);
+    if (found != parents.end()) out[i].parent_index = found->second;
+    read_child({field.reading, field.node.at(i), field.key}, out[i],
+               found != parents.end() ? out[found->second] : nobody);
+  }
 }
 
 void append_tunnel_keys(std::vector<KnownKey>& to) {

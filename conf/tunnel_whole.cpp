@@ -30,19 +30,23 @@ void fill_selectors(Tunnel& tunnel) {
     tunnel.remote_selectors = transport ? std::vector{host(tunnel.remote)} : any;
 }
 
+void fill_names(Tunnel& tunnel) {
+  for (EspProposal& proposal : tunnel.esp_proposals) proposal.esn = tunnel.esn;
+  if (tunnel.interface.empty()) tunnel.interface = tunnel.name;
+  name_twin(tunnel.kernel, tunnel.interface);
+}
+
 void fill_defaults(Tunnel& tunnel) {
   if (tunnel.ike_proposals.empty())
     for (std::string_view text : kDefaultIke) tunnel.ike_proposals.push_back(parse_ike_proposal(text));
   if (tunnel.esp_proposals.empty())
     for (std::string_view text : kDefaultEsp) tunnel.esp_proposals.push_back(parse_esp_proposal(text));
-  for (EspProposal& proposal : tunnel.esp_proposals) proposal.esn = tunnel.esn;
   fill_selectors(tunnel);
   if (tunnel.local_id.text.empty() && tunnel.local_auth.by == Auth::certificate)
     tunnel.local_id = {IdentityType::directory_name, "the certificate's subject", {}};  // load_credentials
   if (tunnel.local_id.text.empty()) tunnel.local_id = identity_of(tunnel.local);
   if (tunnel.remote_id.text.empty()) tunnel.remote_id = identity_of(tunnel.remote);
-  if (tunnel.interface.empty()) tunnel.interface = tunnel.name;
-  name_twin(tunnel.kernel, tunnel.interface);
+  fill_names(tunnel);
 }
 
 // A packet's addresses are of one family: selectors of different families select nothing.
@@ -116,6 +120,24 @@ void check_fragmentation(const Field& tunnel, const Tunnel& out) {
                "fragmentation: before");
 }
 
+// What belongs to the IKE SA, or to the child SA that comes with it.
+void check_child_keys(const Field& child) {
+  const auto refuse = [&child](const Node& key, std::string_view why) {
+    child.reading.errors.add(key.mark, fmt::format("{}: {}", key.text, why));
+  };
+  const std::vector<Node>& pairs = child.node.children;
+  for (std::size_t i = 0; i + 1 < pairs.size(); i += 2)
+    if (is_parents(pairs[i].text))
+      refuse(pairs[i], "a tunnel with a parent has its parent's; expected no such key, or no parent");
+  const Node& esp = child.node.at("esp");
+  if (&esp != &child.node && &esp.at("verify") != &esp)
+    child.reading.errors.add(esp.at("verify").mark,
+                             "verify: only the child SA that comes with the IKE SA has no key exchange of "
+                             "its own, and that is the parent's; expected no such key");
+  if (&child.node.at("selectors") == &child.node)
+    child.error("tunnel: the key \"selectors\" is missing, by which a tunnel with a parent is known");
+}
+
 }  // namespace
 
 void complete_tunnel(const Field& block, Tunnel& tunnel) {
@@ -133,6 +155,17 @@ void complete_tunnel(const Field& block, Tunnel& tunnel) {
   check_transport(block, tunnel);
   check_fragmentation(block, tunnel);
   check_watch(block, tunnel);
+}
+
+void complete_child(const Field& block, Tunnel& child) {
+  fill_selectors(child);
+  fill_names(child);
+  check_child_keys(block);
+  check_child_legacy(block, child);
+  check_selector_families(block, child);
+  check_esn(block, child);
+  check_fragmentation(block, child);
+  check_watch(block, child);
 }
 
 }  // namespace espgate::conf

@@ -466,7 +466,8 @@ TEST_CASE("errors of tunnels") {
        "10.0.4.0/24, 10.0.5.0/24, 10.0.6.0/24, 10.0.7.0/24, 10.0.8.0/24]}",
        "gw.yaml:14:24: local: expected a list of at most 8 entries, not a list of 9"},
       {13, "    psk: secret\n    mobike: true",
-       "gw.yaml:14:5: unknown key \"mobike\"; expected one of: name, profile, legacy, table, local, remote, "
+       "gw.yaml:14:5: unknown key \"mobike\"; expected one of: name, profile, legacy, table, parent, local, "
+       "remote, "
        "psk, psk-file, ppks, ppk-use, "
        "mode, "
        "manual, "
@@ -474,7 +475,8 @@ TEST_CASE("errors of tunnels") {
        "selectors, dpd, start, encapsulation, keepalive, outer, fragmentation, spread, interface, bfd, "
        "probe, hold-down"},
       {13, "    psk: secret\n    interfce: {name: x}",
-       "gw.yaml:14:5: unknown key \"interfce\"; expected one of: name, profile, legacy, table, local, "
+       "gw.yaml:14:5: unknown key \"interfce\"; expected one of: name, profile, legacy, table, parent, "
+       "local, "
        "remote, psk, psk-file, ppks, ppk-use, "
        "mode, "
        "manual, "

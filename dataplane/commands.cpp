@@ -191,7 +191,7 @@ CommandStatus Commands::set_group(const channel::SetGroup& wanted, std::uint64_t
   }
   if (status == CommandStatus::ok && !Groups::is_sound(members)) status = CommandStatus::bad_member;
   if (status == CommandStatus::ok) {
-    groups_.set(wanted.index, members, now);
+    groups_.set(wanted.index, members, now, wanted.choice);
     group_states_[wanted.index] = {true, mark_};
   }
   for (const NeighbourId neighbour : pinned) resolver_.unpin(neighbour, now);

@@ -47,10 +47,12 @@ Groups::State& Groups::make(std::uint32_t index) {
 }
 
 // A new one is seen at once: the routes that will lead into it are committed before groups are settled.
-void Groups::set(std::uint32_t index, std::span<const WeightedHop> members, std::uint64_t now) {
+void Groups::set(std::uint32_t index, std::span<const WeightedHop> members, std::uint64_t now,
+                 GroupChoice choice) {
   const bool is_new = !groups_.contains(index);
   State& state = make(index);
   place_members(state, members, now);
+  state.changed = std::exchange(state.choice, choice) != choice || state.changed;
   if (!is_new) return;
   choose(state);
   publish_group(index, state);
@@ -233,7 +235,8 @@ void Groups::choose(State& state) const noexcept {
   Weights weights{};
   Weights all{};
   for (std::size_t place = 0; place < Group::kMembers; place++) {
-    if (is_free(state.members[place]) || state.members[place].priority != priority) continue;
+    const bool later = state.choice == GroupChoice::flow && state.members[place].priority != priority;
+    if (is_free(state.members[place]) || later) continue;
     all[place] = state.members[place].weight;
     if (up[place]) weights[place] = all[place];
   }
@@ -241,8 +244,20 @@ void Groups::choose(State& state) const noexcept {
   if (state.changed || priority != state.priority) state.home = home_of(all);
   state.weights = weights;
   state.priority = priority;
-  state.buckets = rebalance(state.buckets, state.home, weights);
+  const bool by_flow = state.choice == GroupChoice::flow;
+  state.buckets = by_flow ? rebalance(state.buckets, state.home, weights) : nobodys();
   state.changed = true;
+}
+
+// Those that are up: of lower priority numbers first, else as they were named.
+void Groups::put_asked(const State& state, Group& to) noexcept {
+  auto end = to.asked.begin();
+  to.asked.fill(Buckets::kNobody);
+  for (const std::uint8_t place : state.order)
+    if (!is_free(state.members[place]) && state.weights[place] != 0) *end++ = place;
+  std::stable_sort(to.asked.begin(), end, [&state](std::uint8_t a, std::uint8_t b) {
+    return state.members[a].priority < state.members[b].priority;
+  });
 }
 
 void Groups::publish_group(std::uint32_t index, const State& state) {
@@ -251,6 +266,8 @@ void Groups::publish_group(std::uint32_t index, const State& state) {
   for (std::size_t place = 0; place < Group::kMembers; place++)
     next->members[place] = state.members[place].hop;
   next->buckets = state.buckets;
+  next->by_selectors = state.choice == GroupChoice::selectors;
+  put_asked(state, *next);
   publish<Group>(tables_.rcu, tables_.groups[index], std::move(next));
 }
 

@@ -1,6 +1,7 @@
 // ECMP groups: who is in them, who of these is up, and what the workers see of it. Members are tunnels and
 // gateways, with a weight and a priority: of those that are up, the ones with the lowest priority number
-// share all the flows by their weights. Main thread only.
+// share all the flows by their weights; or each packet goes to the first whose selectors have it. Main thread
+// only.
 #pragma once
 
 #include <array>
@@ -28,6 +29,7 @@ struct WeightedHop {
   bool operator==(const WeightedHop&) const = default;
 };
 
+using channel::GroupChoice;
 using channel::MemberState;
 
 class Groups {
@@ -44,7 +46,9 @@ class Groups {
   // A group of the control process, `index` below shape.max_groups; sound members. Those that were in it
   // keep their flows. Neighbours of gateways are pinned here for as long as they are members. The workers see
   // a new group at once, and changes of one after the next `settle`.
-  void set(std::uint32_t index, std::span<const WeightedHop> members, std::uint64_t now);
+  // With GroupChoice::selectors they are tunnels.
+  void set(std::uint32_t index, std::span<const WeightedHop> members, std::uint64_t now,
+           GroupChoice choice = GroupChoice::flow);
   void remove(std::uint32_t index, std::uint64_t now);  // nothing if there is none
 
   // A group for the dataplane's own use (routes learned from the kernel): the one there is of these members,
@@ -76,6 +80,7 @@ class Groups {
 
  private:
   struct State {
+    GroupChoice choice{GroupChoice::flow};
     std::array<WeightedHop, Group::kMembers> members{};  // by place; kind `none`: free
     Weights weights{};                                   // of those that have the flows
     std::uint8_t priority{0};                            // theirs; 0: nobody is up
@@ -100,6 +105,7 @@ class Groups {
   void pin(NextHop hop, std::uint64_t now);
   void unpin(NextHop hop, std::uint64_t now);
   void choose(State& state) const noexcept;
+  static void put_asked(const State& state, Group& to) noexcept;
   void publish_group(std::uint32_t index, const State& state);
   [[nodiscard]] std::uint64_t packets_at(const State& state, std::size_t place) const noexcept;
   void tell_group(channel::GroupStatus& out, const State& state) const;

@@ -104,6 +104,11 @@ CommandStatus Commands::check_group(const channel::SetGroup& wanted) const noexc
   if (wanted.member_count == 0 || wanted.member_count > channel::kMaxGroupMembers)
     return CommandStatus::bad_count;
   if (!is_table(wanted.table)) return CommandStatus::bad_table;
+  if (wanted.choice != channel::GroupChoice::flow && wanted.choice != channel::GroupChoice::selectors)
+    return CommandStatus::bad_member;
+  for (std::uint32_t i = 0; i < wanted.member_count; i++)
+    if (wanted.choice == channel::GroupChoice::selectors && wanted.members[i].gateway.is_set())
+      return CommandStatus::bad_member;
   for (std::uint32_t i = 0; i < wanted.member_count; i++)
     if (!wanted.members[i].gateway.is_set() && !is_tunnel(wanted.members[i].tunnel))
       return CommandStatus::bad_index;

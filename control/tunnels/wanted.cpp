@@ -94,6 +94,7 @@ Command Wanted::group(std::size_t index) const {
   to.index = static_cast<std::uint32_t>(index);
   to.name = to_name(from.name);
   to.table = from.table.id;
+  to.choice = from.by;
   for (const conf::GroupMember& member : from.members) {
     if (to.member_count == to.members.size()) break;
     to.members[to.member_count++] = {member.via ? 0 : tunnels_.at(member.tunnel),

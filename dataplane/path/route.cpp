@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "dataplane/path/selectors.hpp"
 #include "dataplane/path/ways.hpp"
 
 namespace espgate::dataplane {
@@ -161,10 +162,29 @@ void fetch_member(Worker& worker, const Packet& packet, std::uint32_t& hash) noe
   rte_prefetch0(&group->packets[worker.index]);
 }
 
+// The first that is up and may have the packet.
+[[gnu::noinline]] std::uint8_t place_by_selectors(const Worker& worker, const Group& group,
+                                                  const Packet& packet) noexcept {
+  for (const std::uint8_t place : group.asked) {
+    if (place == Buckets::kNobody) break;
+    const TunnelSlot& tunnel = worker.tables->tunnels[group.members[place].index];
+    const OutboundSa* const sa = tunnel.outbound.load(std::memory_order_acquire);
+    if (sa != nullptr && selectors_allow(*sa, packet.ip, packet.family, packet.length, true)) return place;
+  }
+  return Buckets::kNobody;
+}
+
 // ECMP: the packet goes on as if the route led to the member of its flow.
 bool choose_member(Worker& worker, Packet& packet, std::uint32_t hash) noexcept {
   const Group* const group = group_of(worker, packet);
-  const std::uint8_t place = group == nullptr ? Buckets::kNobody : group->place_of(hash);
+  std::uint8_t place = group == nullptr ? Buckets::kNobody : group->place_of(hash);
+  if (group != nullptr && group->by_selectors) [[unlikely]] {
+    place = place_by_selectors(worker, *group, packet);
+    if (place == Buckets::kNobody && group->asked.front() != Buckets::kNobody) {
+      worker.drop(packet.mbuf, DropReason::outside_selectors_out);
+      return false;
+    }
+  }
   if (place == Buckets::kNobody) {
     leave(worker, packet, Exception::unreachable, DropReason::tunnel_down);
     return false;

@@ -1,4 +1,5 @@
-// ECMP groups as the workers see them: a flow's hash picks a bucket, and the bucket names a member.
+// ECMP groups as the workers see them: a flow's hash picks a bucket, and the bucket names a member. Where the
+// members' selectors choose, each is asked in turn.
 #pragma once
 
 #include <array>
@@ -24,8 +25,10 @@ struct GroupPackets;
 struct alignas(64) Group {
   static constexpr std::uint32_t kMembers = channel::kMaxGroupMembers;
   GroupPackets* packets{nullptr};           // [worker]
+  bool by_selectors{false};                 // tunnels alone: `asked` counts, and not the buckets
   std::array<NextHop, kMembers> members{};  // tunnels and gateways
   Buckets buckets{};
+  std::array<std::uint8_t, kMembers> asked{};  // places of those that are up, in order; behind them kNobody
 
   // The member's place; kNobody: none is up.
   [[nodiscard]] std::uint8_t place_of(std::uint32_t hash) const noexcept {

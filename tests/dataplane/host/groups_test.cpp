@@ -355,6 +355,72 @@ TEST_CASE("the control process is told who has how much, member by member") {
   CHECK(told[0].state == MemberState::absent);
 }
 
+TEST_CASE("by selectors: each packet goes to the first that is up and may have it") {
+  GroupDesk desk;
+  desk.know(kWan, "192.0.2.2", kGatewayMac);
+  const auto may = [&desk](std::uint32_t tunnel, const char* first, const char* last) {
+    desk.down(tunnel);
+    Command install = install_outbound(tunnel, 0x1000 + tunnel);
+    channel::Selectors& selectors = install.body.install_sa.selectors;
+    selectors.local_count = 1;
+    selectors.local[0].first = *parse_address(first);
+    selectors.local[0].last = *parse_address(last);
+    REQUIRE(desk.run(install) == CommandStatus::ok);
+  };
+  may(1, "10.1.0.7", "10.1.0.7");
+  may(2, "10.1.0.0", "10.1.0.255");
+  may(3, "10.1.1.0", "10.1.1.255");
+  Command wanted = set_group(0, {2, 1, 3});
+  wanted.body.set_group.choice = channel::GroupChoice::selectors;
+  REQUIRE(desk.run(wanted) == CommandStatus::ok);
+  REQUIRE(desk.run(set_route("10.2.0.0/16", RouteKind::group, 0)) == CommandStatus::ok);
+  const auto& told = desk.page.group(0).members;
+  const auto send = [&](const char* source) {
+    std::array<std::uint64_t, 3> before{told[0].packets, told[1].packets, told[2].packets};
+    for (unsigned i = 0; i < 10; i++) {
+      const Octets ip = ipv4_packet({.source = source, .destination = "10.2.0.1"},
+                                    udp(static_cast<std::uint16_t>(1024 + i), 80, filling(8)));
+      (void)desk.pass(kLan, {ethernet({2, 0, 0, 0, 1, kLan}, 0x0800, ip)});
+    }
+    desk.groups.tell(desk.page);
+    return std::array<std::uint64_t, 3>{told[0].packets - before[0], told[1].packets - before[1],
+                                        told[2].packets - before[2]};
+  };
+  using Sent = std::array<std::uint64_t, 3>;
+  desk.groups.tell(desk.page);
+  CHECK(send("10.1.0.7") == Sent{10, 0, 0});  // as they are named
+  CHECK(send("10.1.1.1") == Sent{0, 0, 10});
+  CHECK(told[0].buckets == 0);
+  // A lower number goes first.
+  wanted.body.set_group.members[0].priority = 2;
+  REQUIRE(desk.run(wanted) == CommandStatus::ok);
+  desk.commands.settle(desk.now);
+  CHECK(send("10.1.0.7") == Sent{0, 10, 0});
+  CHECK(send("10.1.0.8") == Sent{10, 0, 0});
+  CHECK(send("10.1.1.1") == Sent{0, 0, 10});
+  desk.down(1);
+  CHECK(send("10.1.0.7") == Sent{10, 0, 0});
+  // Nobody has it, and nobody is up.
+  CHECK(desk.drops(channel::DropReason::outside_selectors_out) == 0);
+  CHECK(send("10.1.9.1") == Sent{});
+  CHECK(desk.drops(channel::DropReason::outside_selectors_out) == 10);
+  desk.down(2);
+  desk.down(3);
+  CHECK(send("10.1.1.1") == Sent{});
+  CHECK(desk.drops(channel::DropReason::outside_selectors_out) == 10);
+  // The same members by flow again.
+  desk.up(2);
+  wanted.body.set_group.choice = channel::GroupChoice::flow;
+  REQUIRE(desk.run(wanted) == CommandStatus::ok);
+  desk.commands.settle(desk.now);
+  CHECK(buckets(desk, 0) == Counts{{2, 512}});
+  wanted.body.set_group.choice = channel::GroupChoice::selectors;
+  wanted.body.set_group.members[0] = {0, *parse_address("192.0.2.101"), 1, 1};
+  CHECK(desk.run(wanted) == CommandStatus::bad_member);
+  wanted.body.set_group.choice = static_cast<channel::GroupChoice>(7);
+  CHECK(desk.run(wanted) == CommandStatus::bad_member);
+}
+
 TEST_CASE("a group with a member that can't be is refused, and nothing is left of it") {
   GroupDesk desk;
   Command wanted = set_group(0, {1});

@@ -8,7 +8,35 @@
 namespace espgate::ike {
 namespace {
 
-constexpr std::size_t kMaxChildren = 16;  // of one IKE SA
+constexpr std::ptrdiff_t kMaxChildren = 16;  // of one tunnel, by one IKE SA
+
+// How well a tunnel's selectors fit an offer; of two that fit alike the first counts.
+struct Fit {
+  bool exact;      // nothing is narrowed on either side
+  double common;   // addresses that both have
+  double surplus;  // that the tunnel has beyond
+  bool down;       // it has no child SA yet
+
+  [[nodiscard]] bool better_than(const Fit& other) const {
+    if (exact != other.exact) return exact;
+    if (common != other.common) return common > other.common;
+    if (surplus != other.surplus) return surplus < other.surplus;
+    return down && !other.down;
+  }
+};
+
+std::optional<Fit> fit_of(const Selectors& offered_local, const Selectors& offered_remote,
+                          const TunnelState& tunnel) {
+  const Selectors our_local = selectors_of(tunnel.config->local_selectors);
+  const Selectors our_remote = selectors_of(tunnel.config->remote_selectors);
+  Selectors local = narrow(offered_local, our_local);
+  Selectors remote = narrow(offered_remote, our_remote);
+  keep_common_families(local, remote);
+  if (local.empty() || remote.empty()) return std::nullopt;
+  const bool exact = are_same(offered_local, our_local) && are_same(offered_remote, our_remote);
+  const double common = extent(local) * extent(remote);
+  return Fit{exact, common, extent(our_local) * extent(our_remote) - common, tunnel.children.empty()};
+}
 
 std::uint32_t read_spi(const ByteVector& bytes) {
   std::uint32_t out = 0;
@@ -18,6 +46,44 @@ std::uint32_t read_spi(const ByteVector& bytes) {
 
 }  // namespace
 
+// Which of the tunnels that share the IKE SA the peer means (RFC 7296 section 2.9 lets it offer more than we
+// take): that with the same selectors, or else with which it has most in common. The IKE SA's own, if nothing
+// fits.
+TunnelId IkeSa::tunnel_for(const TsPayload& tsi, const TsPayload& tsr) const {
+  TunnelId best = *tunnel_;
+  if (core_.tunnel(best).siblings.empty()) return best;
+  std::optional<Fit> of_best;
+  core_.for_each_sharing(*tunnel_, [&](TunnelId id) {
+    const auto fit = fit_of(tsr.selectors, tsi.selectors, core_.tunnel(id));
+    if (!fit || (of_best && !fit->better_than(*of_best))) return;
+    of_best = fit;
+    best = id;
+  });
+  return best;
+}
+
+// The peer's request may be about any of the tunnels that share the IKE SA.
+std::optional<TunnelId> IkeSa::concerned(const Header& request, const Payloads& payloads) const {
+  const bool one = !tunnel_ || core_.tunnel(*tunnel_).siblings.empty();
+  if (one || request.exchange != Exchange::create_child_sa) return subject();
+  const NotifyPayload* rekey = find_notify(payloads, NotifyType::rekey_sa);
+  const ChildSa* old = rekey != nullptr ? child_by_outbound(read_spi(rekey->spi)) : nullptr;
+  if (old != nullptr) return old->install.tunnel;
+  const TsPayload* tsi = find_ts(payloads, true);
+  const TsPayload* tsr = find_ts(payloads, false);
+  return tsi != nullptr && tsr != nullptr ? tunnel_for(*tsi, *tsr) : tunnel_;
+}
+
+// "10.2.0.0/16 === 10.1.0.0/16", of all tunnels that share the IKE SA.
+std::string IkeSa::accepted_selectors(TunnelId tunnel) const {
+  std::string text;
+  core_.for_each_sharing(tunnel, [&](TunnelId id) {
+    text += (text.empty() ? "" : "; or ") + words(selectors_of(config(id).remote_selectors)) +
+            " === " + words(selectors_of(config(id).local_selectors));
+  });
+  return text;
+}
+
 IkeSa::ChildAnswer IkeSa::refused(NotifyType type, Failure failure, std::string line, ByteVector data) {
   return {{plain_notify(type, std::move(data))}, nullptr, Reason{failure, std::move(line)}};
 }
@@ -25,7 +91,8 @@ IkeSa::ChildAnswer IkeSa::refused(NotifyType type, Failure failure, std::string 
 // What the peer's proposals and selectors come to with ours.
 std::variant<IkeSa::ChildTerms, IkeSa::ChildAnswer> IkeSa::agree_on_child(const ChildRequest& request) const {
   const std::string who = to_string(remote_.address);
-  const auto& wanted = config().esp_proposals;
+  const conf::Tunnel& tunnel = config(request.tunnel);
+  const auto& wanted = tunnel.esp_proposals;
   const auto choice = choose_esp(*request.sa, wanted, 0, request.with_groups);
   if (!choice || crypto::find_suite(choice->suite) == nullptr) {
     const SaPayload ours = offer_esp(wanted, 0, request.with_groups);
@@ -33,14 +100,15 @@ std::variant<IkeSa::ChildTerms, IkeSa::ChildAnswer> IkeSa::agree_on_child(const 
                    who + " offered ESP " + describe(*request.sa) + "; we accept " + describe(ours) + ": " +
                        mismatch_words(*request.sa, ours));
   }
-  if (transport_mode() && !request.transport)  // section 1.3.1: who asks decides; we need not go along
+  if (transport_mode(request.tunnel) &&
+      !request.transport)  // section 1.3.1: who asks decides; we need not go along
     return refused(
         NotifyType::no_proposal_chosen, Failure::mode,
         who +
             " asks for tunnel mode, and we want transport mode: set the peer to transport mode, or "
             "mode: tunnel here");
-  const Selectors our_remote = selectors_of(config().remote_selectors);
-  const Selectors our_local = selectors_of(config().local_selectors);
+  const Selectors our_remote = selectors_of(tunnel.remote_selectors);
+  const Selectors our_local = selectors_of(tunnel.local_selectors);
   ChildTerms terms{choice->group,
                    narrow(request.tsr->selectors, our_local),
                    narrow(request.tsi->selectors, our_remote),
@@ -51,7 +119,7 @@ std::variant<IkeSa::ChildTerms, IkeSa::ChildAnswer> IkeSa::agree_on_child(const 
     return refused(NotifyType::ts_unacceptable, Failure::ts_unacceptable,
                    "the traffic selectors do not overlap: " + who + " offers " +
                        words(request.tsi->selectors) + " === " + words(request.tsr->selectors) +
-                       "; we accept " + words(our_remote) + " === " + words(our_local));
+                       "; we accept " + accepted_selectors(*tunnel_));
   return terms;
 }
 
@@ -75,16 +143,17 @@ IkeSa::ChildAnswer IkeSa::answer_child(const ChildRequest& request, Bytes our_no
   if (auto* refusal = std::get_if<ChildAnswer>(&agreed)) return std::move(*refusal);
   ChildTerms& terms = std::get<ChildTerms>(agreed);
   if (auto refusal = exchange_keys(request, terms)) return std::move(*refusal);
-  const std::uint32_t spi = core_.host.allocate_spi(*tunnel_);
+  const std::uint32_t spi = core_.host.allocate_spi(request.tunnel);
   if (spi == 0)
     return refused(NotifyType::no_additional_sas, Failure::dataplane_refused,
                    "the dataplane has no room for another SA");
-  const EspChoice choice = *choose_esp(*request.sa, config().esp_proposals, spi, request.with_groups);
+  const EspChoice choice =
+      *choose_esp(*request.sa, config(request.tunnel).esp_proposals, spi, request.with_groups);
   ChildKeys keys = derive_child_keys(algorithms_.prf, keys_.sk_d.view(), terms.secret.view(), request.nonces,
                                      *crypto::find_suite(choice.suite));
-  ChildInstall install = make_install(choice, spi, std::move(keys), false);
+  ChildInstall install = make_install(request.tunnel, choice, spi, std::move(keys), false);
   // What is not confirmed is tunnel mode (section 1.3.1).
-  const bool transport = request.transport && transport_mode();
+  const bool transport = request.transport && transport_mode(request.tunnel);
   if (request.transport && !transport) log("the peer asks for transport mode; we answer in tunnel mode");
   install.mode = transport ? channel::Mode::transport : channel::Mode::tunnel;
   install.local_selectors = terms.local;
@@ -123,10 +192,14 @@ Payloads IkeSa::answer_child_exchange(const Payloads& payloads, const Bytes& pee
     const bool going = old->state == ChildSa::State::deleting || old->state == ChildSa::State::replaced;
     if (going) return {plain_notify(NotifyType::temporary_failure)};
   }
-  if (children.size() >= kMaxChildren) return {plain_notify(NotifyType::no_additional_sas)};
+  const TunnelId tunnel = old != nullptr ? old->install.tunnel : tunnel_for(*tsi, *tsr);
+  const auto has = std::count_if(children.begin(), children.end(),
+                                 [tunnel](const ChildSa* c) { return c->install.tunnel == tunnel; });
+  if (has >= kMaxChildren) return {plain_notify(NotifyType::no_additional_sas)};
   const ByteVector our_nonce = fresh_nonce();
   const bool transport = find_notify(payloads, NotifyType::use_transport_mode) != nullptr;
-  ChildAnswer answer = answer_child({find<SaPayload>(payloads),
+  ChildAnswer answer = answer_child({tunnel,
+                                     find<SaPayload>(payloads),
                                      tsi,
                                      tsr,
                                      {peer_nonce, our_nonce},
@@ -135,12 +208,12 @@ Payloads IkeSa::answer_child_exchange(const Payloads& payloads, const Bytes& pee
                                      transport},
                                     our_nonce);
   if (answer.refused) {
-    log("a child SA is refused: " + answer.refused->summary);
+    core_.log(tunnel, "a child SA is refused: " + answer.refused->summary);
     if (old != nullptr && answer.refused->failure != Failure::invalid_ke)
-      core_.host.rekey_failed(*tunnel_, rekey_refusal(*answer.refused));
+      core_.host.rekey_failed(tunnel, rekey_refusal(*answer.refused));
     if (old == nullptr && answer.refused->failure != Failure::invalid_ke &&
-        core_.tunnel(*tunnel_).sending == nullptr)
-      core_.host.attempt_failed(*tunnel_, *answer.refused);
+        core_.tunnel(tunnel).sending == nullptr)
+      core_.host.attempt_failed(tunnel, *answer.refused);
     return std::move(answer.payloads);
   }
   begin_sending(*answer.child, old, lower_nonce(peer_nonce, our_nonce));
@@ -155,7 +228,8 @@ void IkeSa::begin_sending(ChildSa& child, ChildSa* old, Bytes lower) {
     settle(child, true);
   }
   // Both ask for the same: it is decided when our own request is answered, and `old` stays "rekeying".
-  if (child_offer_ && child_offer_->replaces == (old != nullptr ? old->spi() : 0)) {
+  if (child_offer_ && child_offer_->tunnel == child.install.tunnel &&
+      child_offer_->replaces == (old != nullptr ? old->spi() : 0)) {
     child_offer_->rival_nonce.assign(lower.begin(), lower.end());
     child_offer_->rival_spi = child.spi();
   } else if (old != nullptr) {

@@ -41,6 +41,10 @@ Core::Core(const std::vector<conf::Tunnel>& tunnels, Keeper& the_keeper, Host& t
   for (TunnelId id = 0; id < tunnels.size(); ++id) {
     tunnels_[id].config = &tunnels[id];
     if (tunnels[id].manual) continue;  // nobody's to negotiate
+    if (tunnels[id].parent_index) {
+      tunnels_[*tunnels[id].parent_index].siblings.push_back(id);
+      continue;
+    }
     by_addresses_[address_key(tunnels[id].table.id, tunnels[id].local, tunnels[id].remote)].push_back(id);
     by_identities[identity_key(tunnels[id])].push_back(id);
   }

@@ -28,12 +28,15 @@ inline constexpr auto kDrain = std::chrono::seconds(5);
 inline constexpr std::size_t kFragmentSize6 = 1280 - 40 - 8 - 4;
 inline constexpr auto kHalfOpenLife = std::chrono::seconds(30);
 
+// Of a tunnel with a parent: the IKE SAs are the parent's, and all that is of child SAs is its own.
 struct TunnelState {
   const conf::Tunnel* config{nullptr};
   std::vector<IkeSa*> sas;         // attempts of ours, and the authenticated
+  std::vector<TunnelId> siblings;  // the tunnels whose parent this is
   std::vector<ChildSa*> children;  // of all its IKE SAs
   ChildSa* sending{nullptr};       // the child whose outbound SA was installed last
   bool initial_contact{true};      // false: SAs that this daemon does not know carry traffic
+  bool awaits_ike{false};          // a child SA is to be made as soon as the IKE SA is there
   std::unordered_map<std::uint32_t, Timer> draining;  // inbound SPIs that go soon
   std::vector<TunnelId> same_identities;              // the other tunnels between the same two identities
   Story story;
@@ -58,6 +61,14 @@ class Core {
 
   [[nodiscard]] TunnelState& tunnel(TunnelId id) { return tunnels_[id]; }
   [[nodiscard]] bool exists(TunnelId id) const { return id < tunnels_.size(); }
+  // Whose IKE SA makes its child SAs.
+  [[nodiscard]] TunnelId ike_of(TunnelId id) const { return tunnels_[id].config->parent_index.value_or(id); }
+  // All that share the IKE SAs of `ike`: itself, and those whose parent it is.
+  template <class F>
+  void for_each_sharing(TunnelId ike, F&& f) {
+    f(ike);
+    for (const TunnelId id : tunnels_[ike].siblings) f(id);
+  }
   // The tunnels between these addresses, in the order configured.
   [[nodiscard]] std::vector<TunnelId> candidates(const Endpoint& local, const IpAddress& remote) const;
 

@@ -130,28 +130,37 @@ void Daemon::initiate(TunnelId tunnel, Time now) {
   if (!impl_->core.exists(tunnel)) return;
   impl_->at(now, [&] {
     Core& core = impl_->core;
-    IkeSa* childless = nullptr;
-    for (IkeSa* sa : impl_->sas(tunnel)) {
-      if (sa->is_attempt()) return;
+    const TunnelId ike = core.ike_of(tunnel);
+    bool attempted = false;
+    IkeSa* maker = nullptr;
+    for (IkeSa* sa : impl_->sas(ike)) {
+      attempted = attempted || sa->is_attempt();
       if (sa->state() != IkeSa::State::established) continue;
-      if (!sa->children.empty()) return;
-      childless = sa;
+      if (sa->has_child_of(tunnel)) return;
+      if (maker == nullptr || maker->is_redundant()) maker = sa;
     }
-    if (childless != nullptr) return childless->create_child();
-    IkeSa::attempt(core, tunnel);
+    if (!attempted && maker != nullptr) return maker->create_child(tunnel);
+    core.tunnel(tunnel).awaits_ike = tunnel != ike;
+    if (!attempted) IkeSa::attempt(core, ike);
   });
 }
 
 void Daemon::terminate(TunnelId tunnel, const Reason& reason, Time now) {
+  if (!impl_->core.exists(tunnel)) return;
   impl_->at(now, [&] {
-    for (IkeSa* sa : impl_->sas(tunnel)) {
+    Core& core = impl_->core;
+    for (IkeSa* sa : impl_->sas(tunnel)) {  // none of a tunnel that has a parent
       if (sa->is_attempt()) {
         sa->abandon();
       } else {
         sa->delete_ike(reason);
       }
     }
-    if (impl_->core.exists(tunnel)) impl_->core.flush_drains(tunnel);
+    core.tunnel(tunnel).awaits_ike = false;
+    if (core.ike_of(tunnel) != tunnel)
+      for (ChildSa* child : std::vector<ChildSa*>(core.tunnel(tunnel).children))
+        child->owner->delete_child(*child, reason);
+    core.flush_drains(tunnel);
   });
 }
 
@@ -163,14 +172,14 @@ void Daemon::rekey_child(std::uint32_t inbound_spi, Time now) {
 
 void Daemon::rekey_ike(TunnelId tunnel, Time now) {
   impl_->at(now, [&] {
-    for (IkeSa* sa : impl_->sas(tunnel))
+    for (IkeSa* sa : impl_->sas(impl_->core.ike_of(tunnel)))
       if (!sa->children.empty()) sa->rekey_ike();
   });
 }
 
 void Daemon::reauthenticate(TunnelId tunnel, Time now) {
   impl_->at(now, [&] {
-    for (IkeSa* sa : impl_->sas(tunnel))
+    for (IkeSa* sa : impl_->sas(impl_->core.ike_of(tunnel)))
       if (!sa->children.empty()) sa->reauthenticate();
   });
 }
@@ -251,7 +260,7 @@ std::vector<IkeInfo> Daemon::list() const {
 std::vector<IkeInfo> Daemon::list(TunnelId tunnel) const {
   std::vector<IkeInfo> out;
   if (!impl_->core.exists(tunnel)) return out;
-  for (const IkeSa* sa : impl_->core.tunnel(tunnel).sas)
+  for (const IkeSa* sa : impl_->core.tunnel(impl_->core.ike_of(tunnel)).sas)
     if (sa->state() != IkeSa::State::gone) out.push_back(sa->info());
   return out;
 }

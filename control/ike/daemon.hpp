@@ -60,6 +60,7 @@ enum class Failure : std::uint8_t {
   unreachable,  // ICMP says so
   no_ike_proposal,
   no_esp_proposal,
+  no_additional_child,  // of this IKE SA, says the peer
   authentication_failed,
   peer_identity,
   no_ppk_here,    // PPKs (RFC 8784): the peer has one and we have none
@@ -130,6 +131,7 @@ struct Settings {
 
 // Snapshots for the shell.
 struct ChildInfo {
+  TunnelId tunnel{0};
   std::uint32_t inbound_spi{0}, outbound_spi{0};
   crypto::EspSuite suite{};
   crypto::DhGroup pfs_group{};
@@ -170,10 +172,14 @@ class Daemon {
 
   // Every call carries the present time; none of them waits.
   void received(const Endpoint& local, const Endpoint& remote, Bytes datagram, Time now);
-  void initiate(TunnelId tunnel, Time now);  // no effect while an attempt or an SA exists
-  void terminate(TunnelId tunnel, const Reason& reason, Time now);  // deletes, tells the peer
+  // A child SA for `tunnel`, and the IKE SA first where there is none. No effect while either is under way,
+  // or there is such a child SA.
+  void initiate(TunnelId tunnel, Time now);
+  // Deletes, tells the peer: the IKE SA with all its child SAs, or of a tunnel that has a parent its child
+  // SAs alone.
+  void terminate(TunnelId tunnel, const Reason& reason, Time now);
   void rekey_child(std::uint32_t inbound_spi, Time now);  // the dataplane's soft lifetime, or the operator
-  void rekey_ike(TunnelId tunnel, Time now);
+  void rekey_ike(TunnelId tunnel, Time now);              // that of its parent, if it has one
   // A new IKE SA with a new child SA beside what there is, which is deleted when the new one is in use.
   void reauthenticate(TunnelId tunnel, Time now);
   void dataplane_refused(TunnelId tunnel, std::uint32_t spi, const std::string& words, Time now);
@@ -194,7 +200,7 @@ class Daemon {
   // of a former control process are still carrying this tunnel's traffic.
   void set_initial_contact(TunnelId tunnel, bool send);
 
-  // All IKE SAs, half-open ones too; or those of one tunnel, without a walk over the others.
+  // All IKE SAs, half-open ones too; or those of one tunnel or of its parent, without a walk over the others.
   [[nodiscard]] std::vector<IkeInfo> list() const;
   [[nodiscard]] std::vector<IkeInfo> list(TunnelId tunnel) const;
   [[nodiscard]] bool empty() const;  // no IKE SA is left

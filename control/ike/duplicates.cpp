@@ -13,6 +13,8 @@ namespace {
 
 constexpr auto kCloseSoon = std::chrono::seconds(1);
 constexpr auto kCloseForPeer = std::chrono::seconds(60);
+// What stays may not get all the child SAs that this one has: the peer refuses them, or forgets them.
+constexpr auto kPatience = std::chrono::seconds(60);
 constexpr auto kSameTime = std::chrono::seconds(3);  // some retransmissions
 
 }  // namespace
@@ -30,15 +32,16 @@ bool IkeSa::yields_to(const IkeSa& other) const {
 // The first child of this IKE SA is new, and not yet sent on. `answered`: the peer asked for it, and it is
 // not known yet whether it has our answer.
 void IkeSa::settle(ChildSa& first, bool answered) {
-  const TunnelState& state = core_.tunnel(*tunnel_);
+  const TunnelId tunnel = first.install.tunnel;
+  const TunnelState& state = core_.tunnel(tunnel);
   bool redundant = false;
-  for (IkeSa* other : state.sas) {
+  for (IkeSa* other : core_.tunnel(*tunnel_).sas) {
     if (other == this || other->state_ != State::established) continue;
     const bool stays = !yields_to(*other);
     if (!stays && other->children.empty()) continue;  // it is compared when it has one
     IkeSa& survivor = stays ? *this : *other;
     IkeSa& loser = stays ? *other : *this;
-    redundant = redundant || !stays;
+    redundant = redundant || (!stays && other->has_child_of(tunnel));
     const auto wait = survivor.origin_.role == Role::initiator ? kCloseSoon : kCloseForPeer;
     const Time at = core_.now + wait;
     if (!loser.is_redundant() || at < loser.redundant_at_) loser.set_redundant(at);
@@ -51,6 +54,7 @@ void IkeSa::settle(ChildSa& first, bool answered) {
 
 void IkeSa::set_redundant(Time at) {
   redundant_at_ = at;
+  if (retire_by_ == Time{}) retire_by_ = at + kPatience;
   redundant_.set(at, [this] { close_if_redundant(); });
 }
 
@@ -59,13 +63,27 @@ void IkeSa::set_redundant(Time at) {
 void IkeSa::close_if_redundant() {
   if (ike_offer_) return set_redundant(core_.now + kCloseSoon);
   const auto is_sent_on = [](const ChildSa* child) { return child->sending; };
-  bool wait = false;
+  bool works = false, wait = false;
   for (const IkeSa* other : core_.tunnel(*tunnel_).sas) {
     if (other == this || other->state_ != State::established || !yields_to(*other)) continue;
-    if (std::any_of(other->children.begin(), other->children.end(), is_sent_on)) return retire();
+    works = works || std::any_of(other->children.begin(), other->children.end(), is_sent_on);
     wait = wait || !other->children.empty();
   }
-  if (wait) set_redundant(core_.now + kCloseSoon);
+  if (works && (!carries_alone() || core_.now >= retire_by_)) return retire();
+  if (wait) return set_redundant(core_.now + kCloseSoon);
+  retire_by_ = {};
+}
+
+// A tunnel of those that share it has no child SA to send on by an IKE SA that stays.
+bool IkeSa::carries_alone() const {
+  const auto stays = [this](const ChildSa* child) {
+    const IkeSa& owner = *child->owner;
+    return child->sending && &owner != this && owner.state_ == State::established && yields_to(owner);
+  };
+  return std::any_of(children.begin(), children.end(), [&](const ChildSa* mine) {
+    const auto& all = core_.tunnel(mine->install.tunnel).children;
+    return mine->sending && std::none_of(all.begin(), all.end(), stays);
+  });
 }
 
 }  // namespace espgate::ike

@@ -1,5 +1,6 @@
 // IKE_AUTH, both sides (RFC 7296 sections 1.2, 2.15, 2.21.2, 3.5).
 #include <algorithm>
+#include <utility>
 
 #include "control/ike/exchange.hpp"
 #include "control/ike/identity.hpp"
@@ -30,14 +31,16 @@ bool allows(const std::vector<conf::IkeProposal>& wanted, const IkeAlgorithms& c
 
 // Section 2.4: only when nothing else of ours is up between the two identities.
 bool IkeSa::first_contact() const {
-  const TunnelState& mine = core_.tunnel(*tunnel_);
-  const auto alone = [this](const TunnelState& state) {
-    return state.initial_contact && std::none_of(state.sas.begin(), state.sas.end(), [this](const IkeSa* sa) {
-             return sa != this && sa->state() == State::established;
-           });
+  const auto alone = [this](TunnelId tunnel) {
+    const auto& sas = core_.tunnel(tunnel).sas;
+    bool none = std::none_of(sas.begin(), sas.end(), [this](const IkeSa* sa) {
+      return sa != this && sa->state() == State::established;
+    });
+    core_.for_each_sharing(tunnel, [&](TunnelId id) { none = none && core_.tunnel(id).initial_contact; });
+    return none;
   };
-  return alone(mine) && std::all_of(mine.same_identities.begin(), mine.same_identities.end(),
-                                    [&](TunnelId id) { return alone(core_.tunnel(id)); });
+  const auto& others = core_.tunnel(*tunnel_).same_identities;
+  return alone(*tunnel_) && std::all_of(others.begin(), others.end(), alone);
 }
 
 void IkeSa::send_auth() {
@@ -86,6 +89,7 @@ void IkeSa::auth_response(const Payloads& payloads) {
     // Section 2.21.2: the peer believes the SA to be up, so it is told.
     const Reason reason = *refusal;
     core_.host.attempt_failed(*tunnel_, reason);
+    fail_waiting(reason);
     abandon_offers();
     enqueue({Task::Kind::notify, 0, NotifyType::authentication_failed, {}, 0});
     return delete_ike(reason);
@@ -103,9 +107,16 @@ void IkeSa::attempt_over(const Reason& reason) {
   linger();
   if (id) {
     core_.host.attempt_failed(*id, reason);
+    if (role_ == Role::initiator) fail_waiting(reason);
   } else {
     core_.log_stranger(reason.summary);
   }
+}
+
+// The tunnels that waited for this IKE SA are as far as before.
+void IkeSa::fail_waiting(const Reason& reason) {
+  for (const TunnelId id : core_.tunnel(*tunnel_).siblings)
+    if (std::exchange(core_.tunnel(id).awaits_ike, false)) core_.host.attempt_failed(id, reason);
 }
 
 // ---- responder

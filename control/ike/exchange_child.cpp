@@ -31,10 +31,10 @@ ChildSa* IkeSa::child_by_outbound(std::uint32_t spi) const {
   return found == children.end() ? nullptr : *found;
 }
 
-ChildInstall IkeSa::make_install(const EspChoice& choice, std::uint32_t inbound_spi, ChildKeys keys,
-                                 bool we_began) const {
+ChildInstall IkeSa::make_install(TunnelId tunnel, const EspChoice& choice, std::uint32_t inbound_spi,
+                                 ChildKeys keys, bool we_began) const {
   ChildInstall out;
-  out.tunnel = *tunnel_;
+  out.tunnel = tunnel;
   out.inbound_spi = inbound_spi;
   out.outbound_spi = choice.peer_spi;
   out.suite = choice.suite;
@@ -49,27 +49,30 @@ ChildInstall IkeSa::make_install(const EspChoice& choice, std::uint32_t inbound_
   // Section 2.23: who is behind a NAT keeps its mapping alive. Whom the operator puts into UDP has something
   // on the way that wants it, and that forgets as a NAT does.
   const bool mapped = nat_.local || config().encapsulation == conf::Encapsulation::udp;
-  if (out.udp_encapsulation && mapped) out.keepalive = config().keepalive;
+  if (out.udp_encapsulation && mapped) out.keepalive = config(tunnel).keepalive;
   return out;
 }
 
 // Section 2.23.1: behind a NAT an end does not have the address that the other sends to; what the two ends
 // say to each other then goes in tunnel mode.
-bool IkeSa::transport_mode() const {
+bool IkeSa::transport_mode(TunnelId tunnel) const {
   const bool nat = nat_.local || nat_.remote || config().encapsulation == conf::Encapsulation::udp;
-  return config().mode == channel::Mode::transport && !nat;
+  return config(tunnel).mode == channel::Mode::transport && !nat;
 }
 
 // ---- our requests
 
-std::unique_ptr<IkeSa::ChildOffer> IkeSa::make_offer(std::uint32_t spi, bool with_groups) const {
+std::unique_ptr<IkeSa::ChildOffer> IkeSa::make_offer(TunnelId tunnel, std::uint32_t spi,
+                                                     bool with_groups) const {
+  const conf::Tunnel& wanted = config(tunnel);
   auto offer = std::make_unique<ChildOffer>();
+  offer->tunnel = tunnel;
   offer->spi = spi;
-  offer->offer = offer_esp(config().esp_proposals, spi, with_groups);
-  offer->local = selectors_of(config().local_selectors);
-  offer->remote = selectors_of(config().remote_selectors);
-  offer->transport = transport_mode();
-  if (!offer->transport && config().mode == channel::Mode::transport)
+  offer->offer = offer_esp(wanted.esp_proposals, spi, with_groups);
+  offer->local = selectors_of(wanted.local_selectors);
+  offer->remote = selectors_of(wanted.remote_selectors);
+  offer->transport = transport_mode(tunnel);
+  if (!offer->transport && wanted.mode == channel::Mode::transport)
     log("there is a NAT between us and the peer: tunnel mode is asked for, although the configuration says "
         "transport");
   return offer;
@@ -82,9 +85,9 @@ void IkeSa::release_offer(const ChildOffer& offer, const Payloads& answer) {
   if (find<SaPayload>(answer) != nullptr) enqueue({Task::Kind::delete_child, offer.spi, {}, {}, 0});
 }
 
-void IkeSa::create_child() {
-  if (child_under_way()) return;
-  enqueue({Task::Kind::create_child, 0, {}, {}, 0});
+void IkeSa::create_child(TunnelId tunnel) {
+  if (child_under_way(tunnel)) return;
+  enqueue({Task::Kind::create_child, 0, {}, {}, 0, tunnel});
   next_task();
 }
 
@@ -108,20 +111,23 @@ bool IkeSa::begin_child(const Task& task) {
   const ChildSa* old = core_.find_child(task.spi);
   const bool rekey = task.kind == Task::Kind::rekey_child;
   if (rekey && (old == nullptr || old->owner != this || old->state != ChildSa::State::rekeying)) return false;
-  if (!rekey && std::any_of(children.begin(), children.end(),
-                            [](const ChildSa* c) { return c->state == ChildSa::State::installed; }))
-    return false;
-  const std::uint32_t spi = core_.host.allocate_spi(*tunnel_);
+  const TunnelId tunnel = rekey ? old->install.tunnel : task.tunnel;
+  const auto is_there = [tunnel](const ChildSa* c) {
+    return c->install.tunnel == tunnel && c->state == ChildSa::State::installed;
+  };
+  if (!rekey && std::any_of(children.begin(), children.end(), is_there)) return false;
+  const std::uint32_t spi = core_.host.allocate_spi(tunnel);
   if (spi == 0) {
-    child_rejected(task.spi, {Failure::dataplane_refused, "the dataplane has no room for another SA"});
+    child_rejected(tunnel, task.spi,
+                   {Failure::dataplane_refused, "the dataplane has no room for another SA"});
     return false;
   }
-  child_offer_ = make_offer(spi, true);
+  child_offer_ = make_offer(tunnel, spi, true);
   ChildOffer& offer = *child_offer_;
   offer.replaces = rekey ? task.spi : 0;
   offer.nonce = fresh_nonce();
   const crypto::DhGroup group =
-      task.group != crypto::DhGroup::none ? task.group : first_group(config().esp_proposals);
+      task.group != crypto::DhGroup::none ? task.group : first_group(config(tunnel).esp_proposals);
 
   Payloads payloads;
   if (rekey)
@@ -155,30 +161,39 @@ void IkeSa::child_error(const Request& request, const NotifyPayload& error) {
   if (offer->replaces != 0 && (old == nullptr || old->state != ChildSa::State::rekeying)) return;
   const crypto::DhGroup group = asked_group(error);
   if (error.type == NotifyType::invalid_ke_payload && request.task.attempts < kMaxGroupAnswers &&
-      offers(config().esp_proposals, group))
-    return tasks_.push_front({request.task.kind, request.task.spi, {}, group, request.task.attempts + 1});
+      offers(config(offer->tunnel).esp_proposals, group))
+    return tasks_.push_front(
+        {request.task.kind, request.task.spi, {}, group, request.task.attempts + 1, offer->tunnel});
   if (error.type == NotifyType::temporary_failure) {
     temporary_failure();
     if (state_ != State::established) return;
     if (old != nullptr) return retry_rekey(*old, kTemporaryRetry);
   }
   if (error.type == NotifyType::child_sa_not_found && old != nullptr) {  // section 2.25: from scratch
-    log("the peer does not have the child SA that was to be rekeyed; a new one is made");
+    core_.log(offer->tunnel, "the peer does not have the child SA that was to be rekeyed; a new one is made");
     core_.remove_child(*old, Core::Inbound::at_once,
                        {Failure::peer_deleted, "the peer has lost the child SA"});
-    return enqueue({Task::Kind::create_child, 0, {}, {}, 0});
+    return enqueue({Task::Kind::create_child, 0, {}, {}, 0, offer->tunnel});
   }
   const Reason reason = refusal(error, *offer);
-  child_rejected(offer->replaces, offer->replaces != 0 ? rekey_refusal(reason) : reason);
+  child_rejected(offer->tunnel, offer->replaces, offer->replaces != 0 ? rekey_refusal(reason) : reason);
 }
 
-Reason IkeSa::refusal(const NotifyPayload& error, const ChildOffer& offer) {
+Reason IkeSa::refusal(const NotifyPayload& error, const ChildOffer& offer) const {
   if (error.type == NotifyType::no_proposal_chosen)
     return {Failure::no_esp_proposal, "the peer has no ESP proposal in common: we offered " +
                                           describe(offer.offer) + ", it answered NO_PROPOSAL_CHOSEN"};
   if (error.type == NotifyType::ts_unacceptable)
     return {Failure::ts_unacceptable,
             "the peer accepts none of our traffic selectors (TS_UNACCEPTABLE): we offered " +
+                words(offer.local) + " === " + words(offer.remote)};
+  if (error.type == NotifyType::no_additional_sas)
+    return {Failure::no_additional_child,
+            "the peer makes no further child SA by this IKE SA (NO_ADDITIONAL_SAS), which has " +
+                std::to_string(children.size())};
+  if (error.type == NotifyType::single_pair_required)
+    return {Failure::ts_unacceptable,
+            "the peer makes a child SA of one pair of networks alone (SINGLE_PAIR_REQUIRED): we offered " +
                 words(offer.local) + " === " + words(offer.remote)};
   if (error.type == NotifyType::invalid_ke_payload)
     return {Failure::no_esp_proposal, "the peer wants DH group " +
@@ -196,9 +211,9 @@ Reason IkeSa::rekey_refusal(Reason reason) {
   return reason;
 }
 
-void IkeSa::child_rejected(std::uint32_t replaces, const Reason& reason) {
-  if (replaces == 0) return core_.host.attempt_failed(*tunnel_, reason);
-  core_.host.rekey_failed(*tunnel_, reason);
+void IkeSa::child_rejected(TunnelId tunnel, std::uint32_t replaces, const Reason& reason) {
+  if (replaces == 0) return core_.host.attempt_failed(tunnel, reason);
+  core_.host.rekey_failed(tunnel, reason);
   ChildSa* old = core_.find_child(replaces);
   if (old == nullptr) return;
   retry_rekey(*old, kRetry);
@@ -241,7 +256,7 @@ std::variant<ChildSa*, Reason> IkeSa::install_answer(const Payloads& payloads, c
     secret = std::move(*shared);
   }
   ChildKeys keys = derive_child_keys(algorithms_.prf, keys_.sk_d.view(), secret.view(), nonces, *row);
-  ChildInstall install = make_install(*choice, offer.spi, std::move(keys), true);
+  ChildInstall install = make_install(offer.tunnel, *choice, offer.spi, std::move(keys), true);
   install.mode = transport ? channel::Mode::transport : channel::Mode::tunnel;
   install.local_selectors = tsi->selectors;
   install.remote_selectors = tsr->selectors;
@@ -255,7 +270,7 @@ void IkeSa::child_accept(const Payloads& payloads) {
   if (nonce != nullptr) outcome = install_answer(payloads, {offer->nonce, nonce->data}, *offer);
   if (const auto* reason = std::get_if<Reason>(&outcome)) {
     release_offer(*offer, payloads);
-    return child_rejected(offer->replaces, *reason);
+    return child_rejected(offer->tunnel, offer->replaces, *reason);
   }
   temporary_since_.reset();
   took_over(*std::get<ChildSa*>(outcome), *offer, lower_nonce(offer->nonce, nonce->data));
@@ -270,7 +285,7 @@ void IkeSa::took_over(ChildSa& fresh, ChildOffer& offer, Bytes lower) {
   const bool lost = rival != nullptr &&
                     std::lexicographical_compare(lower.begin(), lower.end(), theirs.begin(), theirs.end());
   if (lost) {
-    log("both sides rekeyed the child SA; the peer's new one stays");
+    core_.log(fresh.install.tunnel, "both sides rekeyed the child SA; the peer's new one stays");
     fresh.state = ChildSa::State::deleting;
     if (old != nullptr) old->state = ChildSa::State::replaced;
     return enqueue({Task::Kind::delete_child, fresh.spi(), {}, {}, 0});
@@ -286,7 +301,7 @@ void IkeSa::took_over(ChildSa& fresh, ChildOffer& offer, Bytes lower) {
     enqueue({Task::Kind::delete_child, old->spi(), {}, {}, 0});
   }
   if (rival != nullptr) {
-    log("both sides rekeyed the child SA; ours stays");
+    core_.log(fresh.install.tunnel, "both sides rekeyed the child SA; ours stays");
     rival->state = ChildSa::State::replaced;
     rival->rekey.cancel();
     rival->later.set(core_.now + kRedundantLife, [rival] {

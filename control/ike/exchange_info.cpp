@@ -70,21 +70,28 @@ void IkeSa::informational_response(const Request& request) {
     core_.remove_child(*child, Core::Inbound::drain, {Failure::replaced, "rekeyed"});
 }
 
+// By IKE, or on any of the child SAs.
+Time IkeSa::last_heard() const {
+  Time heard = last_heard_;
+  core_.for_each_sharing(*tunnel_, [&](TunnelId id) {
+    if (const auto inbound = core_.host.last_inbound(id)) heard = std::max(heard, *inbound);
+  });
+  return heard;
+}
+
 void IkeSa::arm_dpd() {
   const auto interval = config().dpd_interval;
   if (interval.count() == 0) return;
-  Time heard = last_heard_;
-  if (const auto inbound = core_.host.last_inbound(*tunnel_)) heard = std::max(heard, *inbound);
+  const Time heard = last_heard();
   const bool silent = core_.now - heard >= interval;
   dpd_.set((silent ? core_.now : heard) + interval, [this] { check_peer(); });
 }
 
 void IkeSa::check_peer() {
   const auto interval = config().dpd_interval;
-  Time heard = last_heard_;
-  if (const auto inbound = core_.host.last_inbound(*tunnel_)) heard = std::max(heard, *inbound);
   // A request that waits for its answer asks the same.
-  if (core_.now - heard >= interval && !request_ && tasks_.empty()) enqueue({Task::Kind::dpd, 0, {}, {}, 0});
+  if (core_.now - last_heard() >= interval && !request_ && tasks_.empty())
+    enqueue({Task::Kind::dpd, 0, {}, {}, 0});
   arm_dpd();
   next_task();
 }
@@ -108,7 +115,8 @@ void IkeSa::temporary_failure() {
 // Out of the dataplane now; the peer is told.
 void IkeSa::delete_ike(const Reason& reason) {
   if (state_ == State::deleting || state_ == State::gone) return;
-  while (!children.empty()) core_.remove_child(*children.back(), end_of_inbound(), reason);
+  drop_tasks(reason);
+  while (!children.empty()) core_.remove_child(*children.back(), end_of_inbound(*children.back()), reason);
   if (tunnel_ && reason.failure != Failure::replaced)
     log("IKE SA with " + peer() + " closed: " + reason.summary);
   begin_delete();
@@ -119,6 +127,7 @@ void IkeSa::delete_ike(const Reason& reason) {
 void IkeSa::retire() {
   if (state_ != State::established) return;
   log("a redundant IKE SA with " + peer() + " is closed");
+  drop_tasks({Failure::replaced, "another IKE SA takes the place of the one that was to make it"});
   for (ChildSa* child : children) {
     child->state = ChildSa::State::deleting;
     for (Timer* timer : {&child->rekey, &child->expire, &child->later}) timer->cancel();
@@ -152,9 +161,9 @@ void IkeSa::delete_ike_once() {
 
 void IkeSa::abandon() { close({Failure::operator_request, "asked for by the operator"}); }
 
-// The tunnel's other child SAs go on: then what is on its way on these is still welcome.
-Core::Inbound IkeSa::end_of_inbound() const {
-  const auto& all = core_.tunnel(*tunnel_).children;
+// The tunnel's other child SAs go on: then what is on its way on this one is still welcome.
+Core::Inbound IkeSa::end_of_inbound(const ChildSa& child) const {
+  const auto& all = core_.tunnel(child.install.tunnel).children;
   const bool others =
       std::any_of(all.begin(), all.end(), [this](const ChildSa* c) { return c->owner != this; });
   return others ? Core::Inbound::drain : Core::Inbound::at_once;
@@ -162,11 +171,11 @@ Core::Inbound IkeSa::end_of_inbound() const {
 
 void IkeSa::close(const Reason& reason) {
   if (state_ == State::gone) return;
+  drop_tasks(reason);
   finish_request();
-  tasks_.clear();
   abandon_offers();
   const bool expected = state_ == State::deleting || state_ == State::rekeyed || is_attempt();
-  while (!children.empty()) core_.remove_child(*children.back(), end_of_inbound(), reason);
+  while (!children.empty()) core_.remove_child(*children.back(), end_of_inbound(*children.back()), reason);
   if (!expected && tunnel_) log("IKE SA with " + peer() + " closed: " + reason.summary);
   linger();
 }

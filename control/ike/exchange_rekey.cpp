@@ -203,6 +203,7 @@ IkeSa& IkeSa::successor(Role role, SpiPair spis, const IkeChoice& choice, IkeKey
   heir.origin_ = origin_;
   heir.reauth_end_ = reauth_end_;
   if (reauth_.pending()) heir.set_reauth(reauth_at_);
+  heir.retire_by_ = retire_by_;
   if (is_redundant()) heir.set_redundant(redundant_at_);
   heir.arm_dpd();
   return heir;

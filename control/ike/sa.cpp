@@ -128,7 +128,7 @@ bool IkeSa::begin_task(const Task& task) {
 
 void IkeSa::send_request(const Task& task, Exchange exchange, const Payloads& payloads) {
   const std::uint32_t id = next_id_++;
-  core_.note(tunnel_, true, header(exchange, false, id), payloads);
+  core_.note(concerned(task), true, header(exchange, false, id), payloads);
   transmit(seal_message(header(exchange, false, id), payloads, *out_, datagram_limit()), task, exchange, id);
 }
 
@@ -150,7 +150,7 @@ void IkeSa::arm_retransmission() {
 void IkeSa::retransmit() {
   if (request_->sent >= core_.settings.retransmit_tries) return give_up();
   for (const ByteVector& datagram : request_->datagrams) core_.host.send(local_, remote_, datagram);
-  if (tunnel_) core_.tunnel(*tunnel_).story.repeated();
+  if (const auto id = concerned(request_->task)) core_.tunnel(*id).story.repeated();
   arm_retransmission();
 }
 
@@ -170,10 +170,22 @@ void IkeSa::finish_request() {
   responses_.clear();
 }
 
-bool IkeSa::child_under_way() const {
+// Whose child SA it is about, where that is known.
+std::optional<TunnelId> IkeSa::concerned(const Task& task) const {
+  if (task.kind == Task::Kind::create_child) return task.tunnel;
+  const ChildSa* child = task.spi != 0 ? core_.find_child(task.spi) : nullptr;
+  return child != nullptr ? std::optional(child->install.tunnel) : tunnel_;
+}
+
+bool IkeSa::has_child_of(TunnelId tunnel) const {
+  return std::any_of(children.begin(), children.end(),
+                     [tunnel](const ChildSa* c) { return c->install.tunnel == tunnel; });
+}
+
+bool IkeSa::child_under_way(TunnelId tunnel) const {
   using Kind = Task::Kind;
-  const auto makes_child = [](const Task& t) {
-    return t.kind == Kind::create_child || t.kind == Kind::rekey_child;
+  const auto makes_child = [&](const Task& t) {
+    return (t.kind == Kind::create_child || t.kind == Kind::rekey_child) && concerned(t) == tunnel;
   };
   return (request_ && makes_child(request_->task)) || std::any_of(tasks_.begin(), tasks_.end(), makes_child);
 }
@@ -250,15 +262,17 @@ void IkeSa::handle_request(const Header& header, const Result<Payloads>& content
   if (const auto* refusal = std::get_if<Refusal>(&content)) {
     const NotifyPayload notify = notify_of(*refusal);
     log("a malformed request from " + peer() + ": " + refusal->words);
-    respond(header, {notify}, local, remote);
+    respond(header, {notify}, std::nullopt, local, remote);
     // Section 2.21.3: whoever answers INVALID_SYNTAX to an authentic request has closed the IKE SA.
     if (notify.type == NotifyType::invalid_syntax)
       end_after_answer_ =
           Reason{Failure::protocol_error, "the peer sent a malformed request: " + refusal->words};
   } else {
-    core_.note(subject(), false, header, std::get<Payloads>(content));
-    chosen_by_peer(std::get<Payloads>(content));
-    respond(header, dispatch_request(header, std::get<Payloads>(content)), local, remote);
+    const Payloads& payloads = std::get<Payloads>(content);
+    chosen_by_peer(payloads);
+    const auto about = concerned(header, payloads);
+    core_.note(about, false, header, payloads);
+    respond(header, dispatch_request(header, payloads), about, local, remote);
   }
   for (const std::uint32_t spi : confirmed) {
     ChildSa* child = core_.find_child(spi);
@@ -284,9 +298,9 @@ Payloads IkeSa::dispatch_request(const Header& header, const Payloads& payloads)
   return answer_informational(payloads);
 }
 
-void IkeSa::respond(const Header& request, const Payloads& payloads, const Endpoint& local,
-                    const Endpoint& remote) {
-  core_.note(subject(), true, header(request.exchange, true, request.message_id), payloads);
+void IkeSa::respond(const Header& request, const Payloads& payloads, std::optional<TunnelId> about,
+                    const Endpoint& local, const Endpoint& remote) {
+  core_.note(about ? about : subject(), true, header(request.exchange, true, request.message_id), payloads);
   last_response_ =
       seal_message(header(request.exchange, true, request.message_id), payloads, *out_, datagram_limit());
   responded_id_ = request.message_id;
@@ -338,7 +352,7 @@ void IkeSa::received_response(const Header& header, Bytes datagram) {
   if (const auto* refusal = std::get_if<Refusal>(&*content)) {
     malformed_response(request, *refusal);
   } else {
-    core_.note(tunnel_, false, header, std::get<Payloads>(*content));
+    core_.note(concerned(request.task), false, header, std::get<Payloads>(*content));
     dispatch_response(request, std::get<Payloads>(*content));
   }
 }
@@ -376,6 +390,18 @@ void IkeSa::dispatch_response(const Request& request, const Payloads& payloads) 
 }
 
 // ---- the end
+
+// The child SAs that were still to be made are not, by this IKE SA.
+void IkeSa::drop_tasks(const Reason& reason) {
+  std::vector<TunnelId> wanted;
+  for (const Task& task : tasks_)
+    if (task.kind == Task::Kind::create_child) wanted.push_back(task.tunnel);
+  const bool asked = request_ && request_->task.kind == Task::Kind::create_child;
+  if (asked && state_ != State::deleting) wanted.push_back(request_->task.tunnel);
+  tasks_.clear();
+  for (const TunnelId id : wanted)
+    if (core_.tunnel(id).sending == nullptr) core_.host.attempt_failed(id, reason);
+}
 
 void IkeSa::abandon_offers() {
   if (child_offer_) core_.host.release_spi(child_offer_->spi);
@@ -419,7 +445,7 @@ IkeInfo IkeSa::info() const {
   out.expires_at = expires_at_;
   for (const ChildSa* child : children) {
     const ChildInstall& c = child->install;
-    out.children.push_back({c.inbound_spi, c.outbound_spi, c.suite, child->pfs_group, c.mode, c.esn,
+    out.children.push_back({c.tunnel, c.inbound_spi, c.outbound_spi, c.suite, child->pfs_group, c.mode, c.esn,
                             c.udp_encapsulation, c.local_selectors, c.remote_selectors, child->established,
                             child->rekey_at, child->expires_at});
   }

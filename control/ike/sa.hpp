@@ -58,7 +58,7 @@ class IkeSa {
   void unprotected_hint();  // somebody says that the peer does not know this SA: ask the peer
 
   // What the daemon asks for.
-  void create_child();
+  void create_child(TunnelId tunnel);       // of those that share this IKE SA
   void heard_from(const Endpoint& remote);  // authentic ESP on a child came from there
   void rekey_child(ChildSa& child);
   void rekey_ike();
@@ -82,7 +82,8 @@ class IkeSa {
   [[nodiscard]] State state() const { return state_; }
   [[nodiscard]] bool is_attempt() const { return state_ == State::init_sent || state_ == State::auth_sent; }
   [[nodiscard]] bool is_redundant() const { return redundant_.pending(); }  // another is to take its place
-  [[nodiscard]] bool child_under_way() const;
+  [[nodiscard]] bool child_under_way(TunnelId tunnel) const;
+  [[nodiscard]] bool has_child_of(TunnelId tunnel) const;
   [[nodiscard]] Time established_at() const { return established_; }
   [[nodiscard]] std::optional<TunnelId> tunnel() const { return tunnel_; }
   [[nodiscard]] IkeInfo info() const;
@@ -110,6 +111,7 @@ class IkeSa {
     NotifyType notify{};
     crypto::DhGroup group{};  // the group that the peer asked for; none: ours
     unsigned attempts{0};     // INVALID_KE_PAYLOAD answers so far
+    TunnelId tunnel{0};       // of the child to create
   };
   struct Request {
     Task task;
@@ -122,6 +124,7 @@ class IkeSa {
   };
   // What we offered in a CREATE_CHILD_SA request under way (a child's, or in IKE_AUTH).
   struct ChildOffer {
+    TunnelId tunnel{0};
     SaPayload offer;
     std::uint32_t spi{0};
     std::uint32_t replaces{0};
@@ -142,7 +145,9 @@ class IkeSa {
   };
 
   // sa.cpp
+  // Of the IKE SA; and of the child SAs, which may be other tunnels'.
   [[nodiscard]] const conf::Tunnel& config() const { return *core_.tunnel(*tunnel_).config; }
+  [[nodiscard]] const conf::Tunnel& config(TunnelId child) const { return *core_.tunnel(child).config; }
   [[nodiscard]] Header header(Exchange exchange, bool response, std::uint32_t id) const;
   void set_keys(const IkeAlgorithms& algorithms, IkeKeys keys);
   void enqueue(Task task);
@@ -165,19 +170,22 @@ class IkeSa {
   [[nodiscard]] Payloads dispatch_request(const Header& header, const Payloads& payloads);
   void dispatch_response(const Request& request, const Payloads& payloads);
   void malformed_response(const Request& request, const Refusal& refusal);
-  void respond(const Header& request, const Payloads& payloads, const Endpoint& local,
-               const Endpoint& remote);
+  void respond(const Header& request, const Payloads& payloads, std::optional<TunnelId> about,
+               const Endpoint& local, const Endpoint& remote);
   void send_response(const Endpoint& local, const Endpoint& remote);
   void follow(const Endpoint& local, const Endpoint& remote);
   [[nodiscard]] bool may_follow() const;
   void move_to(const Endpoint& remote);
   void linger();
   void abandon_offers();
+  void drop_tasks(const Reason& reason);
   void after_answer();
   [[nodiscard]] std::size_t datagram_limit() const;
   void log(const std::string& line) const { core_.log(tunnel_, line); }
   [[nodiscard]] std::optional<TunnelId> subject() const;  // the tunnel, as far as it can be told
-  [[nodiscard]] std::string peer() const;                 // "192.0.2.2:500", for the log
+  [[nodiscard]] std::optional<TunnelId> concerned(const Header& request, const Payloads& payloads) const;
+  [[nodiscard]] std::optional<TunnelId> concerned(const Task& task) const;
+  [[nodiscard]] std::string peer() const;  // "192.0.2.2:500", for the log
 
   // exchange_init.cpp
   void send_init();
@@ -191,6 +199,7 @@ class IkeSa {
   void send_auth();
   void auth_response(const Payloads& payloads);
   void attempt_over(const Reason& reason);
+  void fail_waiting(const Reason& reason);
   [[nodiscard]] Payloads answer_auth(const Payloads& payloads);
   [[nodiscard]] Payloads refuse_auth(const Reason& reason);
   [[nodiscard]] std::optional<TunnelId> match_tunnel(const IdPayload& peer, const IdPayload* us);
@@ -205,6 +214,7 @@ class IkeSa {
   void first_child_answered(const Payloads& payloads);
   [[nodiscard]] static bool child_payloads_whole(const Payloads& payloads);
   void answer_first_child(const Payloads& payloads, Payloads& answer);
+  void create_other_children();
   void verify(ChildSa& first);
 
   // reauth.cpp
@@ -250,6 +260,7 @@ class IkeSa {
   [[nodiscard]] bool yields_to(const IkeSa& other) const;
   void set_redundant(Time at);
   void close_if_redundant();
+  [[nodiscard]] bool carries_alone() const;
 
   // exchange_child.cpp
   struct ChildAnswer {
@@ -258,6 +269,7 @@ class IkeSa {
     std::optional<Reason> refused;
   };
   struct ChildRequest {
+    TunnelId tunnel;
     const SaPayload* sa;
     const TsPayload* tsi;
     const TsPayload* tsr;
@@ -276,22 +288,25 @@ class IkeSa {
   void child_response(const Request& request, const Payloads& payloads);
   void child_error(const Request& request, const NotifyPayload& error);
   void child_accept(const Payloads& payloads);
-  [[nodiscard]] bool transport_mode() const;
-  [[nodiscard]] std::unique_ptr<ChildOffer> make_offer(std::uint32_t spi, bool with_groups) const;
+  [[nodiscard]] bool transport_mode(TunnelId tunnel) const;
+  [[nodiscard]] std::unique_ptr<ChildOffer> make_offer(TunnelId tunnel, std::uint32_t spi,
+                                                       bool with_groups) const;
   void release_offer(const ChildOffer& offer, const Payloads& answer);
-  [[nodiscard]] static Reason refusal(const NotifyPayload& error, const ChildOffer& offer);
+  [[nodiscard]] Reason refusal(const NotifyPayload& error, const ChildOffer& offer) const;
   [[nodiscard]] static Reason rekey_refusal(Reason reason);
-  void child_rejected(std::uint32_t replaces, const Reason& reason);
+  void child_rejected(TunnelId tunnel, std::uint32_t replaces, const Reason& reason);
   [[nodiscard]] std::variant<ChildSa*, Reason> install_answer(const Payloads& payloads,
                                                               const NoncePair& nonces,
                                                               const ChildOffer& offer);
   void took_over(ChildSa& fresh, ChildOffer& offer, Bytes lower_nonce);
-  [[nodiscard]] ChildInstall make_install(const EspChoice& choice, std::uint32_t inbound_spi, ChildKeys keys,
-                                          bool we_began) const;
+  [[nodiscard]] ChildInstall make_install(TunnelId tunnel, const EspChoice& choice, std::uint32_t inbound_spi,
+                                          ChildKeys keys, bool we_began) const;
   [[nodiscard]] ChildSa* child_by_outbound(std::uint32_t spi) const;
   void retry_rekey(ChildSa& child, std::chrono::milliseconds after);
 
   // answer_child.cpp
+  [[nodiscard]] TunnelId tunnel_for(const TsPayload& tsi, const TsPayload& tsr) const;
+  [[nodiscard]] std::string accepted_selectors(TunnelId tunnel) const;
   [[nodiscard]] static ChildAnswer refused(NotifyType type, Failure failure, std::string line,
                                            ByteVector data = {});
   [[nodiscard]] std::variant<ChildTerms, ChildAnswer> agree_on_child(const ChildRequest& request) const;
@@ -326,7 +341,8 @@ class IkeSa {
   void temporary_failure();
   void retire();
   void begin_delete();
-  [[nodiscard]] Core::Inbound end_of_inbound() const;
+  [[nodiscard]] Core::Inbound end_of_inbound(const ChildSa& child) const;
+  [[nodiscard]] Time last_heard() const;
 
   Core& core_;
   Role role_;
@@ -389,6 +405,7 @@ class IkeSa {
   };
   Origin origin_;
   Time reauth_at_{}, reauth_end_{}, redundant_at_{};
+  Time retire_by_{};  // however much of what it carries nobody else does
   Time last_heard_{};
   std::optional<Time> temporary_since_;
 };

@@ -97,6 +97,19 @@ bool is_subset(const Selectors& answer, const Selectors& offer) {
   return !answer.empty() && std::all_of(answer.begin(), answer.end(), offered);
 }
 
+bool are_same(const Selectors& a, const Selectors& b) { return is_subset(a, b) && is_subset(b, a); }
+
+double extent(const Selectors& selectors) {
+  double sum = 0;
+  for (const TrafficSelector& selector : selectors) {
+    double count = 0;
+    for (std::size_t i = 0; i < address_length(selector.first.family); ++i)
+      count = count * 256 + selector.last.bytes[i] - selector.first.bytes[i];
+    sum += count + 1;
+  }
+  return sum;
+}
+
 void keep_common_families(Selectors& a, Selectors& b) {
   const Selectors before = a;
   std::erase_if(a, [&b](const TrafficSelector& s) { return !has_family(b, s.first.family); });

@@ -19,6 +19,12 @@ using Selectors = std::vector<TrafficSelector>;
 // Each of `answer` lies within one of `offer`, and there is at least one.
 [[nodiscard]] bool is_subset(const Selectors& answer, const Selectors& offer);
 
+// Each lies within the other.
+[[nodiscard]] bool are_same(const Selectors& a, const Selectors& b);
+
+// About how many addresses these are.
+[[nodiscard]] double extent(const Selectors& selectors);
+
 // Drops from both sides the families that the other side lacks: an IPv4 source never has an IPv6 destination.
 void keep_common_families(Selectors& a, Selectors& b);
 

@@ -34,6 +34,8 @@ std::string in_tables(const conf::Tunnel& tunnel) {
 std::string ends_of(const conf::Tunnel& tunnel) {
   const std::string local = to_string(tunnel.local);
   const std::string remote = to_string(tunnel.remote);
+  if (!tunnel.parent.empty())
+    return fmt::format("{} > {}, by the IKE SA of {}", local, remote, tunnel.parent);
   if (!tunnel.manual)
     return fmt::format("{} ({}) > {} ({})", local, tunnel.local_id.text, remote, tunnel.remote_id.text);
   return fmt::format("{} > {}, manual keys, SPIs 0x{:08x} in and 0x{:08x} out", local, remote,

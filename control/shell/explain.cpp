@@ -33,16 +33,21 @@ std::string ppks_of(const conf::Tunnel& tunnel) {
   return fmt::format("{}: {}", required ? "required" : "optional", fmt::join(names, ", "));
 }
 
-json ours_of(const conf::Tunnel& tunnel) {
+// Whose IKE SA the tunnel has.
+const conf::Tunnel& ike_side(const Gateway& gateway, const conf::Tunnel& tunnel) {
+  return tunnel.parent_index ? gateway.configuration().tunnels[*tunnel.parent_index] : tunnel;
+}
+
+json ours_of(const conf::Tunnel& tunnel, const conf::Tunnel& parent) {
   json row{{"local", to_string(tunnel.local)},
            {"remote", to_string(tunnel.remote)},
            {"local_id", printable(ike::words(tunnel.local_id))},
            {"remote_id", printable(ike::words(tunnel.remote_id))},
-           {"ike", describe(ike::offer_ike(tunnel.ike_proposals, {}))},
+           {"ike", describe(ike::offer_ike(parent.ike_proposals, {}))},
            {"esp", describe(ike::offer_esp(tunnel.esp_proposals, 0, true))},
            {"local_selectors", words(ike::selectors_of(tunnel.local_selectors))},
            {"remote_selectors", words(ike::selectors_of(tunnel.remote_selectors))}};
-  if (!tunnel.ppks.empty()) row["ppks"] = ppks_of(tunnel);
+  if (!parent.ppks.empty()) row["ppks"] = ppks_of(parent);
   return row;
 }
 
@@ -155,6 +160,10 @@ json explain_tunnel(Gateway& gateway, const Arguments& arguments, Time now) {
             {"keys", tunnel.manual ? "manual" : "ike"},
             {"attempts", status.attempts},
             {"last_error", printable(status.last_error.summary)}};
+  if (tunnel.parent_index) {
+    data["parent"] = printable(tunnel.parent);
+    data["parent_state"] = name_of(gateway.manager().status(*tunnel.parent_index).state);
+  }
   if (status.retry_at)
     data["retry_in_seconds"] = std::max<std::int64_t>(0, seconds_since(now, *status.retry_at));
   const Carried carried = carried_by(gateway, index, now);
@@ -163,7 +172,7 @@ json explain_tunnel(Gateway& gateway, const Arguments& arguments, Time now) {
   Advice advice = up ? advice_one_way(carried, tunnel) : Advice{};
   if (!tunnel.manual) {
     const ike::Story& story = gateway.story(index);
-    data["ours"] = ours_of(tunnel);
+    data["ours"] = ours_of(tunnel, ike_side(gateway, tunnel));
     data["theirs"] = theirs_of(story.heard());
     data["compared"] = comparison(tunnel, story.heard(), status.last_error.failure);
     data["messages"] = json::array();

@@ -36,6 +36,7 @@ std::string tunnel_notes(const json& row) {
   std::string text = wrapped(fmt::format("{} > {}", text_of(row, "local"), text_of(row, "remote")), 4);
   if (row.value("adopted", false))
     text += wrapped("carried by SAs of a former control process until new ones are negotiated", 4);
+  if (row.contains("parent")) text += wrapped("by the IKE SA of " + text_of(row, "parent"), 4);
   if (text_of(row, "keys") == "manual") text += wrapped("manual keys", 4);
   if (row.contains("far_end")) text += far_end_note(row.at("far_end"));
   if (row.contains("path_mtu"))
@@ -90,6 +91,8 @@ std::string render_ike_sa(const json& data) {
                     4);
     if (const std::string ppk = text_of(row, "ppk"); !ppk.empty())
       text += wrapped("its keys have the PPK " + ppk + " in them", 4);
+    if (row.contains("tunnels") && row.at("tunnels").size() > 1)
+      text += wrapped("child SAs of " + joined(row.at("tunnels")), 4);
     if (const std::string software = text_of(row, "software"); !software.empty())
       text += wrapped("the peer is " + software, 4);
     text += wrapped(
@@ -246,9 +249,11 @@ std::string render_routes(const json& data) {
 }
 
 std::string render_group(const json& data) {
-  std::string text =
-      line(fmt::format("group {}: {} of {} members up, {} buckets", text_of(data, "name"),
-                       count_of(data, "members_up"), data.at("members").size(), count_of(data, "buckets")));
+  std::string text = line(fmt::format("group {}: {} of {} members up, {}", text_of(data, "name"),
+                                      count_of(data, "members_up"), data.at("members").size(),
+                                      text_of(data, "by") == "selectors"
+                                          ? "chosen by their selectors"
+                                          : fmt::format("{} buckets", count_of(data, "buckets"))));
   text += line(fmt::format("{} {} {} {} {} {}", left("MEMBER", 20), right("WEIGHT", 6), right("PRIO", 4),
                            right("BUCKETS", 7), right("PACKETS", 8), "STATE"));
   for (const json& member : data.at("members"))

@@ -19,7 +19,12 @@ std::string state_line(const json& data) {
   if (data.contains("retry_in_seconds"))
     text += fmt::format("; {} attempts, the next in {}", data.value("attempts", 0U),
                         ago(data, "retry_in_seconds"));
-  return wrapped(text, 0);
+  text = wrapped(text, 0);
+  if (data.contains("parent"))
+    text += wrapped(fmt::format("by the IKE SA of tunnel {}, which is {}", text_of(data, "parent"),
+                                text_of(data, "parent_state")),
+                    2);
+  return text;
 }
 
 // "  IKE      aes256-sha384-ecp384", where the key is there.

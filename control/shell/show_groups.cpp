@@ -56,6 +56,7 @@ json group_row(const Gateway& gateway, std::uint32_t index) {
   }
   return {{"name", printable(group.name)},
           {"members", std::move(members)},
+          {"by", group.by == channel::GroupChoice::selectors ? "selectors" : "flow"},
           {"members_up", up},
           {"buckets", channel::kGroupBuckets}};
 }

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <set>
 
 #include "control/ike/story.hpp"
 #include "control/ike/transform_names.hpp"
@@ -9,6 +10,20 @@
 #include "control/tunnels/printable.hpp"
 
 namespace espgate::control {
+
+namespace {
+
+// Whose child SAs it has, each once.
+json tunnels_of(const Gateway& gateway, const ike::IkeInfo& sa) {
+  std::set<TunnelId> tunnels;
+  for (const ike::ChildInfo& child : sa.children) tunnels.insert(child.tunnel);
+  json names = json::array();
+  for (const TunnelId tunnel : tunnels)
+    names.push_back(printable(gateway.configuration().tunnels.at(tunnel).name));
+  return names;
+}
+
+}  // namespace
 
 json show_ike_sa(Gateway& gateway, const Arguments& arguments, Time now) {
   want_counters(gateway);
@@ -29,7 +44,8 @@ json show_ike_sa(Gateway& gateway, const Arguments& arguments, Time now) {
              {"remote_id", printable(sa.remote_id)},
              {"nat_local", sa.nat_local},
              {"nat_remote", sa.nat_remote},
-             {"children", sa.children.size()}};
+             {"children", sa.children.size()},
+             {"tunnels", tunnels_of(gateway, sa)}};
     if (sa.established != Time{}) {
       row["established_seconds"] = seconds_since(sa.established, now);
       row["rekey_in_seconds"] = seconds_since(now, sa.rekey_at);

@@ -46,6 +46,7 @@ json show_tunnels(Gateway& gateway, const Arguments& arguments, Time now) {
              {"since_seconds", seconds_since(status.since, now)},
              {"attempts", status.attempts},
              {"last_error", printable(status.last_error.summary)}};
+    if (!tunnel.parent.empty()) row["parent"] = printable(tunnel.parent);
     if (!status.last_error.summary.empty())
       row["last_error_seconds_ago"] = seconds_since(status.last_error_at, now);
     if (status.retry_at)

@@ -294,12 +294,39 @@ void selectors(Case& c) {
   c.there("a route-based peer wants any on both sides: 0.0.0.0/0");
 }
 
+void no_additional_child(Case& c) {
+  c.there("let it have several child SAs by one IKE SA, or free those that it holds");
+  c.here(
+      "where it can't: leave out parent, and give the tunnel an IKE SA of its own, which takes another "
+      "identity of the peer's; or put all networks into the selectors of one tunnel");
+}
+
 void its_log(Case& c) { c.there("its log tells why"); }
+
+// No child SA's fault.
+bool is_of_ike(Failure failure) {
+  switch (failure) {
+    case Failure::no_answer:
+    case Failure::dpd_timeout:
+    case Failure::unreachable:
+    case Failure::ike_version:
+    case Failure::no_ike_proposal:
+    case Failure::authentication_failed:
+    case Failure::peer_identity:
+      return true;
+    default:
+      return false;
+  }
+}
 
 }  // namespace
 
 Advice advice_after(const Reason& reason, const Tunnel& tunnel, const Story& story) {
   static const Heard kNothing;
+  if (!tunnel.parent.empty() && is_of_ike(reason.failure))
+    return {
+        {fmt::format("it is the IKE SA that does not come about: see `explain tunnel {}`", tunnel.parent)},
+        {}};
   Case c{reason, tunnel, story, story.heard() != nullptr ? *story.heard() : kNothing, {}};
   switch (reason.failure) {
     case Failure::no_answer:
@@ -317,6 +344,9 @@ Advice advice_after(const Reason& reason, const Tunnel& tunnel, const Story& sto
       break;
     case Failure::no_esp_proposal:
       no_proposal(c, false);
+      break;
+    case Failure::no_additional_child:
+      no_additional_child(c);
       break;
     case Failure::invalid_ke:
       no_proposal(c, c.heard.esp == std::nullopt);

@@ -28,6 +28,7 @@ bool needs_operator(Failure failure) noexcept {
   switch (failure) {
     case Failure::no_ike_proposal:
     case Failure::no_esp_proposal:
+    case Failure::no_additional_child:
     case Failure::authentication_failed:
     case Failure::peer_identity:
     case Failure::no_ppk_here:

@@ -124,6 +124,21 @@ TEST_CASE("proposals: what we have for the peer, and what it offers for us", "[a
   CHECK(says(after(Failure::no_esp_proposal, esp).here, "PFS group and ESN"));
 }
 
+TEST_CASE("of a tunnel with a parent: its child SA is its own, and the IKE SA is the parent's", "[advice]") {
+  const Story story;
+  CHECK(says(after(Failure::no_additional_child, story).there, "several child SAs by one IKE SA"));
+  CHECK(says(after(Failure::no_additional_child, story).here, "leave out parent"));
+  conf::Tunnel child = tunnel();
+  child.parent = "hq";
+  for (const Failure failure : {Failure::no_answer, Failure::authentication_failed, Failure::dpd_timeout}) {
+    const Advice advice = advice_after({failure, "words"}, child, story);
+    CHECK(advice.here == std::vector<std::string>{"it is the IKE SA that does not come about: see `explain "
+                                                  "tunnel hq`"});
+    CHECK(advice.there.empty());
+  }
+  CHECK(says(advice_after({Failure::ts_unacceptable, "words"}, child, story).there, "10.1.0.0/16"));
+}
+
 TEST_CASE("a refused authentication: the secret, the identities, a NAT", "[advice]") {
   Story refused;
   tell(refused, Exchange::ike_auth, false, true, {notify(NotifyType::authentication_failed)});

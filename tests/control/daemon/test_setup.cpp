@@ -252,6 +252,7 @@ TEST_CASE("a successor of a dead control process does not have the old SAs dropp
   const std::uint32_t before = world.west.inbound.begin()->first;
   // The daemon is new; the dataplane's SAs live on.
   world.east.up = false;
+  world.east.up_tunnels.clear();
   world.east.daemon = std::make_unique<ike::Daemon>(world.east.tunnels, world.east.keeper, world.east,
                                                     world.east.settings, world.now);
   world.east.daemon->set_initial_contact(0, false);

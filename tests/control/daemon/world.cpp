@@ -78,11 +78,10 @@ conf::Tunnel west_tunnel() { return tunnel_between("192.0.2.2", "192.0.2.1", "we
 
 conf::Tunnel copy(const conf::Tunnel& from) {
   conf::Tunnel out;
+  static_cast<conf::Inherited&>(out) = from;
   out.name = from.name;
-  out.local = from.local;
-  out.remote = from.remote;
-  out.local_id = from.local_id;
-  out.remote_id = from.remote_id;
+  out.parent = from.parent;
+  out.parent_index = from.parent_index;
   out.psk = from.psk.copy();
   for (const conf::Ppk& ppk : from.ppks)
     out.ppks.push_back({ppk.id, ppk.type, ppk.secret.copy(), ppk.not_before, ppk.not_after, ppk.mark});
@@ -90,16 +89,13 @@ conf::Tunnel copy(const conf::Tunnel& from) {
   out.local_auth = from.local_auth;
   out.remote_auth = from.remote_auth;
   out.ike_proposals = from.ike_proposals;
-  out.esp_proposals = from.esp_proposals;
   out.ike_lifetime = from.ike_lifetime;
-  out.child_lifetime = from.child_lifetime;
   out.ike_reauth = from.ike_reauth;
   out.childless = from.childless;
   out.verify_rekey = from.verify_rekey;
   out.dpd_interval = from.dpd_interval;
   out.local_selectors = from.local_selectors;
   out.remote_selectors = from.remote_selectors;
-  out.encapsulation = from.encapsulation;
   out.mode = from.mode;
   return out;
 }
@@ -125,6 +121,7 @@ void Gateway::restart() {
   outbound.clear();
   sending.clear();
   reserved.clear();
+  up_tunnels.clear();
   up = false;
   daemon = std::make_unique<ike::Daemon>(tunnels, keeper, *this, settings, world_.now);
 }
@@ -189,22 +186,23 @@ void Gateway::remove_outbound(TunnelId tunnel, std::uint32_t spi) {
 
 std::optional<Time> Gateway::last_inbound(TunnelId) { return heard; }
 
-void Gateway::tunnel_up(TunnelId) {
-  if (up) complain("up twice");
+void Gateway::tunnel_up(TunnelId tunnel) {
+  if (!up_tunnels.insert(tunnel).second) complain("up twice");
   up = true;
   ++ups;
 }
 
-void Gateway::tunnel_down(TunnelId, const Reason& reason) {
-  if (!up) complain("down twice");
-  up = false;
+void Gateway::tunnel_down(TunnelId tunnel, const Reason& reason) {
+  if (up_tunnels.erase(tunnel) == 0) complain("down twice");
+  up = !up_tunnels.empty();
   downs.push_back(reason);
-  if (retry) retry_at = world_.now + seconds(1);
+  if (retry) retry_at[tunnel] = world_.now + seconds(1);
 }
 
-void Gateway::attempt_failed(TunnelId, const Reason& reason) {
+void Gateway::attempt_failed(TunnelId tunnel, const Reason& reason) {
   failures.push_back(reason);
-  if (retry) retry_at = world_.now + seconds(1);
+  failed.push_back(tunnel);
+  if (retry) retry_at[tunnel] = world_.now + seconds(1);
 }
 
 void Gateway::rekey_failed(TunnelId, const Reason& reason) { failed_rekeys.push_back(reason); }
@@ -247,7 +245,10 @@ void World::deliver(const Datagram& original) {
   }
 }
 
-void World::start_traffic() { next_tick_ = now; }
+void World::start_traffic(std::size_t tunnels) {
+  next_tick_ = now;
+  carrying_ = tunnels;
+}
 
 // Some overtake IKE's messages and some are overtaken by them.
 void World::tick(Gateway& from, Gateway& to) {
@@ -256,7 +257,7 @@ void World::tick(Gateway& from, Gateway& to) {
   for (const auto& [tunnel, spi] : from.sending)
     packets_.emplace(now + delay,
                      InnerPacket{&to, tunnel, spi, bytes_of(from.outbound.at(spi).outbound_keys)});
-  if (from.sending.empty()) ++lost;
+  if (from.sending.size() < carrying_) ++lost;
 }
 
 void World::arrive(const InnerPacket& packet) {
@@ -273,7 +274,7 @@ std::optional<Time> World::next_event() const {
   };
   for (const Gateway* gateway : {&east, &west}) {
     earlier(gateway->daemon->next_deadline());
-    earlier(gateway->retry_at);
+    for (const auto& [tunnel, when] : gateway->retry_at) earlier(when);
   }
   if (!wire_.empty()) earlier(wire_.begin()->first);
   if (!packets_.empty()) earlier(packets_.begin()->first);
@@ -286,7 +287,7 @@ void World::note_flow(Gateway& from) {
 }
 
 void World::check_flow(const Gateway& from, const Gateway& to) {
-  if (from.sending.empty()) complaints.push_back(from.name + ": has nothing to send on");
+  if (from.sending.size() < carrying_) complaints.push_back(from.name + ": has nothing to send on");
   for (const auto& [tunnel, spi] : from.sending) {
     const auto found = to.inbound.find(spi);
     const bool opens = found != to.inbound.end() &&
@@ -309,9 +310,10 @@ void World::step() {
     arrive(packets_.extract(packets_.begin()).mapped());
   for (Gateway* gateway : {&east, &west}) {
     gateway->daemon->advance(now);
-    if (gateway->retry_at && *gateway->retry_at <= now) {
-      gateway->retry_at.reset();
-      gateway->initiate();
+    for (const auto& [tunnel, when] : std::map(gateway->retry_at)) {
+      if (when > now) continue;
+      gateway->retry_at.erase(tunnel);
+      gateway->initiate(tunnel);
     }
   }
   if (next_tick_ && *next_tick_ <= now) {
@@ -341,20 +343,27 @@ bool World::establish() {
   return settled();
 }
 
-bool World::settled() const {
-  if (east.inbound.size() != 1 || west.inbound.size() != 1 || east.outbound.size() != 1 ||
-      west.outbound.size() != 1)
-    return false;
-  const ike::ChildInstall& a = east.outbound.begin()->second;
-  const ike::ChildInstall& b = west.outbound.begin()->second;
-  const bool fit = a.outbound_spi == west.inbound.begin()->first &&
-                   b.outbound_spi == east.inbound.begin()->first &&
-                   bytes_of(a.outbound_keys) == bytes_of(west.inbound.begin()->second.inbound_keys) &&
-                   bytes_of(b.outbound_keys) == bytes_of(east.inbound.begin()->second.inbound_keys);
-  const bool same =
-      a.mode == b.mode && a.esn == b.esn && a.suite == b.suite && a.udp_encapsulation == b.udp_encapsulation;
-  return fit && same && east.reserved.empty() && west.reserved.empty() && east.ike_sas() == 1 &&
-         west.ike_sas() == 1 && east.sending.size() == 1 && west.sending.size() == 1;
+bool World::settled(std::size_t tunnels) const {
+  for (const Gateway* gateway : {&east, &west}) {
+    const bool whole = gateway->inbound.size() == tunnels && gateway->outbound.size() == tunnels &&
+                       gateway->sending.size() == tunnels && gateway->reserved.empty() &&
+                       gateway->ike_sas() == 1;
+    if (!whole) return false;
+  }
+  return std::all_of(east.outbound.begin(), east.outbound.end(), [this](const auto& entry) {
+    const ike::ChildInstall& a = entry.second;
+    const auto there = west.inbound.find(a.outbound_spi);
+    const auto back = east.inbound.find(a.inbound_spi);
+    if (there == west.inbound.end() || back == east.inbound.end()) return false;
+    const auto b = west.outbound.find(there->second.outbound_spi);
+    return b != west.outbound.end() && b->second.outbound_spi == a.inbound_spi &&
+           a.local_selectors == b->second.remote_selectors &&
+           a.remote_selectors == b->second.local_selectors &&
+           bytes_of(a.outbound_keys) == bytes_of(there->second.inbound_keys) &&
+           bytes_of(b->second.outbound_keys) == bytes_of(back->second.inbound_keys) &&
+           a.mode == b->second.mode && a.esn == b->second.esn && a.suite == b->second.suite &&
+           a.udp_encapsulation == b->second.udp_encapsulation;
+  });
 }
 
 }  // namespace espgate::test

@@ -73,11 +73,13 @@ class Gateway : public ike::Host {
   std::set<std::uint32_t> reserved;           // allocated, not installed
   std::vector<std::string> lines;             // the log
   std::vector<Reason> failures, downs, failed_rekeys;
+  std::vector<TunnelId> failed;  // whose each of `failures` is
   unsigned ups{0};
-  bool up{false};
+  bool up{false};  // some tunnel is
+  std::set<TunnelId> up_tunnels;
   bool retry{false};  // as the tunnel manager would: begin again a second after a failure
   bool full{false};   // no SPI to be had
-  std::optional<Time> retry_at;
+  std::map<TunnelId, Time> retry_at;
   std::optional<Time> heard;  // last inbound packet
 
   void initiate(TunnelId tunnel = 0);
@@ -129,12 +131,14 @@ class World {
 
   // Runs for that long, or until `done`.
   void run(milliseconds time, const std::function<bool()>& done = {});
-  bool establish();      // east begins; true when both ends carry traffic
-  void start_traffic();  // from now on a packet each way every 7 ms, and none may be lost
+  bool establish();  // east begins; true when both ends carry traffic
+  // From now on a packet each way every 7 ms, in each of `tunnels`, and none may be lost.
+  void start_traffic(std::size_t tunnels = 1);
   // From now on each side is to have an outbound SA at every moment, and its peer the inbound one for as long
   // as packets sent on it may be on their way (kFlight): what is not so is a complaint.
   void watch_flow() { watched_ = true; }
-  [[nodiscard]] bool settled() const;  // one child pair on both sides, that fit, and one IKE SA each
+  // One child pair on both sides of each of `tunnels`, that fit, and one IKE SA each.
+  [[nodiscard]] bool settled(std::size_t tunnels = 1) const;
   void transmit(Datagram datagram);
 
   Time now{kStart};
@@ -167,6 +171,7 @@ class World {
   std::multimap<Time, InnerPacket> packets_;
   std::optional<Time> next_tick_;
   unsigned ticks_{0};
+  std::size_t carrying_{1};  // tunnels
   bool watched_{false};
 };
 

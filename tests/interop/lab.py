@@ -240,9 +240,10 @@ class Lab:
 class Ping:
     """A paced flood of pings whose losses are counted by sequence number."""
 
-    def __init__(self, space, destination, interval=0.01, size=56, name="ping"):
+    def __init__(self, space, destination, interval=0.01, size=56, name="ping", source=None):
+        flags = ["-I", source] if source else []
         self.process = space.start(f"{name}-{space.short}-{time.monotonic_ns()}", "ping", "-n", "-i", str(interval),
-                                   "-s", str(size), "-W", "2", destination)
+                                   "-s", str(size), "-W", "2", *flags, destination)
 
     def stop(self, settle=0.5):
         """Returns (sent, missing sequence numbers). What was sent in the last moments is not counted."""

@@ -116,6 +116,7 @@ void IkeSa::temporary_failure() {
 void IkeSa::delete_ike(const Reason& reason) {
   if (state_ == State::deleting || state_ == State::gone) return;
   drop_tasks(reason);
+  state_ = State::deleting;  // nothing begins on it while its children go
   while (!children.empty()) core_.remove_child(*children.back(), end_of_inbound(*children.back()), reason);
   if (tunnel_ && reason.failure != Failure::replaced)
     log("IKE SA with " + peer() + " closed: " + reason.summary);
@@ -175,6 +176,7 @@ void IkeSa::close(const Reason& reason) {
   finish_request();
   abandon_offers();
   const bool expected = state_ == State::deleting || state_ == State::rekeyed || is_attempt();
+  state_ = State::gone;  // nothing begins on it while its children go
   while (!children.empty()) core_.remove_child(*children.back(), end_of_inbound(*children.back()), reason);
   if (!expected && tunnel_) log("IKE SA with " + peer() + " closed: " + reason.summary);
   linger();

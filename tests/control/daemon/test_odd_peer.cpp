@@ -38,6 +38,21 @@ TEST_CASE("a proper scripted peer is accepted") {
   CHECK(peer.ask(Exchange::informational, {})->empty());
 }
 
+TEST_CASE("a peer with two child SAs falls silent, and nothing is left or begun") {
+  World world;
+  ScriptedPeer peer(world);
+  peer.init();
+  peer.auth();
+  REQUIRE(peer.ask(Exchange::create_child_sa, child_request(peer, 0xbbbb, std::nullopt)).has_value());
+  REQUIRE(world.west.inbound.size() == 2);
+  world.run(seconds(100));
+  CHECK(world.west.daemon->empty());
+  CHECK(world.west.inbound.empty());
+  CHECK(world.west.reserved.empty());
+  CHECK(!world.west.said("CREATE_CHILD_SA"));
+  CHECK(world.complaints == std::vector<std::string>{});
+}
+
 TEST_CASE("an unknown critical payload is refused by name; the IKE SA stays") {
   World world;
   ScriptedPeer peer(world);

@@ -177,8 +177,7 @@ void Core::hand_over(ChildSa& leaving) {
   ChildSa* former = nullptr;
   for (auto at = state.children.rbegin(); at != state.children.rend(); ++at) {
     ChildSa& other = **at;
-    if (&other == &leaving || other.state == ChildSa::State::deleting || other.owner->is_closing())
-      continue;
+    if (&other == &leaving || other.state == ChildSa::State::deleting || other.owner->is_closing()) continue;
     const bool waits = !other.sending && other.state != ChildSa::State::replaced;
     if (waits && (waiting == nullptr || rank(*waiting) < rank(other))) waiting = &other;
     if (other.sending && former == nullptr) former = &other;

@@ -164,8 +164,8 @@ TEST_CASE("PPKs are in files of their own, as they are or in hex, from when unti
   CHECK(ppks.at(1).not_after == 1767225600 + 43201);
   CHECK(ppks.at(1).type == PpkIdType::opaque);
   CHECK(times.tunnels.at(0).ppk_use == PpkUse::required);
-  for (const Ppk& ppk : load_file((folder.path / "gw.yaml").string(), Secrets::skip).tunnels.at(0).ppks)
-    CHECK(ppk.secret.empty());
+  const Configuration without = load_file((folder.path / "gw.yaml").string(), Secrets::skip);
+  for (const Ppk& ppk : without.tunnels.at(0).ppks) CHECK(ppk.secret.empty());
 }
 
 TEST_CASE("a configuration that can't be read") {

@@ -18,8 +18,8 @@ namespace espgate::dataplane {
 
 class EarlyEsp {
  public:
-  static constexpr std::size_t kMost = 64;                   // packets, of all SAs together
-  static constexpr std::uint64_t kPatienceNs = 100'000'000;  // then no SA is expected any more
+  static constexpr std::size_t kMost = 256;                    // packets, of all SAs together
+  static constexpr std::uint64_t kPatienceNs = 1'000'000'000;  // then no SA is expected any more
 
   // What becomes of a packet for which no SA came; takes the packet.
   using InVain = std::function<void(rte_mbuf* packet, std::uint64_t now)>;

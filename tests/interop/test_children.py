@@ -100,7 +100,7 @@ class Children(LabCase):
         for flow, name in zip(flows, FLOWS):
             sent, missing = flow.stop(settle=3)
             self.assertGreater(sent, 50)
-            self.assertEqual(missing, [], f"{name}: lost of {sent} pings")
+            self.assertEqual(missing, [], f"{name}: lost of {sent} pings; dropped: {self.east.drops()}")
 
     def replaced(self, name, begin):
         before = self.spis(name)

@@ -5,8 +5,10 @@
 #include <map>
 #include <stdexcept>
 
+#include "conf/apart.hpp"
 #include "conf/errors.hpp"
 #include "conf/file.hpp"
+#include "conf/sections.hpp"
 #include "crypto/ocsp.hpp"
 
 namespace espgate::conf {
@@ -25,15 +27,51 @@ constexpr std::size_t kMostCrl = 64U << 20;
 struct Owned {
   std::shared_ptr<const Chain> chain;
   std::shared_ptr<const crypto::PrivateKey> key;
+  std::shared_ptr<const crypto::PublicKey> public_key;
 };
+
+// Of the files with private keys, by path, what is public: in DER, the key and what certificates there are.
+using Ders = std::vector<std::string>;
+using PublicHalves = std::map<std::string, Ders>;
+
+Bytes bytes_of(std::string_view text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+
+std::string text_of(Bytes bytes) { return {bytes.begin(), bytes.end()}; }
+
+Owned owned_of(const Ders& half) {
+  Chain chain;
+  for (std::size_t i = 1; i < half.size(); ++i) {
+    chain.push_back(crypto::Certificate::from_der(bytes_of(half[i])));
+    if (!chain.back()) throw Error("a certificate came back that can't be read");
+  }
+  return {std::make_shared<const Chain>(std::move(chain)), {}, crypto::PublicKey::read(bytes_of(half.at(0)))};
+}
 
 class Loader {
  public:
-  Loader(const std::string& file, std::int64_t now) : errors_(file), file_(file), now_(now) {}
+  // `halves`: in place of the private keys; none: these are read.
+  Loader(const std::string& file, std::int64_t now, const PublicHalves* halves = nullptr)
+      : errors_(file), file_(file), now_(now), halves_(halves) {}
+
+  // And what else only the secrets tell is said by finish().
+  [[nodiscard]] PublicHalves public_halves(const std::vector<Tunnel>& tunnels) {
+    PublicHalves out;
+    for (const Tunnel& tunnel : tunnels) {
+      for (const Ppk& ppk : tunnel.ppks) warn_of_short(ppk);
+      if (tunnel.files && !tunnel.manual && tunnel.local_auth.by != Auth::psk)
+        add_half(out, key_file(*tunnel.files), owned(*tunnel.files));
+    }
+    return out;
+  }
 
   void load(Tunnel& tunnel) {
     if (tunnel.manual) return;
-    for (const Ppk& ppk : tunnel.ppks) ppk_warnings(ppk);
+    for (const Ppk& ppk : tunnel.ppks) {
+      warn_of_expired(ppk);
+      warn_of_short(ppk);
+    }
     if (!tunnel.files) return;
     local(*tunnel.files, tunnel);
     remote(*tunnel.files, tunnel);
@@ -89,7 +127,7 @@ class Loader {
       });
     place->second = made("pkcs12", files.pkcs12, Readers::owner, kMostCertificates, [&password](Bytes file) {
       crypto::Pkcs12 box = crypto::read_pkcs12(file, password.view());
-      return Owned{std::make_shared<const Chain>(std::move(box.chain)), std::move(box.key)};
+      return Owned{std::make_shared<const Chain>(std::move(box.chain)), std::move(box.key), {}};
     });
     return place->second;
   }
@@ -97,18 +135,41 @@ class Loader {
   void local(const CredentialFiles& files, Tunnel& tunnel) {
     LocalAuth& auth = tunnel.local_auth;
     if (auth.by == Auth::psk) return;
+    const Owned ours = owned(files);
     const bool boxed = !files.pkcs12.path.empty();
-    Owned owned;
-    if (boxed) owned = pkcs12(files);
-    if (!boxed) owned.key = private_key(files.key);
-    if (!boxed && auth.by == Auth::certificate) owned.chain = chain("certificate", files.certificate);
-    auth.private_key = owned.key;
-    auth.chain = owned.chain;
-    if (owned.key) auth.public_key = {owned.key, &owned.key->public_key()};
-    if (auth.by == Auth::certificate && owned.key && owned.chain)
-      check_own(boxed ? files.pkcs12 : files.certificate, boxed ? files.pkcs12 : files.key, tunnel);
-    if (owned.chain && !files.ocsp_response.path.empty())
-      auth.ocsp_response = status(files.ocsp_response, *owned.chain->front());
+    auth.private_key = ours.key;
+    auth.public_key = ours.public_key;
+    if (auth.by != Auth::certificate) return;
+    auth.chain = boxed ? ours.chain : chain("certificate", files.certificate);
+    if (!auth.chain) return;
+    if (auth.public_key) check_own(boxed ? files.pkcs12 : files.certificate, key_file(files), tunnel);
+    if (!files.ocsp_response.path.empty())
+      auth.ocsp_response = status(files.ocsp_response, *auth.chain->front());
+  }
+
+  static const NamedFile& key_file(const CredentialFiles& files) {
+    return files.pkcs12.path.empty() ? files.key : files.pkcs12;
+  }
+
+  Owned owned(const CredentialFiles& files) {
+    if (halves_ != nullptr) return half(key_file(files));
+    Owned out = files.pkcs12.path.empty() ? Owned{{}, private_key(files.key), {}} : pkcs12(files);
+    if (out.key) out.public_key = {out.key, &out.key->public_key()};
+    return out;
+  }
+
+  Owned half(const NamedFile& from) {
+    const auto [place, is_new] = boxes_.try_emplace(from.path);
+    if (is_new) place->second = owned_of(halves_->at(from.path));
+    return place->second;
+  }
+
+  static void add_half(PublicHalves& out, const NamedFile& from, const Owned& ours) {
+    const auto [place, is_new] = out.try_emplace(from.path);
+    if (!is_new || !ours.public_key) return;
+    place->second.push_back(text_of(ours.public_key->der()));
+    if (!ours.chain) return;
+    for (const CertificatePtr& each : *ours.chain) place->second.push_back(text_of(each->der()));
   }
 
   std::shared_ptr<const std::vector<std::uint8_t>> status(const NamedFile& from,
@@ -166,10 +227,13 @@ class Loader {
     if (by_default) id.text = crypto::directory_words(ours.subject());
   }
 
-  void ppk_warnings(const Ppk& ppk) {
-    constexpr std::size_t kStrong = 32;  // bytes: RFC 8784 section 6 asks for 256 bits of entropy
+  void warn_of_expired(const Ppk& ppk) {
     if (ppk.not_after < now_)
       warn(ppk.mark, fmt::format("ppks: {} has expired on {}", in_quotes(ppk.id), utc_words(ppk.not_after)));
+  }
+
+  void warn_of_short(const Ppk& ppk) {
+    constexpr std::size_t kStrong = 32;  // bytes: RFC 8784 section 6 asks for 256 bits of entropy
     if (!ppk.secret.empty() && ppk.secret.size() < kStrong)
       warn(ppk.mark,
            fmt::format("ppks: {} is of {} bytes, too short to withstand a quantum computer; make it of "
@@ -251,6 +315,7 @@ class Loader {
   Errors errors_;
   std::string file_;
   std::int64_t now_;
+  const PublicHalves* halves_;
   std::vector<std::string> warnings_;
   std::map<std::string, std::shared_ptr<const Chain>> chains_;
   std::map<std::string, std::shared_ptr<const crypto::PrivateKey>> keys_;
@@ -258,6 +323,42 @@ class Loader {
   std::map<std::string, Owned> boxes_;
   std::map<std::string, std::shared_ptr<const crypto::TrustStore>> stores_;
 };
+
+std::vector<std::string> load_with(Loader& loader, Configuration& configuration) {
+  for (Tunnel& tunnel : configuration.tunnels) loader.load(tunnel);
+  for (Tunnel& tunnel : configuration.tunnels)  // it may be the certificate that told who we are
+    if (tunnel.parent_index) tunnel.local_id = configuration.tunnels[*tunnel.parent_index].local_id;
+  return loader.finish();
+}
+
+// In the child: the file's tree without secrets, what is wrong with these, then the public halves.
+std::string read_public(const std::string& path, std::int64_t now) {
+  Node root = read_tree(path);
+  const Configuration configuration = load_tree(root, path, Secrets::load);
+  Loader loader(path, now);
+  const PublicHalves halves = loader.public_halves(configuration.tunnels);
+  const std::vector<std::string> late = loader.finish();
+  blank_secrets(root);
+  Packer out;
+  out.tree(root);
+  out.number(static_cast<std::uint32_t>(late.size()));
+  for (const std::string& line : late) out.text(line);
+  for (const auto& [file, ders] : halves) {
+    out.text(file);
+    out.number(static_cast<std::uint32_t>(ders.size()));
+    for (const std::string& der : ders) out.text(der);
+  }
+  return std::move(out).take();
+}
+
+PublicHalves unpack_halves(Unpacker& from) {
+  PublicHalves out;
+  while (!from.empty()) {
+    Ders& ders = out[from.text()];
+    for (std::uint32_t left = from.number(); left > 0; --left) ders.push_back(from.text());
+  }
+  return out;
+}
 
 }  // namespace
 
@@ -281,10 +382,20 @@ std::optional<crypto::NameKind> name_kind(IdentityType type) {
 std::vector<std::string> load_credentials(Configuration& configuration, const std::string& file,
                                           std::int64_t now) {
   Loader loader(file, now);
-  for (Tunnel& tunnel : configuration.tunnels) loader.load(tunnel);
-  for (Tunnel& tunnel : configuration.tunnels)  // it may be the certificate that told who we are
-    if (tunnel.parent_index) tunnel.local_id = configuration.tunnels[*tunnel.parent_index].local_id;
-  return loader.finish();
+  return load_with(loader, configuration);
+}
+
+Loaded load_public(const std::string& path, std::int64_t now) {
+  const std::string packed = apart([&] { return read_public(path, now); });
+  Unpacker from(packed);
+  const Node root = from.tree();
+  std::vector<std::string> late;
+  for (std::uint32_t left = from.number(); left > 0; --left) late.push_back(from.text());
+  const PublicHalves halves = unpack_halves(from);
+  Loaded out{load_tree(root, path, Secrets::manual), std::move(late)};
+  Loader loader(path, now, &halves);
+  for (std::string& line : load_with(loader, out.configuration)) out.late.push_back(std::move(line));
+  return out;
 }
 
 }  // namespace espgate::conf

@@ -22,4 +22,13 @@ namespace espgate::conf {
 [[nodiscard]] std::vector<std::string> load_credentials(Configuration& configuration, const std::string& file,
                                                         std::int64_t now);
 
+struct Loaded {
+  Configuration configuration;
+  std::vector<std::string> late;  // as load_credentials returns it
+};
+// As load_file and load_credentials, but no pre-shared key, PPK or private key ever is in the memory of this
+// process: a child reads what holds them and hands back what is public. Keys of manual SAs are read. Only for
+// processes with one thread.
+[[nodiscard]] Loaded load_public(const std::string& path, std::int64_t now);
+
 }  // namespace espgate::conf

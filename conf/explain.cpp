@@ -95,12 +95,6 @@ const Node* find(const Node& tunnel, std::string_view path) {
   return dot == path.npos ? &value : find(value, path.substr(dot + 1));
 }
 
-// Whatever key of this name there will be.
-bool is_secret(std::string_view path) {
-  constexpr std::array<std::string_view, 4> kSecrets{"psk", "ppk", "secret", "password"};
-  return std::ranges::count(kSecrets, path.substr(path.rfind('.') + 1)) != 0;
-}
-
 std::string as_written(const Node& node) {
   if (node.kind == NodeKind::scalar) return node.text;
   return node.kind == NodeKind::list ? list_of(node.children, as_written) : std::string();
@@ -162,7 +156,8 @@ std::vector<Explained> explain(const Tunnel& tunnel, const Node& in_file) {
     if (written != nullptr) origin = fmt::format("line {}", written->mark.line);
     if (by_profile) origin = fmt::format("profile {}", word_of(tunnel.profile, kProfile));
     std::string value = show != shows().end() ? show->second(tunnel) : as_written(*written);
-    values.push_back({path, is_secret(path) ? "(not shown)" : std::move(value), std::move(origin)});
+    values.push_back({path, is_secret(path.substr(path.rfind('.') + 1)) ? "(not shown)" : std::move(value),
+                      std::move(origin)});
   }
   return values;
 }

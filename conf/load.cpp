@@ -14,7 +14,8 @@
 namespace espgate::conf {
 namespace {
 
-Node parse(std::string_view text, Errors& errors) {
+Node parse(std::string_view text, const std::string& name) {
+  Errors errors(name);
   try {
     return parse_yaml(text);
   } catch (const SyntaxError& error) {
@@ -37,16 +38,9 @@ void number_tables(Configuration& configuration) {
   for (Group& group : configuration.groups) number(group.table);
 }
 
-struct Loaded {
-  Configuration configuration;
-  Node root;
-};
-
-Loaded load(std::string_view text, const std::string& name, const std::string& folder, Secrets secrets) {
+Configuration load(const Node& root, const std::string& name, const std::string& folder, Secrets secrets) {
   Reading reading{Errors(name), secrets, folder};
-  Loaded loaded;
-  auto& [configuration, root] = loaded;
-  root = parse(text, reading.errors);
+  Configuration configuration;
   read_gateway({reading, root, "file"}, configuration);
   check_names(reading.errors, root, configuration);
   check_addresses(reading.errors, root, configuration);
@@ -57,12 +51,12 @@ Loaded load(std::string_view text, const std::string& name, const std::string& f
   check_kernel_twins(reading.errors, root, configuration);
   reading.errors.raise();
   number_tables(configuration);
-  return loaded;
+  return configuration;
 }
 
-ExplainedFile explain(Loaded loaded) {
-  std::vector<ExplainedTunnel> tunnels = explain_tunnels(loaded.configuration, loaded.root);
-  return {std::move(loaded.configuration), std::move(tunnels)};
+ExplainedFile explain(const Node& root, Configuration configuration) {
+  std::vector<ExplainedTunnel> tunnels = explain_tunnels(configuration, root);
+  return {std::move(configuration), std::move(tunnels)};
 }
 
 [[noreturn]] void refuse_file(const std::string& path, const char* what) {
@@ -80,28 +74,33 @@ crypto::SecretBytes read_file(const std::string& path) {
   return crypto::SecretBytes(buffer.view().first(length));
 }
 
-Loaded load_from(const std::string& path, Secrets secrets) {
-  const crypto::SecretBytes bytes = read_file(path);
-  const std::string_view text(reinterpret_cast<const char*>(bytes.view().data()), bytes.size());
-  return load(text, path, std::filesystem::path(path).parent_path().string(), secrets);
-}
-
 }  // namespace
 
+Node read_tree(const std::string& path) {
+  const crypto::SecretBytes bytes = read_file(path);
+  return parse({reinterpret_cast<const char*>(bytes.view().data()), bytes.size()}, path);
+}
+
+Configuration load_tree(const Node& root, const std::string& path, Secrets secrets) {
+  return load(root, path, std::filesystem::path(path).parent_path().string(), secrets);
+}
+
 Configuration load_file(const std::string& path, Secrets secrets) {
-  return load_from(path, secrets).configuration;
+  return load_tree(read_tree(path), path, secrets);
 }
 
 Configuration load_text(std::string_view text, const std::string& name_for_errors, Secrets secrets) {
-  return load(text, name_for_errors, {}, secrets).configuration;
+  return load(parse(text, name_for_errors), name_for_errors, {}, secrets);
 }
 
 ExplainedFile explain_file(const std::string& path, Secrets secrets) {
-  return explain(load_from(path, secrets));
+  const Node root = read_tree(path);
+  return explain(root, load_tree(root, path, secrets));
 }
 
 ExplainedFile explain_text(std::string_view text, const std::string& name_for_errors, Secrets secrets) {
-  return explain(load(text, name_for_errors, {}, secrets));
+  const Node root = parse(text, name_for_errors);
+  return explain(root, load(root, name_for_errors, {}, secrets));
 }
 
 }  // namespace espgate::conf

@@ -17,7 +17,9 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-enum class Secrets : std::uint8_t { load, skip };  // skip: the dataplane has no business with them
+// Which secrets are kept. manual: those of manual SAs alone, for the control process; skip: none, for the
+// dataplane.
+enum class Secrets : std::uint8_t { load, manual, skip };
 
 // Throws Error. Relative psk-file paths are taken from the folder of `path`.
 [[nodiscard]] Configuration load_file(const std::string& path, Secrets secrets = Secrets::load);

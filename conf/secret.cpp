@@ -1,6 +1,8 @@
 // Pre-shared and manual keys: from the file itself, or from a file of their own that nobody else can read.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
 
 #include "conf/file.hpp"
@@ -23,12 +25,12 @@ std::string path_of(const Field& field) {
   return (std::filesystem::path(field.reading.folder) / field.node.text).string();
 }
 
-// What is in the file that the field names; nullopt: the field is no name, secrets are not wanted, or it was
-// said what is wrong.
-std::optional<crypto::SecretBytes> read_file_of(const Field& field) {
+// What is in the file that the field names; nullopt: the field is no name, it is not `wanted`, or it was said
+// what is wrong.
+std::optional<crypto::SecretBytes> read_file_of(const Field& field, bool wanted) {
   std::string name;
   read_text(field, name);
-  if (name.empty() || field.reading.secrets == Secrets::skip) return std::nullopt;
+  if (name.empty() || !wanted) return std::nullopt;
   FileContent file = read_whole(path_of(field), Readers::owner, kMostBytes);
   if (file.objection.empty()) return std::move(file.bytes);
   field.error(fmt::format("{}: {}", field.key, file.objection));
@@ -77,6 +79,11 @@ std::string parts_of(const crypto::SuiteRow& suite) {
 
 }  // namespace
 
+bool is_secret(std::string_view key) {
+  constexpr std::array<std::string_view, 4> kSecrets{"psk", "ppk", "secret", "password"};
+  return std::ranges::count(kSecrets, key) != 0;
+}
+
 void read_psk(const Field& field, crypto::SecretBytes& out) {
   // The value never stands in a message.
   if (!field.is_scalar() || field.node.text.empty())
@@ -87,7 +94,7 @@ void read_psk(const Field& field, crypto::SecretBytes& out) {
 }
 
 void read_psk_file(const Field& field, crypto::SecretBytes& out) {
-  const auto file = read_file_of(field);
+  const auto file = read_file_of(field, field.reading.secrets == Secrets::load);
   if (!file) return;
   crypto::SecretBytes secret = without_newline(*file);
   if (secret.empty()) return say_no_secret(field);
@@ -106,7 +113,7 @@ void read_ppk_file(const Field& field, crypto::SecretBytes& out) {
 }
 
 void read_key_file(const Field& field, const crypto::SuiteRow& suite, crypto::SecretBytes& out) {
-  auto file = read_file_of(field);
+  auto file = read_file_of(field, field.reading.secrets != Secrets::skip);
   if (!file) return;
   if (auto bytes = from_hex(file->view())) file = std::move(bytes);
   const std::size_t length = crypto::key_material_length(suite);

@@ -59,9 +59,16 @@ void read_identity(const Field& field, Identity& out);
 void append_identity_keys(std::vector<KnownKey>& to);
 [[nodiscard]] Identity identity_of(const IpAddress& address);
 
+// secret.cpp: whatever key of this name there will be.
+[[nodiscard]] bool is_secret(std::string_view key);
+
 // explain.cpp: `root` is the file that `configuration` was read from.
 [[nodiscard]] std::vector<ExplainedTunnel> explain_tunnels(const Configuration& configuration,
                                                            const Node& root);
+
+// load.cpp: the file as a tree, and what the tree says. Throw Error.
+[[nodiscard]] Node read_tree(const std::string& path);
+[[nodiscard]] Configuration load_tree(const Node& root, const std::string& path, Secrets secrets);
 
 // manual_section.cpp. `check_without_ike`: nothing in the block `tunnel` is IKE's. `path`: "esp.lifetime".
 [[nodiscard]] bool belongs_to_ike(std::string_view path);

@@ -2,11 +2,13 @@
 #include "conf/credentials.hpp"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
 
+#include "conf/apart.hpp"
 #include "tests/conf/base.hpp"
 #include "tests/crypto/pki_bytes.hpp"
 
@@ -166,6 +168,85 @@ TEST_CASE("tunnels that name the same files share what is in them") {
   CHECK(tunnels[0].local_auth.chain == tunnels[1].local_auth.chain);
   CHECK(tunnels[0].local_auth.private_key == tunnels[1].local_auth.private_key);
   CHECK(tunnels[0].remote_auth.trust == tunnels[1].remote_auth.trust);
+}
+
+TEST_CASE("who has no business with secrets gets what is public of them") {
+  const Folder folder;
+  folder.write("password", "a password\n");
+  folder.write("short.ppk", "a short one");
+  const std::string boxed = "id: west.example, pkcs12: west.p12, password-file: password";
+  const std::string raw = "id: west.example, auth: public-key, key: p256.key";
+  for (const std::string& ours : {std::string(kOurs), boxed, raw, std::string("id: west.example")}) {
+    CAPTURE(ours);
+    const bool by_psk = ours == "id: west.example";
+    std::string text = tunnel(ours, kTheirs, by_psk ? "    psk: \"a secret: with signs\"" : "");
+    text.insert(text.find("    local:"), "    ppks: [{id: a, file: short.ppk}]\n");
+    const auto whole = folder.load(text);
+    REQUIRE(whole.error == "");
+    const auto [configuration, late] = load_public((folder.path / "gw.yaml").string(), kNow);
+    CHECK(late.size() == 1);
+    CHECK(late.size() == whole.late.size());
+    REQUIRE(configuration.tunnels.size() == whole.configuration.tunnels.size());
+    const LocalAuth& all = whole.configuration.tunnels[0].local_auth;
+    const LocalAuth& some = configuration.tunnels[0].local_auth;
+    CHECK(some.private_key == nullptr);
+    REQUIRE((some.public_key == nullptr) == (all.public_key == nullptr));
+    if (all.public_key) CHECK(std::ranges::equal(some.public_key->der(), all.public_key->der()));
+    REQUIRE((some.chain == nullptr) == (all.chain == nullptr));
+    if (all.chain) CHECK(some.chain->size() == all.chain->size());
+    CHECK(configuration.tunnels[0].local_id.data == whole.configuration.tunnels[0].local_id.data);
+    CHECK(configuration.tunnels[0].remote_auth.trust != nullptr);
+    for (const Tunnel& tunnel : configuration.tunnels) {
+      CHECK(tunnel.psk.empty());
+      for (const Ppk& ppk : tunnel.ppks) CHECK(ppk.secret.empty());
+    }
+  }
+}
+
+TEST_CASE("what is wrong with secrets is told as by who reads them itself") {
+  const Folder folder;
+  for (const std::string_view ours :
+       {"id: west.example, certificate: west.crt, key: none.key", "id: west.example, pkcs12: west.crt"}) {
+    const auto whole = folder.load(tunnel(ours, kTheirs));
+    REQUIRE_FALSE(whole.error.empty());
+    try {
+      (void)load_public((folder.path / "gw.yaml").string(), kNow);
+      FAIL("it was read");
+    } catch (const Error& error) {
+      std::string words = error.what();
+      folder.shorten(words);
+      CHECK(words == whole.error);
+    }
+  }
+}
+
+TEST_CASE("what stands in the place of secrets, on its way from one process to another") {
+  Node root = parse_yaml("{tunnels: [{name: a, psk: abc}, {psk: {b: c}}], password: [d, e], list: [1, [~]]}");
+  blank_secrets(root);
+  const auto& tunnels = root.at("tunnels");
+  CHECK(tunnels.at(0).at("psk").text == "***");
+  CHECK(tunnels.at(0).at("name").text == "a");
+  CHECK(tunnels.at(1).at("psk").at("b").text == "*");
+  CHECK(root.at("password").at(1).text == "*");
+  CHECK(root.at("list").at(0).text == "1");
+
+  Packer packer;
+  packer.tree(root);
+  packer.text("behind it");
+  const std::string packed = std::move(packer).take();
+  Unpacker whole(packed);
+  const Node again = whole.tree();
+  CHECK(again.at("tunnels").at(0).at("name").text == "a");
+  CHECK(again.at("list").at(1).at(0).kind == NodeKind::null);
+  CHECK(again.at("list").mark.column == root.at("list").mark.column);
+  CHECK(whole.text() == "behind it");
+  CHECK(whole.empty());
+  for (std::size_t length = 0; length < packed.size(); ++length) {
+    Unpacker cut(std::string_view(packed).substr(0, length));
+    CHECK_THROWS_AS((cut.tree(), cut.text()), Error);
+  }
+  CHECK_THROWS_WITH(apart([]() -> std::string { throw Error("words"); }), "words");
+  CHECK_THROWS_AS(apart([]() -> std::string { ::_exit(0); }), Error);
 }
 
 TEST_CASE("an OCSP response of ours, and whether the peer must send one") {

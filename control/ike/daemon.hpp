@@ -68,6 +68,7 @@ enum class Failure : std::uint8_t {
   ppk_unknown,    // one side does not have the one that the other names
   ppk_not_valid,  // ours have expired, or are not valid yet
   ppk_differs,
+  keys_away,  // who keeps our keys gives no answer
   ts_unacceptable,
   mode,  // tunnel or transport
   invalid_ke,

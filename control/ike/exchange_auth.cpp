@@ -81,21 +81,30 @@ void IkeSa::auth_response(const Payloads& payloads) {
     return attempt_over({Failure::protocol_error, "the peer refused IKE_AUTH with " + name_of(error->type)});
   }
   std::optional<Reason> refusal = settle_ppk(payloads);
-  if (!refusal) refusal = check_peer_auth(payloads, *id);
+  if (!refusal) refusal = judge_peer(payloads, *id);
   if (!is_identity(*id, config().remote_id))
     refusal = Reason{Failure::peer_identity,
                      "the peer says it is " + words(*id) + "; we expect " + words(config().remote_id)};
   if (refusal) {
-    // Section 2.21.2: the peer believes the SA to be up, so it is told.
+    // Section 2.21.2: the peer believes the SA to be up, so it is told. That it has failed only if it has.
     const Reason reason = *refusal;
+    const bool its_fault = reason.failure != Failure::keys_away;
     core_.host.attempt_failed(*tunnel_, reason);
     fail_waiting(reason);
     abandon_offers();
-    enqueue({Task::Kind::notify, 0, NotifyType::authentication_failed, {}, 0});
+    if (its_fault) enqueue({Task::Kind::notify, 0, NotifyType::authentication_failed, {}, 0});
     return delete_ike(reason);
   }
   become_established();
   first_child_answered(payloads);
+}
+
+std::optional<Reason> IkeSa::judge_peer(const Payloads& payloads, const IdPayload& id) const {
+  try {
+    return check_peer_auth(payloads, id);
+  } catch (const KeeperAway& away) {
+    return Reason{Failure::keys_away, away.what()};
+  }
 }
 
 // An attempt came to nothing. The peer may still want our last answer.
@@ -179,6 +188,17 @@ Payloads IkeSa::answer_auth(const Payloads& payloads) {
   become_established();
   answer_first_child(payloads, answer);
   return answer;
+}
+
+// Who keeps our keys gave no answer, and so do we: the peer sends its request again, which then is as if it
+// came for the first time.
+void IkeSa::postpone_auth(const std::string& why) {
+  --expected_id_;
+  if (without_ppk_) go_without_ppk();
+  origin_.ppk.reset();
+  const TunnelId id = *std::exchange(tunnel_, std::nullopt);
+  if (core_.tunnel(id).sas.empty() && core_.stranger_log.allows(core_.now))
+    core_.host.attempt_failed(id, {Failure::keys_away, why});
 }
 
 // INITIAL_CONTACT (section 2.4). What was established after this IKE SA was begun is no leftover: both sides

@@ -157,7 +157,6 @@ void IkeSa::init_accept(const Header& head, Bytes datagram, const Payloads& payl
   set_keys(choice->algorithms, derive_ike_keys(choice->algorithms, secret->view(), {nonce_, peer_nonce_},
                                                {spi_initiator_, spi_responder_}));
   dh_.reset();
-  begin_ppk(payloads);
   next_id_ = 1;
   const bool pretend = config().encapsulation == conf::Encapsulation::udp;
   if (nat_.supported && (nat_.local || nat_.remote || pretend)) {  // section 2.23: all moves to port 4500
@@ -165,7 +164,12 @@ void IkeSa::init_accept(const Header& head, Bytes datagram, const Payloads& payl
     remote_.port = kNattPort;
   }
   state_ = State::auth_sent;
-  send_auth();
+  try {
+    begin_ppk(payloads);
+    send_auth();
+  } catch (const KeeperAway& away) {
+    attempt_over({Failure::keys_away, away.what()});
+  }
 }
 
 void IkeSa::note_extensions(const Payloads& payloads, const Header& head) {

@@ -1,6 +1,5 @@
 #include "control/ike/keeper.hpp"
 
-#include <stdexcept>
 namespace espgate::ike {
 
 ByteVector LocalKeeper::shared_key_auth(TunnelId tunnel, crypto::Prf prf, Bytes octets) {
@@ -16,7 +15,7 @@ bool LocalKeeper::check_shared_key(TunnelId tunnel, crypto::Prf prf, Bytes octet
 
 ByteVector LocalKeeper::sign(TunnelId tunnel, crypto::SignatureScheme scheme, Bytes octets) {
   const auto& key = tunnels_.at(tunnel).local_auth.private_key;
-  if (!key) throw std::runtime_error("tunnel " + tunnels_.at(tunnel).name + " has no private key");
+  if (!key) throw KeeperAway("tunnel " + tunnels_.at(tunnel).name + " has no private key");
   return key->sign(scheme, octets);
 }
 

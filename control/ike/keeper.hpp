@@ -3,6 +3,8 @@
 // from the daemon's thread; none waits for long.
 #pragma once
 
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "conf/schema.hpp"
@@ -12,6 +14,12 @@
 
 namespace espgate::ike {
 
+// Who keeps the secrets gave no answer, which says nothing about the peer. What() says why.
+struct KeeperAway : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// Each call throws KeeperAway where it can't be done.
 class Keeper {
  public:
   virtual ~Keeper() = default;
@@ -19,15 +27,14 @@ class Keeper {
   [[nodiscard]] virtual ByteVector shared_key_auth(TunnelId tunnel, crypto::Prf prf, Bytes octets) = 0;
   // Whether `auth` is what the peer's same key makes of `octets`.
   [[nodiscard]] virtual bool check_shared_key(TunnelId tunnel, crypto::Prf prf, Bytes octets, Bytes auth) = 0;
-  // A signature over `octets` by the tunnel's private key; ECDSA's in DER. Throws std::runtime_error where
-  // the tunnel has no key for that.
+  // A signature over `octets` by the tunnel's private key; ECDSA's in DER.
   [[nodiscard]] virtual ByteVector sign(TunnelId tunnel, crypto::SignatureScheme scheme, Bytes octets) = 0;
   // Mixes the tunnel's PPK, by its place in conf::Tunnel::ppks, into SK_d, SK_pi and SK_pr of `keys` (RFC
   // 8784 section 3).
   virtual void mix_ppk(TunnelId tunnel, std::size_t ppk, crypto::Prf prf, IkeKeys& keys) = 0;
 };
 
-// Keeps them in this process: in the configuration, which must outlive it.
+// Keeps them in this process: in a configuration that was loaded with its secrets, and must outlive it.
 class LocalKeeper final : public Keeper {
  public:
   explicit LocalKeeper(const std::vector<conf::Tunnel>& tunnels) : tunnels_(tunnels) {}

@@ -224,7 +224,11 @@ void IkeSa::received_request(const Header& header, Bytes datagram, const Endpoin
   if ((header.exchange == Exchange::ike_auth) != (state_ == State::init_answered)) return;
   const auto content = open(header, datagram, requests_);
   if (!content) return;
-  handle_request(header, *content, local, remote);
+  try {
+    handle_request(header, *content, local, remote);
+  } catch (const KeeperAway& away) {  // only answer_auth asks it
+    postpone_auth(away.what());
+  }
 }
 
 // Section 2.1: a retransmitted request is answered as it was, and changes nothing. It must be authentic, so

@@ -228,6 +228,8 @@ class IkeSa {
   void request_certificates(const std::vector<TunnelId>& tunnels, Payloads& to) const;
   void note_certificate_requests(const Payloads& payloads);
   [[nodiscard]] std::optional<Reason> check_peer_auth(const Payloads& payloads, const IdPayload& id) const;
+  [[nodiscard]] std::optional<Reason> judge_peer(const Payloads& payloads, const IdPayload& id) const;
+  void postpone_auth(const std::string& why);
   // How the peer has shown who it is, for the log, or why it has not.
   using Shown = std::variant<std::string, Reason>;
   [[nodiscard]] Shown check_auth(const Payloads& payloads, const AuthPayload& auth, const IdPayload& id,

@@ -301,6 +301,13 @@ void no_additional_child(Case& c) {
       "identity of the peer's; or put all networks into the selectors of one tunnel");
 }
 
+void keys_away(Case& c) {
+  c.here(
+      "it is not the peer: espgate-signer, which keeps our keys, does not answer. `espgate run` starts it; "
+      "what "
+      "hinders it is on its standard error");
+}
+
 void its_log(Case& c) { c.there("its log tells why"); }
 
 // No child SA's fault.
@@ -312,6 +319,7 @@ bool is_of_ike(Failure failure) {
     case Failure::ike_version:
     case Failure::no_ike_proposal:
     case Failure::authentication_failed:
+    case Failure::keys_away:
     case Failure::peer_identity:
       return true;
     default:
@@ -368,6 +376,9 @@ Advice advice_after(const Reason& reason, const Tunnel& tunnel, const Story& sto
       break;
     case Failure::ppk_differs:
       ppk_differs(c);
+      break;
+    case Failure::keys_away:
+      keys_away(c);
       break;
     case Failure::peer_identity:
       identity(c);

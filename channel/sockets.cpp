@@ -21,6 +21,8 @@ namespace {
   throw std::system_error(error, std::system_category(), what);
 }
 
+int type_of(SocketKind kind) { return kind == SocketKind::stream ? SOCK_STREAM : SOCK_SEQPACKET; }
+
 sockaddr_un address_of(const std::string& path) {
   sockaddr_un address{};
   if (path.empty() || path.size() >= sizeof(address.sun_path)) fail(ENAMETOOLONG, path);
@@ -75,9 +77,9 @@ Fd::~Fd() {
   if (fd_ >= 0) close(fd_);
 }
 
-Fd listen_at(const std::string& path) {
+Fd listen_at(const std::string& path, SocketKind kind) {
   const sockaddr_un address = address_of(path);
-  Fd listening(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  Fd listening(socket(AF_UNIX, type_of(kind) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   // Set before bind, Linux gives the file this mode from its first moment.
   if (!listening || fchmod(listening.get(), 0600) != 0) fail(errno, "socket");
   const Fd lock = lock_folder_of(path);
@@ -88,9 +90,9 @@ Fd listen_at(const std::string& path) {
   return listening;
 }
 
-Fd connect_to(const std::string& path) {
+Fd connect_to(const std::string& path, SocketKind kind) {
   const sockaddr_un address = address_of(path);
-  Fd connection(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  Fd connection(socket(AF_UNIX, type_of(kind) | SOCK_CLOEXEC, 0));
   if (!connection) fail(errno, "socket");
   if (connect_socket(connection, address) != 0) fail(errno, path);
   return connection;

@@ -15,6 +15,11 @@ using Shortcomings = std::vector<std::string>;
 // Keys are in this process's memory: no core file, no debugger.
 [[nodiscard]] Shortcomings keep_memory_private();
 
+// What is in memory stays there and is not swapped out; what is not yet, as soon as it is.
+[[nodiscard]] Shortcomings lock_memory();
+// What was freed goes back to the system, which locked pages can't.
+void give_back_memory();
+
 struct DataplaneNeeds {
   bool hardware{false};    // devices other than the kernel's interfaces
   bool namespaces{false};  // network namespaces

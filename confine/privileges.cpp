@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 #include <linux/capability.h>
+#include <malloc.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -43,6 +45,19 @@ Shortcomings keep_memory_private() {
   if (::setrlimit(RLIMIT_CORE, &none) != 0 || ::prctl(PR_SET_DUMPABLE, 0) != 0)
     out.push_back(because("its memory can't be kept private"));
   return out;
+}
+
+Shortcomings lock_memory() {
+  const rlimit all{RLIM_INFINITY, RLIM_INFINITY};
+  static_cast<void>(::setrlimit(RLIMIT_MEMLOCK, &all));  // of who gives up CAP_IPC_LOCK, too
+  if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0) return {};
+  return {because("its memory is not locked and may be swapped out")};
+}
+
+void give_back_memory() {
+  if (::munlockall() != 0) return;
+  ::malloc_trim(0);
+  static_cast<void>(lock_memory());  // as before, and it was said if it can't be
 }
 
 Words keep_capabilities(std::span<const int> kept) {

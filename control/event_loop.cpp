@@ -26,10 +26,11 @@ void limit_waiting(int socket) {
 
 }  // namespace
 
-EventLoop::EventLoop(const conf::Configuration& configuration, const std::string& runtime_directory, Log& log)
+EventLoop::EventLoop(const conf::Configuration& configuration, ike::Keeper& keeper,
+                     const std::string& runtime_directory, Log& log)
     : log_(log),
       socket_path_(runtime_directory + "/dataplane.sock"),
-      gateway_(configuration, link_, log, {}, present()),
+      gateway_(configuration, keeper, link_, log, {}, present()),
       shell_(context_, runtime_directory + "/shell.sock",
              [this](std::string_view line) {
                std::string answer = answer_line(gateway_, line, present());

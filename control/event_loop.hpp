@@ -19,9 +19,10 @@ class EventLoop {
   // How long a shutdown waits at most for the dataplane to take the last commands and deletes.
   static constexpr std::chrono::milliseconds kFarewell{1500};
 
-  // `configuration` and `log` must outlive the loop. Throws std::system_error when the shell's socket can't
-  // be made.
-  EventLoop(const conf::Configuration& configuration, const std::string& runtime_directory, Log& log);
+  // `configuration`, `keeper` and `log` must outlive the loop. Throws std::system_error when the shell's
+  // socket can't be made.
+  EventLoop(const conf::Configuration& configuration, ike::Keeper& keeper,
+            const std::string& runtime_directory, Log& log);
 
   // Until SIGTERM or SIGINT, and then until all SAs are deleted.
   void run();

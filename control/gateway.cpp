@@ -41,15 +41,14 @@ channel::Command removal(CommandKind kind, TunnelId tunnel, std::uint32_t spi) {
 
 }  // namespace
 
-Gateway::Gateway(const conf::Configuration& configuration, DataplaneLink& link, Log& log,
+Gateway::Gateway(const conf::Configuration& configuration, ike::Keeper& keeper, DataplaneLink& link, Log& log,
                  ike::Settings settings, Time now)
     : configuration_(configuration),
       link_(link),
       log_(log),
       wanted_(configuration),
       manager_(configuration.tunnels, *this, fresh_seed(), now),
-      keeper_(configuration.tunnels),
-      daemon_(configuration.tunnels, keeper_, *this, settings, now),
+      daemon_(configuration.tunnels, keeper, *this, settings, now),
       manual_(configuration),
       jitter_(fresh_seed()),
       now_(now) {}

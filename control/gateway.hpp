@@ -32,9 +32,9 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   // the old one until it knows that we have its answer: half a minute with espgate.
   static constexpr std::chrono::seconds kGrace{40};
 
-  // `configuration`, `link` and `log` must outlive the gateway.
-  Gateway(const conf::Configuration& configuration, DataplaneLink& link, Log& log, ike::Settings settings,
-          Time now);
+  // `configuration`, `keeper`, `link` and `log` must outlive the gateway.
+  Gateway(const conf::Configuration& configuration, ike::Keeper& keeper, DataplaneLink& link, Log& log,
+          ike::Settings settings, Time now);
 
   // The link was attached: asks what SAs are held, then states all that is wanted, then begins.
   void attached(Time now);
@@ -169,7 +169,6 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   Log& log_;
   Wanted wanted_;
   Manager manager_;
-  ike::LocalKeeper keeper_;
   ike::Daemon daemon_;
   SaBook book_;
   ManualSas manual_;

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "channel/region.hpp"
+#include "conf/apart.hpp"
 #include "conf/credentials.hpp"
 #include "conf/load.hpp"
 
@@ -143,23 +144,21 @@ class Supervisor {
   }
 
   int run() {
-    dataplane_.start(arguments_);
-    control_.start(arguments_);
+    for (Child* const child : {&dataplane_, &signer_, &control_}) child->start(arguments_);
     while (!asked_to_stop_ && dataplane_ok_) {
       wait_signal(next_wait());
       reap();
-      for (Child* const child : {&dataplane_, &control_})
+      for (Child* const child : {&dataplane_, &signer_, &control_})
         if (child->starts_at() && Clock::now() >= *child->starts_at()) child->start(arguments_);
     }
-    stop(control_);
-    stop(dataplane_);
+    for (Child* const child : {&control_, &signer_, &dataplane_}) stop(*child);
     return dataplane_ok_ ? 0 : 1;
   }
 
  private:
   [[nodiscard]] std::chrono::milliseconds next_wait() const {
     std::chrono::milliseconds wait = 1h;
-    for (const Child* const child : {&dataplane_, &control_}) {
+    for (const Child* const child : {&dataplane_, &signer_, &control_}) {
       if (!child->starts_at()) continue;
       const auto left =
           std::chrono::duration_cast<std::chrono::milliseconds>(*child->starts_at() - Clock::now());
@@ -187,6 +186,12 @@ class Supervisor {
     if (const auto words = control_.ended(); words && !asked_to_stop_ && dataplane_ok_)
       say(fmt::format("{}; the tunnels' SAs go on, starting it again in {} ms", *words,
                       control_.start_later().count()));
+    // It ends with the control process that it served: then there is nothing to say.
+    if (const auto words = signer_.ended(); words && !asked_to_stop_ && dataplane_ok_) {
+      const auto wait = signer_.start_later();
+      if (!words->ends_with("status 0"))
+        say(fmt::format("{}; the tunnels' SAs go on, starting it again in {} ms", *words, wait.count()));
+    }
   }
 
   void stop(Child& child) {
@@ -211,6 +216,7 @@ class Supervisor {
   std::vector<std::string> arguments_;
   sigset_t handled_;
   Child dataplane_{"espgate-dataplane"};
+  Child signer_{"espgate-signer"};
   Child control_{"espgate-control"};
   bool asked_to_stop_{false};
   bool dataplane_ok_{true};
@@ -223,17 +229,30 @@ void make_directory(const std::string& path) {
     throw std::runtime_error(fmt::format("can't make the directory {}: {}", path, std::strerror(errno)));
 }
 
+// What is wrong only by now is no reason not to start: the control process says it.
+conf::Configuration checked(const std::string& file) {
+  conf::Configuration configuration = conf::load_file(file);
+  static_cast<void>(conf::load_credentials(configuration, file, std::time(nullptr)));
+  return configuration;
+}
+
+// Whose processes have ended, and may not have been able to.
+void remove_sockets(const std::string& runtime) {
+  for (const char* const name : {"shell.sock", "signer.sock", "dataplane.sock"})
+    ::unlink((runtime + "/" + name).c_str());
+}
+
 }  // namespace
 
 int run_gateway(const std::string& file, std::string runtime) {
   try {
-    conf::Configuration configuration = conf::load_file(file);
-    // What is wrong only by now is no reason not to start: the control process says it.
-    static_cast<void>(conf::load_credentials(configuration, file, std::time(nullptr)));
-    if (runtime.empty()) runtime = configuration.runtime_directory;
+    const std::string runtime_in_file = conf::apart([&file] { return checked(file).runtime_directory; });
+    if (runtime.empty()) runtime = runtime_in_file;
     make_directory(runtime);
     const channel::Fd lock = lock_directory(runtime);
-    return Supervisor(file, runtime).run();
+    const int status = Supervisor(file, runtime).run();
+    remove_sockets(runtime);
+    return status;
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());
     return 1;

@@ -56,7 +56,7 @@ struct Side {
   explicit Side(conf::Configuration wanted) : configuration(std::move(wanted)) {}
 
   void start(Time now) {
-    gateway = std::make_unique<Gateway>(configuration, link, log, ike::Settings{}, now);
+    gateway = std::make_unique<Gateway>(configuration, keeper, link, log, ike::Settings{}, now);
     link.attach(dataplane.accept());
     gateway->attached(now);
   }
@@ -72,6 +72,7 @@ struct Side {
   FakeDataplane dataplane;
   control::DataplaneLink link;
   control::Log log{nullptr};
+  ike::LocalKeeper keeper{configuration.tunnels};
   std::unique_ptr<Gateway> gateway;
 };
 

@@ -39,6 +39,7 @@ class Run(unittest.TestCase):
         self.espgate = shutil.copy(ESPGATE, os.path.join(self.folder, "espgate"))
         self.runtime = os.path.join(self.folder, "runtime")
         self.stand_in("espgate-dataplane")
+        self.stand_in("espgate-signer")
         self.stand_in("espgate-control")
 
     def stand_in(self, name, body="", linger=0, handler="end"):
@@ -57,7 +58,7 @@ class Run(unittest.TestCase):
         self.process = subprocess.Popen([self.espgate, "run", "--runtime", self.runtime, CONFIGURATION],
                                         stdout=self.out, stderr=subprocess.STDOUT)
         self.addCleanup(self.end_all)
-        self.wait_for(lambda: "dataplane started" in self.text() and "control started" in self.text())
+        self.wait_for(lambda: all(f"{name} started" in self.text() for name in ("dataplane", "signer", "control")))
 
     def end_all(self):
         if self.process.poll() is None:
@@ -88,12 +89,12 @@ class Run(unittest.TestCase):
                 self.begin()
                 self.assertEqual(self.finish(number), 0, self.text())
                 ends = [line for line in self.text().splitlines() if "stopped" in line]
-                self.assertEqual(ends, ["control stopped", "dataplane stopped"])
+                self.assertEqual(ends, ["control stopped", "signer stopped", "dataplane stopped"])
                 self.assertFalse(any(alive(pid) for pid in self.pids("control") + self.pids("dataplane")))
 
     def test_both_are_told_the_file_and_the_runtime_directory(self):
         self.begin()
-        for name in ("dataplane", "control"):
+        for name in ("dataplane", "signer", "control"):
             self.assertIn(f"--config {CONFIGURATION} --runtime {self.runtime}",
                           next(line for line in self.text().splitlines() if line.startswith(f"{name} started")))
         self.assertEqual(os.stat(self.runtime).st_mode & 0o777, 0o700)
@@ -104,6 +105,14 @@ class Run(unittest.TestCase):
         self.wait_for(lambda: len(self.pids("control")) == 2)
         self.assertEqual(len(self.pids("dataplane")), 1)
         self.assertTrue(alive(self.pids("dataplane")[0]))
+        self.assertEqual(self.finish(), 0, self.text())
+
+    def test_the_signer_is_started_again_when_it_is_killed(self):
+        self.begin()
+        os.kill(self.pids("signer")[0], signal.SIGKILL)
+        self.wait_for(lambda: len(self.pids("signer")) == 2)
+        self.assertIn("espgate-signer was killed by signal 9", self.text())
+        self.assertEqual((len(self.pids("control")), len(self.pids("dataplane"))), (1, 1))
         self.assertEqual(self.finish(), 0, self.text())
 
     def test_restarts_become_slower(self):

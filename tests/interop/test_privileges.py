@@ -1,15 +1,19 @@
 #!/usr/bin/python3
 """
-What the running dataplane may do, looked at from outside, while it carries a tunnel.
+What the running processes may do and what they have in memory, looked at from outside, while they carry a tunnel.
 
   lan-e --- east 192.0.2.1 ---wan--- 192.0.2.2 west --- lan-w
             espgate                     espgate
 """
+import base64
 import os
+import signal
 import unittest
 
-from base import LabCase, east_gateway, west_gateway, west_tunnel
-from lab import ping
+import pki
+from base import EAST, LabCase, east_gateway, east_tunnel, west_gateway, west_tunnel
+from gateway import tunnel
+from lab import ping, wait_until
 from topologies import Single
 
 KEPT = 0x7000  # NET_ADMIN, NET_RAW, IPC_LOCK
@@ -18,6 +22,49 @@ KEPT = 0x7000  # NET_ADMIN, NET_RAW, IPC_LOCK
 def status_of(path):
     with open(f"{path}/status") as status:
         return dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
+
+
+def holds(pid, secret):
+    """Whether the bytes are anywhere in the process's own memory. Root may read it, whoever else may not."""
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in maps:
+            begin, end, mode = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+)", line).groups()
+            if "r" not in mode or line.rstrip().endswith(("[vvar]", "[vsyscall]")):
+                continue
+            begin, end = int(begin, 16), int(end, 16)
+            try:
+                memory.seek(begin)
+                if secret in memory.read(end - begin):
+                    return True
+            except OSError:  # what was made known and never used
+                continue
+    return False
+
+
+def memory_of(pid):
+    """All that the process has in memory of its own, piece by piece. Root may read it; whoever else may not."""
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in maps:
+            span, mode = line.split()[:2]
+            begin, end = (int(number, 16) for number in span.split("-"))
+            if "r" not in mode or line.rstrip().endswith(("[vvar]", "[vvar_vclock]", "[vsyscall]")):
+                continue
+            memory.seek(begin)
+            piece = b""
+            while len(piece) < end - begin:
+                try:
+                    more = memory.read(end - begin - len(piece))
+                except OSError:  # behind the end of a file
+                    break
+                if not more:
+                    break
+                piece += more
+            yield piece
+
+
+def found_in(pid, secrets):
+    """The names of those secrets that are in the process's memory."""
+    return {name for piece in memory_of(pid) for name, secret in secrets.items() if secret in piece}
 
 
 class Privileges(LabCase):
@@ -43,6 +90,76 @@ class Privileges(LabCase):
             self.assertEqual(kept, {"CapInh": 0, "CapPrm": KEPT, "CapEff": KEPT, "CapBnd": KEPT, "CapAmb": 0})
         with open(f"/proc/{pid}/limits") as limits:
             self.assertRegex(limits.read(), r"Max core file size +0 +0 ")
+
+    def file(self, name, text):
+        path = os.path.join(self.lab.directory, name)
+        with open(path, "w", opener=lambda where, flags: os.open(where, flags, 0o600)) as out:
+            out.write(text)
+        return path
+
+    def with_every_secret(self):
+        """An east with a secret of each kind, a west that shares those of one tunnel, and the secrets' bytes."""
+        secrets = {"psk": "a shared secret of these two alone", "psk-file": "another one, in a file of its own",
+                   "ppk": "a PPK of these two, with more than 32 bytes"}
+        key = pki.private_key(os.path.join(self.lab.directory, "east.key"), "ed25519")
+        ppks = {"ppks": [{"id": "a", "file": self.file("a.ppk", secrets["ppk"])}]}
+        by_file = tunnel("by-file", EAST, "192.0.2.77", "east.example", "third.example", None, start="wait")
+        by_file["psk-file"] = self.file("a.psk", secrets["psk-file"])
+        del by_file["psk"]
+        by_key = tunnel("by-key", EAST, "192.0.2.78", "east.example", "fourth.example", None, start="wait")
+        del by_key["psk"]
+        by_key["local"]["key"] = key
+        by_key["remote"]["public-key"] = pki.public_key(key)
+        east = east_gateway(self.net.east, east_tunnel(psk=secrets["psk"], **ppks), by_file, by_key)
+        west = west_gateway(self.net.west, west_tunnel(psk=secrets["psk"], start="wait", **ppks))
+        in_memory = {name: secret.encode() for name, secret in secrets.items()}
+        with open(key) as pem:  # the last 32 bytes (RFC 8410 section 7)
+            in_memory["key"] = base64.b64decode("".join(pem.read().splitlines()[1:-1]))[-32:]
+        return east, west, in_memory
+
+    def test_keys_are_in_the_signer_and_nowhere_else(self):
+        east, west, secrets = self.with_every_secret()
+        self.stop_after(west.start())
+        self.stop_after(east.start())
+        east.wait_up("west")
+        west.wait_up("east")
+        signer, = east.pids("espgate-signer")
+        control, = east.pids("espgate-control")
+        self.assertEqual(found_in(signer, secrets), set(secrets))
+        self.assertEqual(found_in(control, {**secrets, "name": b"third.example"}), {"name"})
+        for pid in (east.process.pid, *east.pids("espgate-dataplane")):
+            self.assertEqual(found_in(pid, secrets), set())
+
+    def test_a_signer_that_dies_or_hangs_takes_nothing_along(self):
+        west = self.stop_after(west_gateway(self.net.west, west_tunnel(start="wait"))).start()
+        east = self.stop_after(east_gateway(self.net.east)).start()
+        east.wait_up("west")
+        west.wait_up("east")
+        control = east.pids("espgate-control")
+        first = east.pids("espgate-signer")
+        os.kill(first[0], signal.SIGKILL)
+        wait_until(lambda: east.pids("espgate-signer") not in ([], first), 20, "another signer")
+        self.assertTrue(ping(self.net.lan_e, "10.2.0.10"))
+        east.shell("reset", "tunnel", "west")
+        east.wait_up("west", seconds=40)
+
+        second = east.pids("espgate-signer")
+        os.kill(second[0], signal.SIGSTOP)
+        east.shell("reset", "tunnel", "west")
+        wait_until(lambda: "espgate-signer" in east.shell("explain", "tunnel", "west").stdout, 20,
+                   lambda: east.shell("explain", "tunnel", "west").stdout)
+        os.kill(second[0], signal.SIGCONT)
+        east.wait_up("west", seconds=60)
+        self.assertEqual(east.pids("espgate-control"), control)
+
+    def test_a_responder_whose_signer_is_away_is_silent_until_it_is_back(self):
+        west = self.stop_after(west_gateway(self.net.west, west_tunnel(start="wait"))).start()
+        os.kill(west.pids("espgate-signer")[0], signal.SIGSTOP)
+        east = self.stop_after(east_gateway(self.net.east)).start()
+        wait_until(lambda: "espgate-signer" in west.shell("show", "log").stdout, 20, lambda: west.shell("show", "log").stdout)
+        os.kill(west.pids("espgate-signer")[0], signal.SIGCONT)
+        east.wait_up("west", seconds=60)
+        self.assertNotIn("AUTHENTICATION_FAILED", east.shell("show", "log").stdout)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,26 @@
+// What the mains of the control process and of the signer have in common.
+#pragma once
+
+#include <string>
+
+#include "confine/confine.hpp"
+#include "control/tunnels/log.hpp"
+
+namespace espgate::control {
+
+struct ProcessOptions {
+  std::string config;   // the gateway's file
+  std::string runtime;  // where the sockets are; empty: as the file says
+  std::string log;      // a file; empty: standard error
+};
+
+// Reads the command line, and runs `run` with a log. Returns what the process is to return.
+int process_main(int argc, char** argv, const char* description, int (*run)(const ProcessOptions&, Log&));
+
+// Warnings.
+void log_shortcomings(Log& log, const confine::Shortcomings& shortcomings);
+
+// Made with mode 0700, if it is not there. Throws std::runtime_error with words.
+void make_runtime_directory(const std::string& path);
+
+}  // namespace espgate::control

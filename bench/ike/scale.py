@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 """
-Two real control processes, `espgate-control`, with as many tunnels between them as asked for, over dataplanes
+Two real control processes, `espgate-control`, each with its `espgate-signer`, and with as many tunnels between them as asked for, over dataplanes
 without packets and a wire in memory (bench/ike/wire.cpp). No root needed.
 
   west: espgate-control --- channel --- ike-wire --- channel --- espgate-control :east
 
 All tunnels are set up at once, by west. Measured: seconds from attaching to the last SA, CPU of either side for one
-tunnel, memory for one tunnel, and how long a shell command waits meanwhile.
+tunnel, the control process's and its signer's, memory for one tunnel, and how long a shell command waits meanwhile.
 """
 import argparse
 import contextlib
@@ -140,6 +140,10 @@ def measure(tunnels, options, folder, log):
         def begin(argv, **more):
             return stack.enter_context(running(argv, log, **more))
 
+        def signer(name):
+            return begin([f"{BUILD}/control/espgate-signer", "--config", directories[name] + ".yaml", "--runtime",
+                          directories[name]], stdout=log)
+
         def control(name):
             argv = [f"{BUILD}/control/espgate-control", "--config", directories[name] + ".yaml", "--runtime", directories[name]]
             child = begin(argv, stdout=log)
@@ -147,9 +151,11 @@ def measure(tunnels, options, folder, log):
             if child.poll() is not None:
                 raise RuntimeError(f"{name} ended with {child.returncode}: {log.name}")
             return child
+        signers = {name: signer(name).pid for name in ("east", "west")}
         pids = {name: control(name).pid for name in ("east", "west")}
         time.sleep(1.5)  # both look for a dataplane, once a second at last
         before = {name: (cpu_seconds(pid), memory_bytes(pid)) for name, pid in pids.items()}
+        signers_before = {name: cpu_seconds(pid) for name, pid in signers.items()}
         shells = {name: Shell(directories[name] + "/shell.sock") for name in ends}
         for shell in shells.values():
             shell.start()
@@ -164,20 +170,23 @@ def measure(tunnels, options, folder, log):
         time.sleep(0.5)
         waits = {name: shell.stop() for name, shell in shells.items()}
         after = {name: (cpu_seconds(pid), memory_bytes(pid)) for name, pid in pids.items()}
+        signing = {name: cpu_seconds(pid) - signers_before[name] for name, pid in signers.items()}
         return {"tunnels": tunnels, "seconds": round(seconds, 3), "datagrams": progress.last["datagrams"],
-                **{name: {"cpu_us_per_tunnel": round(1e6 * (after[name][0] - before[name][0]) / tunnels),
+                **{name: {"cpu_us_per_tunnel": round(1e6 * (after[name][0] - before[name][0] + signing[name]) / tunnels),
+                          "signer_us_per_tunnel": round(1e6 * signing[name] / tunnels),
                           "memory_before": before[name][1], "memory_after": after[name][1],
                           "bytes_per_tunnel": round((after[name][1] - before[name][1]) / tunnels),
                           "shell": waits[name]} for name in ends}}
 
 
 def table(rows):
-    yield f"{'tunnels':>8} {'seconds':>8} {'datagrams':>10}   {'side':5} {'CPU us':>7} {'set-ups/s':>10} {'SA bytes':>9} {'all bytes':>10} {'shell ms':>9}"
+    yield (f"{'tunnels':>8} {'seconds':>8} {'datagrams':>10}   {'side':5} {'CPU us':>7} {'signer':>7} {'set-ups/s':>10} {'SA bytes':>9} "
+           f"{'all bytes':>10} {'shell ms':>9}")
     for row in rows:
         for name in ("west", "east"):
             side = row[name]
             first = f"{row['tunnels']:8} {row['seconds']:8.2f} {row['datagrams']:10}" if name == "west" else " " * 28
-            yield (f"{first}   {name:5} {side['cpu_us_per_tunnel']:7} {1e6 / max(side['cpu_us_per_tunnel'], 1):10.0f} "
+            yield (f"{first}   {name:5} {side['cpu_us_per_tunnel']:7} {side['signer_us_per_tunnel']:7} {1e6 / max(side['cpu_us_per_tunnel'], 1):10.0f} "
                    f"{side['bytes_per_tunnel']:9} {side['memory_after'] // row['tunnels']:10} {side['shell']['worst_ms']:9}")
 
 

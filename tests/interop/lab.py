@@ -261,6 +261,12 @@ class Ping:
         return sent, missing
 
 
+def stop_all(pings, settle=0.5):
+    """`Ping.stop` of each, with one wait for all."""
+    time.sleep(settle)
+    return [flow.stop(settle=0) for flow in pings]
+
+
 def ping(space, destination, count=3, size=56, dont_fragment=False, seconds=10, interval=0.2, source=None):
     """True when every one of `count` pings was answered."""
     flags = (["-M", "do"] if dont_fragment else []) + (["-I", source] if source else [])

@@ -15,7 +15,7 @@ import unittest
 import swan
 from base import EAST, LabCase, WEST_SECRETS, east_configuration, east_tunnel, west_connection
 from gateway import Gateway
-from lab import Ping, ping, wait_until
+from lab import Ping, ping, stop_all, wait_until
 from topologies import Single
 
 # Name, our network and the peer's. strongSwan has them by the same names.
@@ -97,8 +97,7 @@ class Children(LabCase):
     def no_ping_lost(self, work):
         flows = [Ping(self.net.lan_e, there, source=here, interval=0.02) for here, there in FLOWS.values()]
         work()
-        for flow, name in zip(flows, FLOWS):
-            sent, missing = flow.stop(settle=3)
+        for name, (sent, missing) in zip(FLOWS, stop_all(flows, settle=3)):
             self.assertGreater(sent, 50)
             self.assertEqual(missing, [], f"{name}: lost of {sent} pings; dropped: {self.east.drops()}")
 
@@ -123,7 +122,7 @@ class ByEspgate(Children):
     def test_what_is_nobodys_is_dropped(self):
         before = self.east.drops().get("outside-selectors-out", 0)
         self.net.lan_e.address("eth0", "10.1.3.10/24")
-        self.assertFalse(ping(self.net.lan_e, "10.2.0.10", source="10.1.3.10", count=2))
+        self.assertFalse(ping(self.net.lan_e, "10.2.0.10", source="10.1.3.10", count=2, seconds=2))
         wait_until(lambda: self.east.drops().get("outside-selectors-out", 0) >= before + 2, 5, "drops")
 
     def test_rekeys_of_each_from_either_side(self):

@@ -12,7 +12,7 @@ import unittest
 from base import (EAST, EAST6, WEST, WEST6, WEST_SECRETS, LabCase, east_configuration, east_gateway, east_tunnel,
                   on_af_xdp, west_connection, west_swan, why_no_xdp)
 from gateway import Gateway
-from lab import Capture, Ping, ping, wait_until
+from lab import Capture, Ping, ping, stop_all, wait_until
 from topologies import Single
 
 # IKE proposal, ESP proposal
@@ -216,7 +216,7 @@ class Rekey(Tunnels):
         wait_until(changed, 20, lambda: f"the rekey: {self.west.sas()}")
         wait_until(lambda: self.west.sas().count("INSTALLED") == 1, 30, "the old child SA is gone")
         wait_until(lambda: True, 1, "")
-        counts = [flow.stop(settle=6) for flow in flows]
+        counts = stop_all(flows, settle=6)
         for sent, missing in counts:
             self.assertGreater(sent, 100)
             self.assertEqual(missing, [], f"lost of {sent} pings")

@@ -11,7 +11,7 @@ import threading
 import unittest
 
 from base import LabCase, east_gateway, east_tunnel, west_swan
-from lab import Ping, ping, wait_until
+from lab import Ping, ping, stop_all, wait_until
 from topologies import Single
 
 # IKE has four bytes of zero where ESP in UDP has its SPI (RFC 3948). One message in five is lost, either way.
@@ -60,7 +60,7 @@ class Succession(LabCase):
     def no_ping_lost_until(self, done, what, seconds=90):
         flows = [Ping(self.net.lan_e, "10.2.0.10"), Ping(self.net.lan_w, "10.1.0.10")]
         wait_until(done, seconds, what)
-        for sent, missing in [flow.stop(settle=6) for flow in flows]:
+        for sent, missing in stop_all(flows, settle=6):
             self.assertGreater(sent, 100)
             self.assertEqual(missing, [], f"lost of {sent} pings")
 

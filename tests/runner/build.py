@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -13,12 +14,21 @@ LOGS = os.path.join(ROOT, "build", "test-logs")
 CHILDREN = set()  # that run now
 
 
+def stand_back(pid):
+    """Where the kernel groups processes by session, it is the session's niceness that counts."""
+    os.setpriority(os.PRIO_PROCESS, pid, 19)
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/autogroup", "w") as group:
+        group.write("19")
+
+
 @contextlib.contextmanager
-def running(argv, out=subprocess.PIPE, environment=None):
+def running(argv, out=subprocess.PIPE, environment=None, behind=False):
     """A child, whose output is read line by line unless it goes to the file `out`. It ends when whoever waits for it is
-    asked to stop, or by `end_children`."""
+    asked to stop, or by `end_children`. One that runs `behind` gets what CPU others leave."""
     child = subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=ROOT, text=True,
-                             env={**os.environ, **(environment or {})})
+                             env={**os.environ, **(environment or {})}, start_new_session=behind)
+    if behind:
+        stand_back(child.pid)
     CHILDREN.add(child)
     try:
         yield child
@@ -52,18 +62,21 @@ class Folder:
         self.compiler = compiler
         self.options = list(options)
         self.built = set()
+        self.lock = threading.Lock()
 
-    def prepare(self, targets=()):
-        """Configures and builds `targets` (all when empty); once for each list of targets."""
-        if tuple(targets) in self.built:
-            return
-        os.makedirs(LOGS, exist_ok=True)
-        log = os.path.join(LOGS, f"{self.name}.build.log")
-        with open(log, "w") as out:
-            if not os.path.exists(os.path.join(self.path, "build.ninja")):
-                self._configure(out, log)
-            self._compile(out, log, targets)
-        self.built.add(tuple(targets))
+    def prepare(self, targets=(), behind=False):
+        """Configures and builds `targets` (all when empty); once for each list of targets. From any thread; waits for
+        another that does so. `behind`: see `running`."""
+        with self.lock:
+            if tuple(targets) in self.built:
+                return
+            os.makedirs(LOGS, exist_ok=True)
+            log = os.path.join(LOGS, f"{self.name}.build.log")
+            with open(log, "w") as out:
+                if not os.path.exists(os.path.join(self.path, "build.ninja")):
+                    self._configure(out, log)
+                self._compile(out, log, targets, behind)
+            self.built.add(tuple(targets))
 
     def _configure(self, out, log):
         environment = dict(os.environ)
@@ -76,9 +89,9 @@ class Folder:
         if done.returncode != 0:
             raise BuildFailed(f"{self.name} could not be configured", log)
 
-    def _compile(self, out, log, targets):
+    def _compile(self, out, log, targets, behind):
         began, told = time.monotonic(), time.monotonic()
-        with running(["ninja", "-C", self.path, *targets]) as ninja:
+        with running(["ninja", "-C", self.path, *targets], behind=behind) as ninja:
             for line in ninja.stdout:
                 out.write(line)
                 step = re.match(r"\[(\d+)/(\d+)\]", line)

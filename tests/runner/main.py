@@ -2,6 +2,7 @@
 """Builds, runs all suites whose tests match a pattern, and ends with `N passed, N failed, N skipped`."""
 import argparse
 import concurrent.futures
+import contextlib
 import itertools
 import os
 import queue
@@ -65,11 +66,15 @@ class Report:
 
 
 def all_suites():
-    """Quick ones first. The release build must exist: it knows the compiled tests."""
-    return (suites.python_suites("rules", "rules") + [suites.format_suite()] + suites.meson_suites() +
-            [suites.instructions_suite()] + suites.python_suites("bench", "bench") +
-            suites.python_suites("packets", "packets", RELEASE) + suites.python_suites("interop", "interop", RELEASE) +
-            suites.python_suites("guest", "guest", RELEASE) + suites.fuzz_suites())
+    """In three parts: quick ones and those that measure; those that mostly wait, for timers and for each other; those of
+    the instrumented builds. The release build must exist: it knows the compiled tests."""
+    compiled = suites.meson_suites()
+    plain = [suite for suite in compiled if suite.folder is RELEASE]
+    return [(suites.python_suites("rules", "rules") + [suites.format_suite()] + plain + [suites.instructions_suite()] +
+             suites.python_suites("bench", "bench")),
+            (suites.python_suites("packets", "packets", RELEASE) + suites.python_suites("interop", "interop", RELEASE) +
+             suites.python_suites("guest", "guest", RELEASE)),
+            [suite for suite in compiled if suite not in plain] + suites.fuzz_suites()]
 
 
 class Lanes:
@@ -110,15 +115,38 @@ def prepared(suite, report):
         return False
 
 
-def run_suites(pattern, report):
+def run_part(part, lanes, report):
     """In their order; of a row that may run side by side those with the most tests first."""
-    lanes = Lanes(pattern, report)
-    for (_, alone), row in itertools.groupby(all_suites(), lambda suite: (suite.folder, suite.alone)):
-        tests = {suite: len(suite.names(pattern)) for suite in row}
+    for (_, alone), row in itertools.groupby(part, lambda suite: (suite.folder, suite.alone)):
+        tests = {suite: len(suite.names(lanes.pattern)) for suite in row}
         ready = [suite for suite in sorted(tests, key=tests.get, reverse=True)
                  if tests[suite] and prepared(suite, report)]
         for some in [[suite] for suite in ready] if alone else [ready]:
             lanes.run(some)
+
+
+def build_behind(part, pattern):
+    """Ends with the first that fails, which is told when the suite comes to its turn."""
+    with contextlib.suppress(BuildFailed):
+        for suite in part:
+            if suite.names(pattern):
+                suite.prepare(behind=True)
+
+
+def run_suites(pattern, report):
+    """The instrumented builds fill the time in which others wait."""
+    quick, patient, instrumented = all_suites()
+    lanes = Lanes(pattern, report)
+    run_part(quick, lanes, report)
+    builder = threading.Thread(target=build_behind, args=(instrumented, pattern), daemon=True)
+    builder.start()
+    try:
+        run_part(patient, lanes, report)
+        builder.join()
+    except BaseException:
+        end_children()
+        raise
+    run_part(instrumented, lanes, report)
 
 
 def main():
@@ -132,7 +160,7 @@ def main():
     try:
         RELEASE.prepare()
         if options.list:
-            print("\n".join(name for suite in all_suites() for name in suite.names(pattern)))
+            print("\n".join(name for suite in itertools.chain(*all_suites()) for name in suite.names(pattern)))
             return 0
         run_suites(pattern, report)
     except BuildFailed as error:

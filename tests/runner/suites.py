@@ -48,9 +48,10 @@ class Suite:
         self.name = name
         self.folder = folder
 
-    def prepare(self):
+    def prepare(self, behind=False):
+        """Builds what it needs. From any thread; `behind`: with what CPU others leave."""
         if self.folder:
-            self.folder.prepare()
+            self.folder.prepare(behind=behind)
 
     def names(self, pattern):
         return [self.name] if fnmatch.fnmatch(self.name, pattern) else []
@@ -200,8 +201,8 @@ def assaults(program, name):
 class OneTarget(Command):
     """A command whose build folder is made for it alone."""
 
-    def prepare(self):
-        self.folder.prepare([os.path.relpath(self.argv[0], self.folder.path)])
+    def prepare(self, behind=False):
+        self.folder.prepare([os.path.relpath(self.argv[0], self.folder.path)], behind)
 
 
 def under_thread_sanitizer(program):

@@ -18,11 +18,11 @@ class KernelSwan(swan.Swanctl):
         super().__init__(os.path.join(machine.directory, "swan-guest"), f"tcp://{address}:{PORT}",
                          lambda argv, **more: run(["ip", "netns", "exec", space.name, *argv], **more))
 
-    def start(self, connections, secrets, settings=None):
+    def start(self, connections, secrets, settings=None, ppks=()):
         settings = {"plugins": {"vici": {"socket": f"tcp://0.0.0.0:{PORT}"}}, **(settings or {})}
         self.machine.write("/etc/strongswan.conf", swan.daemon_text(image.PLUGINS, LOG, settings))
         self.machine.run("charon-systemd </dev/null >/run/charon.out 2>&1 &")
-        self.configure(connections, secrets)
+        self.configure(connections, secrets, ppks)
         wait_until(lambda: self.load(check=False), 20, lambda: f"swanctl --load-all works: {self.log()[-2000:]}")
         return self
 

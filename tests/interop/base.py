@@ -53,6 +53,10 @@ class LabCase(unittest.TestCase):
             text = process.output()[-6000:]
             print(f"----- {process.name} (pid {process.pid}, status {process.popen.poll()})\n{text}")
 
+    def shows(self, area, row, role):
+        """For the table of docs/interop.md: this test has seen it with PEER, espgate being the initiator or responder."""
+        print(f"@shows {self.PEER} | {area} | {row} | {role}", flush=True)
+
     def stop_after(self, thing):
         """Stops a gateway or a strongSwan when the test is over, if it still runs."""
         def stop():

@@ -4,7 +4,8 @@ import os
 
 from lab import run
 
-KINDS = {"rsa": ["RSA", "rsa_keygen_bits:2048"], "p256": ["EC", "ec_paramgen_curve:P-256"],
+KINDS = {"rsa": ["RSA", "rsa_keygen_bits:2048"], "rsa4096": ["RSA", "rsa_keygen_bits:4096"],
+         "p256": ["EC", "ec_paramgen_curve:P-256"],
          "p384": ["EC", "ec_paramgen_curve:P-384"], "p521": ["EC", "ec_paramgen_curve:P-521"], "ed25519": ["ED25519"]}
 
 CONFIGURATION = """

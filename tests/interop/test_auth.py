@@ -23,6 +23,8 @@ FOLDERS = {"certs": "x509", "cacerts": "x509ca", "pubkeys": "pubkey", "key": "pr
 
 
 class AuthCase(LabCase):
+    PEER = "strongSwan 5.9.8"
+
     @classmethod
     def build(cls):
         cls.net = Single(cls.lab)
@@ -108,8 +110,8 @@ class AuthCase(LabCase):
         self.assertEqual(len(said), 2)
         return said
 
-    def check_refused(self, east, west, *words):
-        """espgate does not take strongSwan for what it says it is, and says why; whoever begins."""
+    def check_refused(self, east, west, *words, row=None):
+        """espgate does not take strongSwan for what it says it is, and says why; whoever begins. `row`: of the table."""
         for start in ("initiate", "wait"):
             with self.subTest("espgate " + ("initiates" if start == "initiate" else "responds")):
                 gateway, peer = east(start), west()
@@ -119,6 +121,8 @@ class AuthCase(LabCase):
                     peer.initiate("east", seconds=5, check=False)
                 wait_words(gateway, "west", *words)
                 self.assertFalse(gateway.up("west"))
+                if row:
+                    self.shows("Refused, in words", row, "initiator" if start == "initiate" else "responder")
                 gateway.stop()
                 peer.stop()
 
@@ -211,12 +215,14 @@ class Refused(AuthCase):
         self.middle.revoke(files[0])
         lists = [self.middle.revocations(), self.root.revocations()]
         self.check_refused(lambda start: self.certified_east("p256", start, remote={"crl": lists}),
-                           lambda: self.certified_west("p384", files=files), "west.example", "is revoked")
+                           lambda: self.certified_west("p384", files=files), "west.example", "is revoked",
+                           row="a revoked certificate")
 
     def test_expired(self):
         files = self.middle.issue("west", "ed25519", begin=-3, end=-1)
         self.check_refused(lambda start: self.certified_east("p256", start),
-                           lambda: self.certified_west("ed25519", files=files), "west.example", "has expired on")
+                           lambda: self.certified_west("ed25519", files=files), "west.example", "has expired on",
+                           row="an expired certificate")
 
     def test_sha1(self):
         self.check_refused(lambda start: self.certified_east("p256", start),
@@ -227,7 +233,8 @@ class Refused(AuthCase):
         other = pki.Authority(os.path.join(self.lab.directory, "pki"), "other")
         files = other.issue("west", "p256")
         self.check_refused(lambda start: self.certified_east("p256", start),
-                           lambda: self.certified_west("p256", files=files), "none of our authorities")
+                           lambda: self.certified_west("p256", files=files), "none of our authorities",
+                           row="a certificate by an unknown authority")
 
     def test_we_are_refused(self):
         """strongSwan knows another root than ours."""

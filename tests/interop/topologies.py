@@ -47,10 +47,10 @@ class Single:
 class Natted:
     """
       lan-e --- east (espgate) 10.9.0.1 ---wan--- 10.9.0.254 nat 192.0.2.1 ---out--- 192.0.2.2 west --- lan-w
-    `nat` masquerades east behind 192.0.2.1, with other source ports.
+    `nat` masquerades east behind 192.0.2.1, with other source ports, and hands IKE to `inside` if that is said.
     """
 
-    def __init__(self, lab, dpdk_west=False):
+    def __init__(self, lab, dpdk_west=False, inside=None):
         self.lan_e, self.east = east(lab)
         self.nat = lab.namespace("nat", forwarding=True)
         self.west = lab.namespace("west", forwarding=not dpdk_west)
@@ -59,14 +59,42 @@ class Natted:
         Lab.for_dpdk(self.east, "wan")
         self.nat.address("inside", "10.9.0.254/24")
         self.nat.address("out", "192.0.2.1/24")
-        self.nat.nft("table ip nat { chain post { type nat hook postrouting priority srcnat; "
-                     "oifname out masquerade random; }; }")
+        masquerade(self.nat, inside)
         self.lan_w = lan(lab, "lan-w", self.west, 2)
         if dpdk_west:
             Lab.for_dpdk(self.west, "lan", "wan")
         else:
             self.west.address("lan", "10.2.0.1/24", "fd00:2::1/64")
             self.west.address("wan", "192.0.2.2/24")
+
+
+class NattedPeer:
+    """
+      lan-e --- east (espgate) 192.0.2.1 --- 192.0.2.2 nat 10.9.0.254 --- 10.9.0.2 west 10.2.0.1
+    `nat` masquerades west behind 192.0.2.2, with other source ports, and hands IKE to `inside` if that is said.
+    """
+
+    def __init__(self, lab, inside=None):
+        self.lan_e, self.east = east(lab)
+        self.nat = lab.namespace("nat", forwarding=True)
+        self.west = lab.namespace("west", forwarding=True)
+        lab.link(self.east, "wan", self.nat, "out")
+        lab.link(self.nat, "inside", self.west, "wan")
+        Lab.for_dpdk(self.east, "wan")
+        self.nat.address("inside", "10.9.0.254/24")
+        self.nat.address("out", "192.0.2.2/24")
+        masquerade(self.nat, inside)
+        self.west.address("wan", "10.9.0.2/24")
+        self.west.ip("route", "add", "192.0.2.0/24", "via", "10.9.0.254")
+        self.west.address("lo", "10.2.0.1/32")
+
+
+def masquerade(router, inside=None):
+    """What leaves by `out` gets its address and other ports; what others begin goes to `inside`, if that is said."""
+    forward = (f"chain pre {{ type nat hook prerouting priority dstnat; iifname out udp dport {{ 500, 4500 }} "
+               f"dnat to {inside}; }}; " if inside else "")
+    router.nft(f"table ip nat {{ {forward}chain post {{ type nat hook postrouting priority srcnat; "
+               "oifname out masquerade random; }; }")
 
 
 class Dual:

@@ -73,7 +73,7 @@ def all_suites():
     return [(suites.python_suites("rules", "rules") + [suites.format_suite()] + plain + [suites.instructions_suite()] +
              suites.python_suites("bench", "bench")),
             (suites.python_suites("packets", "packets", RELEASE) + suites.python_suites("interop", "interop", RELEASE) +
-             suites.python_suites("guest", "guest", RELEASE)),
+             suites.python_suites("guest", "guest", RELEASE) + [suites.table_suite()]),
             [suite for suite in compiled if suite not in plain] + suites.fuzz_suites()]
 
 

@@ -114,6 +114,17 @@ class Catch(Suite):
             report.failed(self.name, log_path(self.name), max(failed, 1))
 
 
+def keep_shown(test, lines):
+    """For tests/interop/table.py: a test's lines, instead of those that it left before."""
+    path = os.path.join(LOGS, "shown", test.replace("/", "."))
+    if lines:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as out:
+            out.writelines(lines)
+    elif os.path.exists(path):
+        os.unlink(path)
+
+
 class Python(Suite):
     """A file of unittests; each test counts. A line `ALONE = "why"` in it keeps others away."""
 
@@ -132,20 +143,27 @@ class Python(Suite):
 
     def run(self, pattern, report, lane):
         argv = ["timeout", "-k", "10", str(self.timeout), *self._argv(pattern)]
+        shown = []
         with open(log_path(self.name), "w") as log:
             with running(argv, environment={"ESPGATE_LAB": f"{LAB}{lane}-"}) as child:
                 for line in child.stdout:
                     log.write(line)
                     log.flush()
-                    self._tell(line, report)
+                    if line.startswith("@shows "):
+                        shown.append(line.removeprefix("@shows "))
+                    else:
+                        self._tell(line, report, shown)
             if child.returncode not in (0, 1):
                 report.failed(f"{self.name} (ended with status {child.returncode})", log_path(self.name))
 
-    def _tell(self, line, report):
+    def _tell(self, line, report, shown):
+        """`shown`: what the test whose end this may be has shown; emptied then."""
         told = re.match(r"@(pass|fail|skip) (\S+) (.*)", line)
         if not told:
             return
         name = f"{self.name}/{told.group(2)}"
+        keep_shown(name, shown if told.group(1) == "pass" else [])
+        shown.clear()
         if told.group(1) == "pass":
             report.passed(name, seconds=told.group(3))
         elif told.group(1) == "fail":
@@ -249,6 +267,11 @@ def format_suite():
 def instructions_suite():
     """More instructions a packet than before is a regression that no clock on a loaded machine shows."""
     return Command("bench/instructions", [os.path.join(ROOT, "bench", "instructions.py"), "--check"], RELEASE, 600)
+
+
+def table_suite():
+    """docs/interop.md says what the tests before have shown."""
+    return Command("interop/table", [os.path.join(ROOT, "tests", "interop", "table.py"), "--check"])
 
 
 def python_suites(folder_name, area, folder=None):

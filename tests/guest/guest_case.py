@@ -70,6 +70,7 @@ HARMLESS = {"multicast", "too-big", "host-protocol"}
 
 class GuestCase(LabCase):
     prefix = "espgate-guest-"
+    PEER = "Linux 6.1"
 
     @classmethod
     def why_not(cls):

@@ -13,7 +13,6 @@ ALONE = "the guest is a machine in software, which takes a CPU"
 
 
 class Kernel(Matrix, GuestCase):
-    PEER = "Linux 6.1"
     SUITES = suites()
 
     @classmethod

@@ -48,6 +48,7 @@ class Modes(GuestCase):
         self.assertEqual(self.kernel_states().count("anti-replay esn context"), 2)
         self.assertIn("EXT_SEQ", self.swan.log())
         self.check_everything(east)
+        self.shows("Exchange", "ESN", "initiator" if start == "initiate" else "responder")
 
     # Linux has both to offer, or to take: ESN is preferred by neither side's order but by espgate's choice.
     def test_esn_either(self):
@@ -110,6 +111,7 @@ class Modes(GuestCase):
         capture.stop()
         self.assertGreaterEqual(capture.count("ip proto 50 or ip6 proto 50"), 18)
         self.assertEqual(capture.count("icmp or (icmp6 and (ip6[40] == 128 or ip6[40] == 129))"), 0, "nothing in clear")
+        self.shows("Exchange", "transport mode", "initiator" if start == "initiate" else "responder")
         return east
 
     def test_transport_by_linux(self):

@@ -22,6 +22,7 @@ class LabCase(unittest.TestCase):
 
     needs_swan = True
     prefix = PREFIX
+    PEER = "strongSwan 5.9.8"  # as the table of docs/interop.md calls it
     lab = None
 
     @classmethod

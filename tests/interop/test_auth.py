@@ -23,8 +23,6 @@ FOLDERS = {"certs": "x509", "cacerts": "x509ca", "pubkeys": "pubkey", "key": "pr
 
 
 class AuthCase(LabCase):
-    PEER = "strongSwan 5.9.8"
-
     @classmethod
     def build(cls):
         cls.net = Single(cls.lab)

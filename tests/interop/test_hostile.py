@@ -150,6 +150,7 @@ class Strangers(LabCase):
         self.assertIn("N(COOKIE)", west.log())
         east.wait_up("west")
         self.assertTrue(ping(self.net.lan_e, "10.2.0.10"))
+        self.shows("Exchange", "COOKIE", "responder")
 
     def test_garbage_harms_nothing(self):
         east, west, ike, esp = self.captured_exchange()

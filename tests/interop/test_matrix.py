@@ -15,7 +15,6 @@ from swan import Swan
 
 
 class Userspace(Matrix, LabCase):
-    PEER = "strongSwan 5.9.8"
     SUITES = SUITES
 
     @classmethod
@@ -37,7 +36,6 @@ class Userspace(Matrix, LabCase):
 
 class Natted:
     """A NAT that hands IKE on to who is behind it, so that either side may begin."""
-    PEER = "strongSwan 5.9.8"
     EAST, WEST, FAR = EAST, WEST, WEST  # FAR: what espgate knows west by
 
     def test_either_side_begins(self):

@@ -7,6 +7,7 @@
 #include <deque>
 #include <optional>
 
+#include "control/ike/guards.hpp"
 #include "control/ike/keys.hpp"
 #include "control/ike/message.hpp"
 #include "control/ike/proposal_choice.hpp"
@@ -277,7 +278,7 @@ class Peer {
                    fresh_nonce(),
                    crypto::DhKey::generate(crypto::DhGroup::curve25519),
                    which % sides_.size()};
-    offer.offer = offer_ike(config_.ike_proposals, spi_bytes8(offer.spi));
+    offer.offer = offer_ike(config_.ike_proposals, spi_bytes(offer.spi));
     Side& side = sides_[offer.side];
     const Payloads payloads{offer.offer, NoncePayload{offer.nonce},
                             KePayload{31, copy_of(offer.dh->public_value())}};
@@ -305,21 +306,17 @@ class Peer {
     if (init_asked_) return answer_init();
     const std::uint8_t how = script.byte();
     for (std::size_t i = 0; i < sides_.size(); ++i) {
-      Side& side = sides_[(i + how) % sides_.size()];
-      if (!side.asked) continue;
-      const auto [head, asked] = *side.asked;
-      if ((how & 64) == 0) side.asked.reset();  // else it may be answered again
-      const Payloads payloads =
-          (how & 32) != 0 ? menu(script) : proper_answer((i + how) % sides_.size(), head, asked);
+      const std::size_t place = (i + how) % sides_.size();
+      if (!sides_[place].asked) continue;
+      const auto [head, asked] = *sides_[place].asked;
+      if ((how & 64) == 0) sides_[place].asked.reset();  // else it may be answered again
+      const Payloads payloads = (how & 32) != 0 ? menu(script) : proper_answer(place, head, asked);
       const bool straight = (how & 16) == 0;
-      // A proper answer may have added a side, and moved this one.
-      return say(sides_[(i + how) % (sides_.size() - added_)], head.exchange, head.message_id, true, payloads,
-                 straight ? 0 : how);
+      return say(sides_[place], head.exchange, head.message_id, true, payloads, straight ? 0 : how);
     }
   }
 
   Payloads proper_answer(std::size_t at, const Header& head, const Payloads& asked) {
-    added_ = 0;
     if (head.exchange == Exchange::ike_auth) return auth_payloads_as_responder(asked);
     const auto* sa = find<SaPayload>(asked);
     if (head.exchange != Exchange::create_child_sa || sa == nullptr) return {};
@@ -349,7 +346,7 @@ class Peer {
 
   Payloads ike_answer(std::size_t at, const Payloads& asked, const SaPayload& sa) {
     const std::uint64_t spi = ++spi_;
-    const auto choice = choose_ike(sa, config_.ike_proposals, spi_bytes8(spi));
+    const auto choice = choose_ike(sa, config_.ike_proposals, spi_bytes(spi));
     const auto* ke = find<KePayload>(asked);
     if (!choice || ke == nullptr || sides_.size() >= kMostSides) return {};
     const auto dh = crypto::DhKey::generate(crypto::DhGroup::curve25519);
@@ -359,7 +356,6 @@ class Peer {
     side.algorithms = choice->algorithms;
     add(std::move(side), dh->shared_secret(ke->data)->view(), {find<NoncePayload>(asked)->data, nonce},
         RekeyedFrom{sides_[at].keys.sk_d.view(), sides_[at].algorithms.prf});
-    added_ = 1;
     return {choice->answer, NoncePayload{nonce}, KePayload{31, copy_of(dh->public_value())}};
   }
 
@@ -400,7 +396,7 @@ class Peer {
           break;
         case 9:
           out.emplace_back(
-              offer_ike(config_.ike_proposals, script.byte() & 1 ? spi_bytes8(spi_) : ByteVector{}));
+              offer_ike(config_.ike_proposals, script.byte() & 1 ? spi_bytes(spi_) : ByteVector{}));
           break;
       }
     }
@@ -440,13 +436,8 @@ class Peer {
   }
 
   static ByteVector copy_of(Bytes bytes) { return {bytes.begin(), bytes.end()}; }
-  static ByteVector spi_bytes8(std::uint64_t spi) {
-    ByteVector out(8);
-    for (int i = 7; i >= 0; --i, spi >>= 8) out[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(spi);
-    return out;
-  }
   static ByteVector spi_bytes4(std::uint32_t spi) {
-    const ByteVector eight = spi_bytes8(spi);
+    const ByteVector eight = spi_bytes(std::uint64_t{spi});
     return {eight.begin() + 4, eight.end()};
   }
   static std::uint64_t number_of(const ByteVector& spi) {
@@ -467,7 +458,6 @@ class Peer {
   std::deque<ByteVector> heard_;
   std::optional<std::pair<Header, ByteVector>> init_asked_;
   std::vector<Side> sides_;
-  std::size_t added_{0};
   std::optional<IkeOffer> ike_offer_;
   ByteVector ours_;  // our first message
   const ByteVector nonce_ = ByteVector(32, 7);

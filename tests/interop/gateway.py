@@ -48,7 +48,7 @@ class Gateway:
         """Writes the configuration; JSON is YAML."""
         self.config = {**config, "runtime-directory": self.runtime}
         with open(self.file, "w") as out:
-            json.dump(self.config, out, indent=1)
+            json.dump(self.config, out, indent=1 if len(self.config["tunnels"]) < 1000 else None)
         os.chmod(self.file, 0o600)
 
     def start(self):

@@ -196,9 +196,10 @@ class ControlEnd {
 
 // stream: bytes (SOCK_STREAM); messages: whole or not at all (SOCK_SEQPACKET).
 enum class SocketKind : std::uint8_t { stream, messages };
-// A listening Unix socket at `path` (mode 0600, non-blocking; a dead one's file is replaced, a live
+// A listening Unix socket at `path` (of this mode, non-blocking; a dead one's file is replaced, a live
 // one or any other kind of file is an error), and a blocking connection to one. Throw std::system_error.
-[[nodiscard]] Fd listen_at(const std::string& path, SocketKind kind = SocketKind::stream);
+[[nodiscard]] Fd listen_at(const std::string& path, SocketKind kind = SocketKind::stream,
+                           unsigned mode = 0600);
 [[nodiscard]] Fd connect_to(const std::string& path, SocketKind kind = SocketKind::stream);
 
 }  // namespace espgate::channel

@@ -77,15 +77,17 @@ Fd::~Fd() {
   if (fd_ >= 0) close(fd_);
 }
 
-Fd listen_at(const std::string& path, SocketKind kind) {
+Fd listen_at(const std::string& path, SocketKind kind, unsigned mode) {
   const sockaddr_un address = address_of(path);
   Fd listening(socket(AF_UNIX, type_of(kind) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   // Set before bind, Linux gives the file this mode from its first moment.
-  if (!listening || fchmod(listening.get(), 0600) != 0) fail(errno, "socket");
+  if (!listening || fchmod(listening.get(), mode) != 0) fail(errno, "socket");
   const Fd lock = lock_folder_of(path);
   remove_dead_socket(path, address);
   if (bind(listening.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)
     fail(errno, path);
+  // What the umask has taken away. Nobody connects before it is listened to.
+  if (chmod(path.c_str(), mode) != 0) fail(errno, path);
   if (listen(listening.get(), 16) != 0) fail(errno, path);
   return listening;
 }

@@ -263,6 +263,7 @@ constexpr Key<Configuration> kFileKeys[] = {
      [](const Field& f, Configuration& c) { read_directory(f, c.runtime_directory); }},
     {"state-directory", Need::optional,
      [](const Field& f, Configuration& c) { read_directory(f, c.state_directory); }},
+    {"user", Need::optional, [](const Field& f, Configuration& c) { read_text(f, c.user); }},
     {"dataplane", Need::optional,
      [](const Field& f, Configuration& c) { read_block(f, kDataplaneKeys, c.dataplane); }},
     {"tables", Need::optional,

@@ -342,6 +342,7 @@ struct Configuration {
   std::string name{"espgate"};                      // of the gateway, in prompts and logs
   std::string runtime_directory{"/run/espgate"};    // sockets; made with mode 0700
   std::string state_directory{"/var/lib/espgate"};  // what outlives a restart; made with mode 0700
+  std::string user{"espgate"};  // whose the control process and the signer are, once begun
   Dataplane dataplane;
   std::vector<Table> tables;
   std::vector<Loopback> loopbacks;

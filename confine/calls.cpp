@@ -1,6 +1,9 @@
 #include <fmt/format.h>
 #include <linux/sched.h>
 #include <seccomp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -111,6 +114,72 @@ Words never_calls_of_dataplane(bool hardware) {
   filter.add(SCMP_SYS(clone), {0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0});
   filter.add_as(SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3));
   if (!hardware) filter.add({SCMP_SYS(bpf), SCMP_SYS(iopl), SCMP_SYS(ioperm)});
+  return filter.load();
+}
+
+// What is none of these gives EPERM. Of a library's own accord: memory, time, threads' locks, the end.
+void add_common(Filter& filter) {
+  filter.add({SCMP_SYS(read),
+              SCMP_SYS(write),
+              SCMP_SYS(readv),
+              SCMP_SYS(writev),
+              SCMP_SYS(recvfrom),
+              SCMP_SYS(sendto),
+              SCMP_SYS(recvmsg),
+              SCMP_SYS(sendmsg),
+              SCMP_SYS(close),
+              SCMP_SYS(poll),
+              SCMP_SYS(ppoll),
+              SCMP_SYS(fstat),
+              SCMP_SYS(newfstatat),
+              SCMP_SYS(lseek),
+              SCMP_SYS(mmap),
+              SCMP_SYS(munmap),
+              SCMP_SYS(mremap),
+              SCMP_SYS(mprotect),
+              SCMP_SYS(madvise),
+              SCMP_SYS(brk),
+              SCMP_SYS(futex),
+              SCMP_SYS(clock_gettime),
+              SCMP_SYS(gettimeofday),
+              SCMP_SYS(time),
+              SCMP_SYS(nanosleep),
+              SCMP_SYS(clock_nanosleep),
+              SCMP_SYS(sched_yield),
+              SCMP_SYS(getpid),
+              SCMP_SYS(gettid),
+              SCMP_SYS(getrandom),
+              SCMP_SYS(rt_sigaction),
+              SCMP_SYS(rt_sigprocmask),
+              SCMP_SYS(rt_sigreturn),
+              SCMP_SYS(sigaltstack),
+              SCMP_SYS(restart_syscall),
+              SCMP_SYS(exit),
+              SCMP_SYS(exit_group),
+              SCMP_SYS(munlockall),
+              SCMP_SYS(mlockall)});
+  filter.add(SCMP_SYS(tgkill), {0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid()), 0});  // abort
+}
+
+Words only_calls_of_control(bool files) {
+  Filter filter(SCMP_ACT_ALLOW, SCMP_ACT_ERRNO(EPERM));
+  add_common(filter);
+  filter.add(SCMP_SYS(socket), {0, SCMP_CMP_EQ, AF_UNIX, 0});
+  filter.add({SCMP_SYS(connect), SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(shutdown),
+              SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
+              SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
+              SCMP_SYS(eventfd2), SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime), SCMP_SYS(fcntl)});
+  for (const scmp_datum_t request : {scmp_datum_t{FIONBIO}, scmp_datum_t{FIONREAD}})
+    filter.add(SCMP_SYS(ioctl), {1, SCMP_CMP_EQ, request, 0});
+  if (files)
+    filter.add({SCMP_SYS(openat), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(fsync), SCMP_SYS(flock)});
+  return filter.load();
+}
+
+Words only_calls_of_signer() {
+  Filter filter(SCMP_ACT_ALLOW, SCMP_ACT_ERRNO(EPERM));
+  add_common(filter);
+  filter.add({SCMP_SYS(accept4)});
   return filter.load();
 }
 

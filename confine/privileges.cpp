@@ -1,6 +1,8 @@
 #include <fmt/format.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <malloc.h>
+#include <pwd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -10,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 
 #include "confine/parts.hpp"
@@ -31,13 +34,44 @@ struct CapabilitySets {
   }
 };
 
+}  // namespace
+
 // Without CAP_SETPCAP the set stays, which means nothing to a process that gains nothing.
 void bound_capabilities(std::span<const int> kept) {
   for (int each = 0; ::prctl(PR_CAPBSET_READ, each) >= 0; ++each)
     if (std::ranges::find(kept, each) == kept.end()) static_cast<void>(::prctl(PR_CAPBSET_DROP, each));
 }
 
-}  // namespace
+std::optional<User> find_user(const std::string& name) {
+  const passwd* const entry = ::getpwnam(name.c_str());
+  if (entry == nullptr) return std::nullopt;
+  return User{entry->pw_uid, entry->pw_gid};
+}
+
+// The kernel forgets what it is to do when the parent ends, and that nobody may look into the process.
+Words become(const User& user) {
+  int at_parents_end = 0;
+  ::prctl(PR_GET_PDEATHSIG, &at_parents_end);
+  const pid_t parent = ::getppid();
+  if (::setgroups(0, nullptr) != 0 || ::setresgid(user.gid, user.gid, user.gid) != 0 ||
+      ::setresuid(user.uid, user.uid, user.uid) != 0)
+    return because("it stays root, without capabilities");
+  ::prctl(PR_SET_PDEATHSIG, at_parents_end);
+  if (at_parents_end != 0 && ::getppid() != parent) ::raise(at_parents_end);
+  ::prctl(PR_SET_DUMPABLE, 0);
+  return {};
+}
+
+// Without CAP_IPC_LOCK the limit counts, and no memory could be had beyond it: then only what there is by now
+// stays locked.
+Words keep_locked() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY) return {};
+  static_cast<void>(::mlockall(MCL_CURRENT | MCL_ONFAULT));
+  return fmt::format(
+      "memory that it takes from now on may be swapped out: RLIMIT_MEMLOCK is {} KiB and can't be raised",
+      limit.rlim_cur >> 10);
+}
 
 Shortcomings keep_memory_private() {
   Shortcomings out;

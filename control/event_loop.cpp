@@ -29,7 +29,7 @@ void limit_waiting(int socket) {
 EventLoop::EventLoop(const conf::Configuration& configuration, ike::Keeper& keeper,
                      const std::string& runtime_directory, Log& log)
     : log_(log),
-      socket_path_(runtime_directory + "/dataplane.sock"),
+      socket_path_("dataplane.sock"),
       gateway_(configuration, keeper, link_, log, {}, present()),
       shell_(context_, runtime_directory + "/shell.sock",
              [this](std::string_view line) {

@@ -19,8 +19,9 @@ class EventLoop {
   // How long a shutdown waits at most for the dataplane to take the last commands and deletes.
   static constexpr std::chrono::milliseconds kFarewell{1500};
 
-  // `configuration`, `keeper` and `log` must outlive the loop. Throws std::system_error when the shell's
-  // socket can't be made.
+  // `configuration`, `keeper` and `log` must outlive the loop. The dataplane's socket is looked for in the
+  // process's working directory, which for that is the runtime directory, whatever its path becomes. Throws
+  // std::system_error when the shell's socket can't be made.
   EventLoop(const conf::Configuration& configuration, ike::Keeper& keeper,
             const std::string& runtime_directory, Log& log);
 

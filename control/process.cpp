@@ -7,10 +7,12 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <memory>
 #include <stdexcept>
 
 #include "channel/region.hpp"
+#include "crypto/ike.hpp"
 #include "crypto/signature.hpp"
 
 namespace espgate::control {
@@ -59,13 +61,13 @@ int process_main(int argc, char** argv, const char* description, int (*run)(cons
   }
 }
 
-void log_shortcomings(Log& log, const confine::Shortcomings& shortcomings) {
-  for (const std::string& words : shortcomings) log.warning("not confined: " + words);
+void settle_libraries() {
+  ::tzset();
+  static_cast<void>(crypto::prf(crypto::Prf::hmac_sha256, {}, {}));  // OpenSSL reads its configuration once
 }
 
-void make_runtime_directory(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
-    throw std::runtime_error(fmt::format("can't make the directory {}: {}", path, std::strerror(errno)));
+void log_shortcomings(Log& log, const confine::Shortcomings& shortcomings) {
+  for (const std::string& words : shortcomings) log.warning("not confined: " + words);
 }
 
 }  // namespace espgate::control

@@ -17,10 +17,10 @@ struct ProcessOptions {
 // Reads the command line, and runs `run` with a log. Returns what the process is to return.
 int process_main(int argc, char** argv, const char* description, int (*run)(const ProcessOptions&, Log&));
 
+// Before confinement: what libraries else would read from files later.
+void settle_libraries();
+
 // Warnings.
 void log_shortcomings(Log& log, const confine::Shortcomings& shortcomings);
-
-// Made with mode 0700, if it is not there. Throws std::runtime_error with words.
-void make_runtime_directory(const std::string& path);
 
 }  // namespace espgate::control

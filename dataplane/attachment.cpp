@@ -20,7 +20,7 @@ Attachment::Attachment(const std::string& path, const channel::Hello& hello, cha
       hello_(hello),
       page_(page),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
-      listener_(channel::listen_at(path)) {
+      listener_(channel::listen_at(path, channel::SocketKind::stream, 0660)) {
   if (!epoll_ || !watch(listener_.get(), false))
     throw std::system_error(errno, std::system_category(), "epoll");
 }

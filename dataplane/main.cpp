@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
-#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -68,16 +67,11 @@ void catch_signals() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-std::string socket_path(const std::string& runtime) {
-  const bool made = std::filesystem::create_directories(runtime);
-  if (made) std::filesystem::permissions(runtime, std::filesystem::perms::owner_all);
-  return runtime + "/dataplane.sock";
-}
-
 void serve(const Options& options) {
   conf::Configuration configuration = conf::load_file(options.config, conf::Secrets::skip);
   if (!options.runtime.empty()) configuration.runtime_directory = options.runtime;
-  const std::string path = socket_path(configuration.runtime_directory);
+  const std::string path = configuration.runtime_directory + "/dataplane.sock";
+  log_shortcomings(confine::share_directory(configuration.runtime_directory, configuration.user));
   log_shortcomings(confine::dataplane(needs_of(configuration)));
   const dataplane::Eal eal(dataplane::eal_arguments(configuration));
   catch_signals();

@@ -16,12 +16,14 @@
 #include <filesystem>
 #include <optional>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "channel/region.hpp"
 #include "conf/apart.hpp"
 #include "conf/credentials.hpp"
 #include "conf/load.hpp"
+#include "confine/confine.hpp"
 
 namespace espgate::control {
 
@@ -222,18 +224,25 @@ class Supervisor {
   bool dataplane_ok_{true};
 };
 
-void make_directory(const std::string& path) {
-  const fs::path directory(path);
-  if (directory.has_parent_path()) fs::create_directories(directory.parent_path());
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
-    throw std::runtime_error(fmt::format("can't make the directory {}: {}", path, std::strerror(errno)));
-}
-
 // What is wrong only by now is no reason not to start: the control process says it.
 conf::Configuration checked(const std::string& file) {
   conf::Configuration configuration = conf::load_file(file);
   static_cast<void>(conf::load_credentials(configuration, file, std::time(nullptr)));
   return configuration;
+}
+
+// The runtime directory and the user that it names.
+std::pair<std::string, std::string> checked_apart(const std::string& file) {
+  const std::string found = conf::apart([&file] {
+    const conf::Configuration configuration = checked(file);
+    conf::Packer out;
+    out.text(configuration.runtime_directory);
+    out.text(configuration.user);
+    return std::move(out).take();
+  });
+  conf::Unpacker from(found);
+  std::string runtime = from.text();
+  return {std::move(runtime), from.text()};
 }
 
 // Whose processes have ended, and may not have been able to.
@@ -246,9 +255,9 @@ void remove_sockets(const std::string& runtime) {
 
 int run_gateway(const std::string& file, std::string runtime) {
   try {
-    const std::string runtime_in_file = conf::apart([&file] { return checked(file).runtime_directory; });
+    const auto [runtime_in_file, user] = checked_apart(file);
     if (runtime.empty()) runtime = runtime_in_file;
-    make_directory(runtime);
+    for (const std::string& words : confine::share_directory(runtime, user)) throw std::runtime_error(words);
     const channel::Fd lock = lock_directory(runtime);
     const int status = Supervisor(file, runtime).run();
     remove_sockets(runtime);

@@ -38,12 +38,14 @@ int run(const control::ProcessOptions& options, control::Log& log) {
   static_cast<void>(conf::load_credentials(configuration, options.config, std::time(nullptr)));
   confine::give_back_memory();
   const std::string runtime = options.runtime.empty() ? configuration.runtime_directory : options.runtime;
-  control::make_runtime_directory(runtime);
+  control::log_shortcomings(log, confine::share_directory(runtime, configuration.user));
   signer::Server server(configuration.tunnels);
   channel::Fd listening =
-      channel::listen_at(runtime + "/" + signer::kSocketName, channel::SocketKind::messages);
+      channel::listen_at(runtime + "/" + signer::kSocketName, channel::SocketKind::messages, 0660);
   log.info(fmt::format("espgate-signer {} for {}, tunnels: {}", ESPGATE_VERSION, configuration.name,
                        configuration.tunnels.size()));
+  control::settle_libraries();
+  control::log_shortcomings(log, confine::signer(configuration.user));
   const channel::Fd connection = first_connection(std::move(listening));
   if (server.serve(connection.get())) return 0;
   log.error("what came from the control process is no request; ended");

@@ -36,11 +36,12 @@ TEST_CASE("the base itself is good") { CHECK(words_of(std::string(tests::kBase))
 TEST_CASE("errors at the top of the file") {
   check({
       {20, "nmae: east",
-       "gw.yaml:20:1: unknown key \"nmae\"; expected one of: name, runtime-directory, state-directory, "
+       "gw.yaml:20:1: unknown key \"nmae\"; expected one of: name, runtime-directory, state-directory, user, "
        "dataplane, tables, loopbacks, ports, "
        "routes, tunnels, groups (did you mean \"name\"?)"},
       {20, "colour: green",
        "gw.yaml:20:1: unknown key \"colour\"; expected one of: name, runtime-directory, state-directory, "
+       "user, "
        "dataplane, tables, loopbacks, ports, "
        "routes, tunnels, groups"},
       {20, "name: east\nname: west", "gw.yaml:21:1: key \"name\" stands here twice; first on line 20"},
@@ -54,10 +55,10 @@ TEST_CASE("errors at the top of the file") {
        "gw.yaml:20:20: runtime-directory: expected an absolute path of at most 80 characters, not \"run\""},
       {20, "[1, 2]: x",
        "gw.yaml:20:1: a key can't be a list, a block or nothing; expected one of: name, runtime-directory, "
-       "state-directory, "
+       "state-directory, user, "
        "dataplane, tables, loopbacks, ports, routes, tunnels, groups"},
       {1, "port:",
-       "gw.yaml:1:1: unknown key \"port\"; expected one of: name, runtime-directory, state-directory, "
+       "gw.yaml:1:1: unknown key \"port\"; expected one of: name, runtime-directory, state-directory, user, "
        "dataplane, tables, loopbacks, ports, "
        "routes, tunnels, groups (did you mean \"ports\"?)\ngw.yaml:1:1: file: the key \"ports\" is "
        "missing\ngw.yaml:6:22: address: 192.0.2.1 is on no port or loopback; the IPv4 addresses there are: "
@@ -580,7 +581,7 @@ TEST_CASE("all errors of a file are told together, in its order") {
   CHECK(
       words_of(
           "tunels: []\nports:\n  - {name: lan, mtu: big}\nroutes:\n  - {to: 10.0.0.0/8, via: 10.9.9.9}\n") ==
-      "gw.yaml:1:1: unknown key \"tunels\"; expected one of: name, runtime-directory, state-directory, "
+      "gw.yaml:1:1: unknown key \"tunels\"; expected one of: name, runtime-directory, state-directory, user, "
       "dataplane, tables, loopbacks, ports, "
       "routes, "
       "tunnels, groups (did you mean \"tunnels\"?)\n"

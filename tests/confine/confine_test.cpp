@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <catch2/catch.hpp>
 #include <cerrno>
@@ -198,6 +199,142 @@ TEST_CASE("the dataplane starts no program, loads no module, and keeps what port
       {"setns", [] { return ::syscall(SYS_setns, ::open("/proc/self/ns/net", O_RDONLY), CLONE_NEWNET); }}};
   CHECK(tried([] { return dataplane({}); }, other_space).errors.at("setns") == EPERM);
   CHECK(tried([] { return dataplane({false, true}); }, other_space).errors.at("setns") == 0);
+}
+
+// A directory for sockets as the processes make it, one with a file of state, and a file of nobody's
+// business.
+struct Places {
+  Places() {
+    char name[] = "/tmp/espgate-confine-XXXXXX";
+    root = ::mkdtemp(name);
+    ::chmod(root.c_str(), 0755);
+    (void)share_directory(root + "/run", kUser);
+    fs::create_directory(root + "/state");
+    std::ofstream(root + "/state/numbers") << "1";
+    std::ofstream(root + "/other") << "a secret";
+    fs::permissions(root + "/other", fs::perms::all);  // of the file system's accord anybody may
+    elsewhere = ::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    state = ::open((root + "/state").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  }
+  ~Places() {
+    ::close(elsewhere);
+    ::close(state);
+    fs::remove_all(root);
+  }
+  Places(const Places&) = delete;
+  Places& operator=(const Places&) = delete;
+
+  static constexpr const char* kUser = "nobody";  // whom every system has
+  std::string root;
+  int elsewhere{-1};
+  int state{-1};
+};
+
+long open_and_close(int directory, const char* path, int flags) {
+  const int fd = ::openat(directory, path, flags, 0600);
+  if (fd >= 0) ::close(fd);
+  return fd;
+}
+
+// What neither the control process nor the signer has any business with.
+std::vector<Attempt> outside(const Places& places) {
+  return {{"open", [&places] { return open_and_close(places.elsewhere, "other", O_RDONLY); }},
+          {"open by path", [] { return open_and_close(AT_FDCWD, "/etc/passwd", O_RDONLY); }},
+          {"climb", [&places] { return open_and_close(places.state, "../other", O_RDONLY); }},
+          {"udp", [] { return ::socket(AF_INET, SOCK_DGRAM, 0); }},
+          {"tcp", [] { return ::socket(AF_INET6, SOCK_STREAM, 0); }},
+          {"packets", [] { return ::socket(AF_PACKET, SOCK_RAW, 0); }},
+          {"netlink", [] { return ::socket(AF_NETLINK, SOCK_RAW, 0); }},
+          {"kill", [] { return ::kill(::getppid(), 0); }},
+          {"unlink", [] { return ::unlink(""); }},
+          {"thread", [] { return ::syscall(SYS_clone3, nullptr, 0); }}};
+}
+
+bool all_refused(const Result& result, const std::vector<int>& with) {
+  bool all = !result.errors.empty();
+  for (const auto& [name, error] : result.errors) {
+    CAPTURE(name, std::strerror(error));
+    CHECK(std::ranges::find(with, error) != with.end());
+    all = all && error != 0;
+  }
+  return all;
+}
+
+TEST_CASE("the control process has its sockets and its state, and nothing else") {
+  if (!is_root()) return;
+  const Places places;
+  const auto without_files = [&places] { return control({Places::kUser, places.root + "/run", ""}); };
+  const auto with_files = [&places] {
+    return control({Places::kUser, places.root + "/run", places.root + "/state"});
+  };
+  check_refused(without_files, never());
+  check_refused(with_files, never());
+  for (const auto& [name, error] : tried([] { return Shortcomings{}; }, outside(places)).errors) {
+    CAPTURE(name);
+    CHECK(error != EPERM);
+    CHECK(error != EACCES);
+  }
+  CHECK(all_refused(tried(without_files, outside(places)), {EPERM}));
+  CHECK(all_refused(tried(with_files, outside(places)), {EPERM, EACCES, ENOENT}));
+
+  const std::vector<Attempt> needed{
+      {"unix socket", [] { return ::socket(AF_UNIX, SOCK_STREAM, 0); }},
+      {"memory", [] { return std::vector<char>(64U << 20, 1).back() == 1 ? 0L : -1L; }}};
+  for (const auto& [name, error] : tried(without_files, needed).errors) CHECK(error == 0);
+  const std::vector<Attempt> of_state{
+      {"read", [&places] { return open_and_close(places.state, "numbers", O_RDONLY); }},
+      {"make", [&places] { return open_and_close(places.state, "new", O_WRONLY | O_CREAT | O_TRUNC); }},
+      {"rename", [&places] { return ::renameat(places.state, "new", places.state, "numbers"); }},
+      {"sync", [&places] { return ::fsync(places.state); }}};
+  for (const Attempt& attempt : of_state)
+    for (const auto& [name, error] : tried(with_files, {attempt}).errors) {
+      CAPTURE(name, std::strerror(error));
+      CHECK(error == 0);
+    }
+  for (const auto& [name, error] : tried(without_files, of_state).errors) CHECK(error == EPERM);
+
+  const Result result = tried(with_files, {});
+  check_status(result, "0000000000000000");
+  CHECK_FALSE(has(result, "Uid:\t0"));
+  for (const std::string& words : result.shortcomings) CHECK(words.find("RLIMIT_MEMLOCK") != words.npos);
+}
+
+TEST_CASE("the signer has what it has open, and nothing else") {
+  if (!is_root()) return;
+  const Places places;
+  const auto confine = [] { return signer(Places::kUser); };
+  std::vector<Attempt> calls = never();
+  append(calls, {{"unix socket", [] { return ::socket(AF_UNIX, SOCK_STREAM, 0); }},
+                 {"connect", [] { return ::connect(-1, nullptr, 0); }}});
+  check_refused(confine, calls);
+  CHECK(all_refused(tried(confine, outside(places)), {EPERM}));
+  const Result result = tried(confine, {});
+  check_status(result, "0000000000000000");
+  CHECK_FALSE(has(result, "Uid:\t0"));
+}
+
+TEST_CASE("who has no user to become stays root, without capabilities, and says so") {
+  if (!is_root()) return;
+  const Result result = tried([] { return signer("no-such-user"); }, never());
+  check_status(result, "0000000000000000");
+  CHECK(all_refused(result, {EPERM}));
+  REQUIRE_FALSE(result.shortcomings.empty());
+  CHECK(result.shortcomings.front().find("there is no user no-such-user") != std::string::npos);
+}
+
+TEST_CASE("a directory that is somebody's is not opened to others") {
+  if (!is_root()) return;
+  const Places places;
+  struct stat status {};
+  REQUIRE(::stat((places.root + "/run").c_str(), &status) == 0);
+  CHECK((status.st_mode & 07777) == 02710);
+  CHECK(share_directory(places.root, Places::kUser).empty());
+  REQUIRE(::stat(places.root.c_str(), &status) == 0);
+  CHECK((status.st_mode & 07777) == 0755);
+  CHECK(share_directory(places.root + "/other/run", Places::kUser).size() == 1);
+  const Result result = tried([&places] { return control({Places::kUser, places.root, ""}); }, {});
+  CHECK(has(result, "Uid:\t0"));
+  CHECK_FALSE(result.shortcomings.empty());
 }
 
 TEST_CASE("no core file, and nobody may look") {

@@ -98,15 +98,17 @@ class Gateway:
         return {row["name"]: row["count"] for row in self.json("show", "drops") if row["count"]}
 
     def pids(self, name):
-        """Pids of the processes of this gateway with this program name."""
+        """Pids of the processes of this gateway with this program name, in whatever network namespace they are by now: by
+        the runtime directory that each is told."""
         found = []
-        for pid in self.space.pids():
+        for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
-                with open(f"/proc/{pid}/comm") as comm:
-                    if comm.read().strip() == name[:15]:
-                        found.append(pid)
+                with open(f"/proc/{pid}/cmdline") as cmdline:
+                    words = cmdline.read().split("\0")
             except OSError:
-                pass
+                continue
+            if os.path.basename(words[0]) == name and self.runtime in words:
+                found.append(int(pid))
         return found
 
     def stop(self, number=signal.SIGINT, seconds=15):

@@ -7,6 +7,7 @@ What the running processes may do and what they have in memory, looked at from o
 """
 import base64
 import os
+import pwd
 import signal
 import unittest
 
@@ -90,6 +91,25 @@ class Privileges(LabCase):
             self.assertEqual(kept, {"CapInh": 0, "CapPrm": KEPT, "CapEff": KEPT, "CapBnd": KEPT, "CapAmb": 0})
         with open(f"/proc/{pid}/limits") as limits:
             self.assertRegex(limits.read(), r"Max core file size +0 +0 ")
+
+    def test_the_control_process_and_the_signer_have_given_up_all(self):
+        east = self.stop_after(east_gateway(self.net.east)).start()
+        wait_until(lambda: east.pids("espgate-signer"), 10, "a signer")
+        uid = str(pwd.getpwnam("espgate").pw_uid)
+        for name in ("espgate-control", "espgate-signer"):
+            pid, = east.pids(name)
+            wait_until(lambda pid=pid: status_of(f"/proc/{pid}")["Seccomp"] == "2", 10, f"{name} is confined")
+            status = status_of(f"/proc/{pid}")
+            self.assertEqual((status["Uid"], status["Groups"].strip()), ("\t".join([uid] * 4), ""))
+            self.assertEqual((status["NoNewPrivs"], status["Threads"]), ("1", "1"))
+            for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+                self.assertEqual(int(status[kind], 16), 0)
+            self.assertGreater(int(status["VmLck"].split()[0]), 1000)
+            self.assertNotEqual(os.readlink(f"/proc/{pid}/ns/net"), os.readlink(f"/proc/{east.process.pid}/ns/net"))
+        control, = east.pids("espgate-control")
+        self.assertEqual(os.readlink(f"/proc/{control}/root"), east.runtime)
+        short = [line for line in east.process.output().splitlines() if "not confined" in line]
+        self.assertTrue(all("RLIMIT_MEMLOCK" in line for line in short), short)  # which this machine may not raise
 
     def file(self, name, text):
         path = os.path.join(self.lab.directory, name)

@@ -100,4 +100,32 @@ bool overlap(const IpPrefix& a, const IpPrefix& b) noexcept {
   return a.length <= b.length ? contains(a, b.address) : contains(b, a.address);
 }
 
+namespace {
+
+IpAddress last_of(const IpPrefix& prefix) noexcept {
+  IpAddress last = prefix.address;
+  for (std::size_t i = 0; i < bits_of(last.family) / 8U; ++i)
+    last.bytes[i] = static_cast<std::uint8_t>(last.bytes[i] | (0xff & ~mask_byte(prefix.length, i)));
+  return last;
+}
+
+}  // namespace
+
+std::vector<IpPrefix> prefixes_of(const IpAddress& first, const IpAddress& last) {
+  std::vector<IpPrefix> prefixes;
+  for (IpAddress at = first; at <= last;) {
+    IpPrefix whole{at, bits_of(at.family)};
+    for (IpPrefix wider = whole; wider.length > 0;) {
+      --wider.length;
+      if (network_of(wider).address != at || last_of(wider) > last) break;
+      whole = wider;
+    }
+    prefixes.push_back(whole);
+    at = last_of(whole);
+    if (at == last) break;
+    for (std::size_t i = bits_of(at.family) / 8U; i > 0 && ++at.bytes[i - 1] == 0;) --i;
+  }
+  return prefixes;
+}
+
 }  // namespace espgate

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace espgate {
 
@@ -53,5 +54,8 @@ inline constexpr TableId kMaxTables = 16;
 [[nodiscard]] IpPrefix network_of(const IpPrefix& prefix) noexcept;
 [[nodiscard]] bool contains(const IpPrefix& prefix, const IpAddress& address) noexcept;
 [[nodiscard]] bool overlap(const IpPrefix& a, const IpPrefix& b) noexcept;
+// The prefixes that a range is made of, upwards: at most two for each bit. `last` is of the same family, and
+// not below.
+[[nodiscard]] std::vector<IpPrefix> prefixes_of(const IpAddress& first, const IpAddress& last);
 
 }  // namespace espgate

@@ -87,7 +87,8 @@ struct SetTunnel {
               // down
   std::uint8_t cut_after;  // 1: what does not fit is cut once it is encrypted; not with Mode::transport
   IpAddress local;         // outer end points, for display and for matching IKE to known peers
-  IpAddress remote;
+  IpAddress remote;  // not set: wherever its SAs lead. Then it has routes, too, to what an outbound SA's
+                     // remote selectors have, for as long as there is that SA; not with Mode::transport
   TableId underlay;  // whose addresses these are, and whose routes the outer packets take
   TableId overlay;   // of the interface: its addresses, and the routes of what comes out
   Watch watch;

@@ -24,7 +24,8 @@ Commands::Commands(const Parts& parts)
       mirror_(parts.mirror),
       control_(parts.control),
       tunnels_(parts.tables.shape.max_tunnels),
-      group_states_(parts.tables.shape.max_groups) {
+      group_states_(parts.tables.shape.max_groups),
+      selector_routes_(parts.ribs) {
   peers_.when_changed([this](TableId table, const IpAddress& address, bool is_one) {
     ribs_[table].set_far_end(address, is_one);
   });
@@ -70,7 +71,7 @@ CommandStatus Commands::apply(const Command& command, std::uint64_t now) {
     case CommandKind::remove_inbound_sa:
       return associations_.remove_inbound(body.remove_sa, now);
     case CommandKind::remove_outbound_sa:
-      return associations_.remove_outbound(body.remove_sa, now);
+      return remove_outbound(body.remove_sa, now);
     case CommandKind::extend_sa:
       return associations_.extend_outbound(body.extend_sa);
     case CommandKind::move_outbound_sa:
@@ -89,9 +90,23 @@ CommandStatus Commands::apply(const Command& command, std::uint64_t now) {
 
 CommandStatus Commands::install_outbound(const channel::InstallSa& install, std::uint64_t now) {
   if (!is_tunnel(install.tunnel)) return CommandStatus::bad_index;
+  TunnelState& tunnel = tunnels_[install.tunnel];
   const CommandStatus status = associations_.install_outbound(install, now);
-  if (status == CommandStatus::ok) fit_tunnel(tunnels_[install.tunnel]);
-  return status;
+  if (status != CommandStatus::ok) return status;
+  if (!tunnel.wanted.remote.is_set()) {
+    tunnel.far_end = install.remote;
+    if (!selector_routes_.add(tunnel.wanted.overlay, install.tunnel, install.spi, install.selectors)) {
+      (void)associations_.remove_outbound({install.tunnel, install.spi}, now);
+      return CommandStatus::table_full;
+    }
+  }
+  fit_tunnel(tunnel);
+  return CommandStatus::ok;
+}
+
+CommandStatus Commands::remove_outbound(const channel::RemoveSa& remove, std::uint64_t now) {
+  selector_routes_.remove(remove.tunnel, remove.spi);
+  return associations_.remove_outbound(remove, now);
 }
 
 CommandStatus Commands::sync_begin() noexcept {

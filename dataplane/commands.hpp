@@ -20,6 +20,7 @@
 #include "dataplane/ports/ike.hpp"
 #include "dataplane/ports/interfaces.hpp"
 #include "dataplane/ports/resolver.hpp"
+#include "dataplane/selector_routes.hpp"
 #include "dataplane/tables/forwarding.hpp"
 #include "dataplane/tables/rib.hpp"
 
@@ -83,6 +84,7 @@ class Commands {
     bool set{false};
     std::uint64_t mark{0};  // the sync during which it was set last
     channel::SetTunnel wanted{};
+    IpAddress far_end{};  // of a tunnel to anywhere: its last SA's
     Path path{};
   };
   struct GroupState {
@@ -123,6 +125,7 @@ class Commands {
   void remove_routes_to(NextHop next_hop, std::uint64_t now);
   void drop_route(std::map<RouteKey, StaticRoute>::iterator route, std::uint64_t now);
   [[nodiscard]] Status install_outbound(const channel::InstallSa& install, std::uint64_t now);
+  [[nodiscard]] Status remove_outbound(const channel::RemoveSa& remove, std::uint64_t now);
   [[nodiscard]] std::uint16_t outer_mtu(const TunnelState& tunnel) const noexcept;
   [[nodiscard]] std::uint16_t derived_mtu(const TunnelState& tunnel, std::uint16_t outer) const noexcept;
   // What is held back of learned routes: news of it, or all.
@@ -147,6 +150,7 @@ class Commands {
   std::vector<TunnelState> tunnels_;
   std::vector<GroupState> group_states_;
   std::map<RouteKey, StaticRoute> routes_;
+  SelectorRoutes selector_routes_;
   std::set<std::uint32_t> learned_;  // tunnels whose path is known
   std::uint64_t mark_{1};
   bool syncing_{false};

@@ -35,6 +35,10 @@ bool is_interface_address(const IpPrefix& prefix) noexcept {
   return is_valid(prefix) && is_unicast(prefix.address);
 }
 
+bool is_outer(const IpAddress& address) noexcept {
+  return is_valid(address) && address.is_set() && is_unicast(address);
+}
+
 // Of an interface of the kernel, which puts it into paths; empty: there is none.
 bool is_kernel_name(const channel::Name& name) noexcept {
   if (name[0] == '\0') return true;
@@ -92,10 +96,9 @@ CommandStatus Commands::check_tunnel(const channel::SetTunnel& wanted) const noe
   if (wanted.mode > channel::Mode::transport || wanted.cut_after > 1) return CommandStatus::bad_option;
   if (wanted.cut_after == 1 && wanted.mode == channel::Mode::transport) return CommandStatus::bad_option;
   if (wanted.mtu != 0 && (wanted.mtu < kMinMtu || wanted.mtu > kMaxMtu)) return CommandStatus::bad_mtu;
-  const bool ends = is_valid(wanted.local) && is_valid(wanted.remote) && wanted.local.is_set() &&
-                    wanted.local.family == wanted.remote.family && is_unicast(wanted.local) &&
-                    is_unicast(wanted.remote);
-  return ends ? Liveness::check(wanted) : CommandStatus::bad_address;
+  const bool anywhere = wanted.remote == IpAddress{} && wanted.mode == channel::Mode::tunnel;
+  const bool there = is_outer(wanted.remote) && wanted.local.family == wanted.remote.family;
+  return is_outer(wanted.local) && (anywhere || there) ? Liveness::check(wanted) : CommandStatus::bad_address;
 }
 
 CommandStatus Commands::check_group(const channel::SetGroup& wanted) const noexcept {
@@ -127,7 +130,7 @@ CommandStatus Commands::set_tunnel(const channel::SetTunnel& wanted, std::uint64
   tunnel.set = true;
   tunnel.mark = mark_;
   tunnel.wanted = wanted;
-  peers_.add(wanted.underlay, wanted.remote);
+  if (wanted.remote.is_set()) peers_.add(wanted.underlay, wanted.remote);
   peers_.add_end(wanted.underlay, wanted.local);
   if (wanted.mode == channel::Mode::transport)
     peers_.add_transport(wanted.underlay, wanted.local, wanted.remote, wanted.index);
@@ -159,6 +162,7 @@ CommandStatus Commands::remove_tunnel(std::uint32_t index, std::uint64_t now) {
   TunnelState& tunnel = tunnels_[index];
   remove_routes_to({NextHopKind::tunnel, 0, 0, index}, now);
   remove_tunnel_routes(tunnel.wanted);
+  selector_routes_.remove_all_of(index);
   associations_.remove_all_of(index, now);
   liveness_.forget(index, now);
   forget_peer(tunnel.wanted);
@@ -202,7 +206,9 @@ void Commands::remove_tunnel_routes(const channel::SetTunnel& tunnel) {
 // said so.
 std::uint16_t Commands::outer_mtu(const TunnelState& tunnel) const noexcept {
   const TableId underlay = tunnel.wanted.underlay;
-  const NextHop to = tables_.member(tables_.routes(underlay).find_one(tunnel.wanted.remote), 0);
+  const IpAddress& far_end = tunnel.wanted.remote.is_set() ? tunnel.wanted.remote : tunnel.far_end;
+  NextHop to;
+  if (far_end.is_set()) to = tables_.member(tables_.routes(underlay).find_one(far_end), 0);
   std::uint16_t outer = kMaxMtu;
   if (to.kind == NextHopKind::connected || to.kind == NextHopKind::gateway)
     outer = tables_.ports[to.port].mtu;
@@ -221,7 +227,7 @@ std::uint16_t Commands::derived_mtu(const TunnelState& tunnel, std::uint16_t out
     least = inner_mtu(outer, around(*sa));
   else
     for (const crypto::SuiteRow& row : crypto::kSuites)
-      least = std::min(least, inner_mtu(outer, {wanted.remote.family, false, true, row.suite}));
+      least = std::min(least, inner_mtu(outer, {wanted.local.family, false, true, row.suite}));
   return std::max(least, std::uint16_t{68});  // RFC 791: every link carries 68
 }
 

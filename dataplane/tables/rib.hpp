@@ -1,7 +1,7 @@
 // Which next hop a prefix has when several things want it: an address of ours, a network on a port, a
-// tunnel's own network, a configured route, a learned one. The best candidate is what the FIB gets. A guarded
-// one, which leads into a tunnel, is held back while it would be the way to some tunnel's far end. Main
-// thread only.
+// tunnel's own network, a configured route, what an SA's selectors have, a learned one. The best candidate is
+// what the FIB gets. A guarded one, which leads into a tunnel, is held back while it would be the way to some
+// tunnel's far end. Main thread only.
 #pragma once
 
 #include <bitset>
@@ -20,7 +20,7 @@
 namespace espgate::dataplane {
 
 // The lower wins.
-enum class RouteSource : std::uint8_t { host = 0, connected, tunnel, configured, learned };
+enum class RouteSource : std::uint8_t { host = 0, connected, tunnel, configured, selectors, learned };
 
 // Of one table.
 class Rib {

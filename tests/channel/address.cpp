@@ -111,3 +111,24 @@ TEST_CASE("IPv4 in host order and back") {
   CHECK(v4_host_order(*parse_address("192.0.2.1")) == 0xc0000201);
   CHECK(v4_from_host_order(0xc0000201) == *parse_address("192.0.2.1"));
 }
+
+TEST_CASE("a range is made of prefixes, upwards and without gaps") {
+  const auto words = [](const char* first, const char* last) {
+    std::string text;
+    for (const IpPrefix& prefix : prefixes_of(*parse_address(first), *parse_address(last)))
+      text.append(to_string(prefix)).append(" ");
+    text.pop_back();
+    return text;
+  };
+  CHECK(words("10.64.0.0", "10.127.255.255") == "10.64.0.0/10");
+  CHECK(words("10.0.0.1", "10.0.0.1") == "10.0.0.1/32");
+  CHECK(words("10.0.0.3", "10.0.0.10") == "10.0.0.3/32 10.0.0.4/30 10.0.0.8/31 10.0.0.10/32");
+  CHECK(words("0.0.0.0", "255.255.255.255") == "0.0.0.0/0");
+  CHECK(words("255.255.255.254", "255.255.255.255") == "255.255.255.254/31");
+  CHECK(words("10.0.0.255", "10.0.1.0") == "10.0.0.255/32 10.0.1.0/32");
+  CHECK(words("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff") == "::/0");
+  CHECK(words("fd00::", "fd00::1:0") == "fd00::/112 fd00::1:0/128");
+  CHECK(
+      prefixes_of(*parse_address("::1"), *parse_address("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe")).size() ==
+      254);
+}

@@ -507,7 +507,7 @@ TEST_CASE("every status, by a command with one thing wrong") {
     b.set_tunnel.cut_after = 1;
     b.set_tunnel.mode = channel::Mode::transport;
   });
-  tunnel(S::bad_address, [](auto& b) { b.set_tunnel.remote = {}; });
+  tunnel(S::bad_address, [](auto& b) { b.set_tunnel.remote.family = static_cast<Family>(9); });
   tunnel(S::bad_address, [](auto& b) { b.set_tunnel.local.bytes[9] = 1; });
   tunnel(S::bad_address, [](auto& b) { b.set_tunnel.remote = *parse_address("2001:db8::1"); });
   expect(S::bad_index, remove_tunnel(4));

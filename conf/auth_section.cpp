@@ -15,6 +15,8 @@ constexpr std::size_t kMostFiles = 32;
 constexpr std::array<std::pair<std::string_view, Auth>, 3> kAuth{
     {{"psk", Auth::psk}, {"certificate", Auth::certificate}, {"public-key", Auth::public_key}}};
 
+constexpr std::string_view kAnywhere = "any";
+
 // Which link a link-local address is on, it does not say.
 void read_endpoint(const Field& field, IpAddress& out) {
   static const IpPrefix kLinkLocal = *parse_prefix("fe80::/10");
@@ -56,8 +58,12 @@ constexpr Key<Tunnel> kLocalKeys[] = {
      [](const Field& f, Tunnel& t) { read_file_name(f, files_of(t).ocsp_response); }},
 };
 constexpr Key<Tunnel> kRemoteKeys[] = {
-    {"address", Need::required, [](const Field& f, Tunnel& t) { read_endpoint(f, t.remote); }},
-    {"id", Need::optional, [](const Field& f, Tunnel& t) { read_identity(f, t.remote_id); }},
+    {"address", Need::required,
+     [](const Field& f, Tunnel& t) {
+       if (!f.is_scalar() || f.node.text != kAnywhere) read_endpoint(f, t.remote);
+     }},
+    {"id", Need::optional,
+     [](const Field& f, Tunnel& t) { read_identity(f, t.remote_id, Patterns::allowed); }},
     {"auth", Need::optional, [](const Field& f, Tunnel& t) { read_choice(f, t.remote_auth.by, kAuth); }},
     {"authorities", Need::optional,
      [](const Field& f, Tunnel& t) { read_file_names(f, files_of(t).authorities); }},
@@ -137,6 +143,7 @@ void check_remote(const Side& remote, Auth by) {
 }
 
 void check_psk(const Field& tunnel, const Tunnel& out) {
+  if (is_template(tunnel.node)) return check_peer_secrets(tunnel, out);
   const bool inline_psk = &tunnel.node.at("psk") != &tunnel.node;
   const bool in_file = &tunnel.node.at("psk-file") != &tunnel.node;
   const bool needed = out.local_auth.by == Auth::psk || out.remote_auth.by == Auth::psk;
@@ -153,7 +160,16 @@ void check_psk(const Field& tunnel, const Tunnel& out) {
 }  // namespace
 
 void read_local(const Field& field, Tunnel& out) { read_block(field, kLocalKeys, out); }
-void read_remote(const Field& field, Tunnel& out) { read_block(field, kRemoteKeys, out); }
+void read_remote(const Field& field, Tunnel& out) {
+  if (!field.is_scalar() || field.node.text != kAnywhere) read_block(field, kRemoteKeys, out);
+}
+
+bool is_template(const Node& tunnel) {
+  const Node& remote = tunnel.at("remote");
+  if (&remote == &tunnel) return false;
+  const Node& where = remote.kind == NodeKind::map ? remote.at("address") : remote;
+  return where.kind == NodeKind::scalar && where.text == kAnywhere;
+}
 
 void complete_auth(const Field& tunnel, Tunnel& out) {
   const Side local(tunnel, "local");

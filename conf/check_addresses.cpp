@@ -201,8 +201,8 @@ void check_twins(Errors& errors, const Node& root, const Configuration& configur
       seen;
   for (std::size_t i = 0; i < configuration.tunnels.size(); ++i) {
     const Tunnel& tunnel = configuration.tunnels[i];
-    if (tunnel.manual || !tunnel.parent.empty() || !tunnel.local.is_set() || !tunnel.remote.is_set())
-      continue;
+    const bool ends = tunnel.local.is_set() && (tunnel.remote.is_set() || tunnel.remote_id.pattern);
+    if (tunnel.manual || !tunnel.parent.empty() || !ends) continue;
     const auto [first, is_new] = seen.emplace(std::tuple(tunnel.table.name, tunnel.local, tunnel.remote,
                                                          tunnel.remote_id.type, tunnel.remote_id.data),
                                               &tunnel);

@@ -20,7 +20,10 @@ Selectors selectors_of(const Tunnel& tunnel) {
 }
 
 void check_parent(Errors& errors, const Node& place, const Tunnel& child, const Tunnel& parent) {
-  if (parent.manual)
+  if (parent.peers != 0)
+    errors.add(place.mark, fmt::format("parent: {} is for many peers (remote: any), each with its own IKE SA",
+                                       in_quotes(child.parent)));
+  else if (parent.manual)
     errors.add(place.mark, fmt::format("parent: {} has manual keys, and no IKE SA that could be shared",
                                        in_quotes(child.parent)));
   else if (parent.mode == channel::Mode::transport)

@@ -62,26 +62,33 @@ void define_interfaces(Errors& errors, const Node& root, const Configuration& co
   }
 }
 
-std::set<std::string_view> transports(const Configuration& configuration) {
-  std::set<std::string_view> names;
-  for (const Tunnel& tunnel : configuration.tunnels)
-    if (tunnel.mode == channel::Mode::transport) names.insert(tunnel.name);
-  return names;
+// The tunnels into which no route leads, and why.
+using Closed = std::map<std::string_view, std::string_view>;
+
+Closed closed_tunnels(const Configuration& configuration) {
+  Closed closed;
+  for (const Tunnel& tunnel : configuration.tunnels) {
+    if (tunnel.mode == channel::Mode::transport)
+      closed.emplace(tunnel.name,
+                     "in transport mode, which carries only what its two ends say to each other");
+    else if (tunnel.peers != 0)
+      closed.emplace(tunnel.name,
+                     "for many peers (remote: any), and what they may carry are routes by itself");
+  }
+  return closed;
 }
 
 void check_member(Errors& errors, const Node& place, const GroupMember& member, const Names& tunnels,
-                  const std::set<std::string_view>& transport) {
+                  const Closed& closed) {
   if (member.via) return;
   tunnels.refer(member.tunnel, place);
-  if (transport.contains(member.tunnel))
-    errors.add(place.mark,
-               fmt::format("tunnel {} is in transport mode, which carries only what its two ends say to each "
-                           "other; expected tunnels that can carry the same traffic",
-                           in_quotes(member.tunnel)));
+  if (const auto found = closed.find(member.tunnel); found != closed.end())
+    errors.add(place.mark, fmt::format("tunnel {} is {}; expected tunnels that can carry the same traffic",
+                                       in_quotes(member.tunnel), found->second));
 }
 
 void check_members(Errors& errors, const Node& block, const Group& group, const Names& tunnels,
-                   const std::set<std::string_view>& transport) {
+                   const Closed& closed) {
   const bool named = &block.at("tunnels") != &block;
   const Node& list = block.at(named ? "tunnels" : "members");
   std::set<std::string> seen;
@@ -91,7 +98,7 @@ void check_members(Errors& errors, const Node& block, const Group& group, const 
   for (std::size_t i = 0; i < group.members.size(); ++i) {
     const GroupMember& member = group.members[i];
     const Node& place = named ? list.at(i) : list.at(i).at(member.via ? "via" : "tunnel");
-    check_member(errors, place, member, tunnels, transport);
+    check_member(errors, place, member, tunnels, closed);
     const std::string what = member.via ? to_string(*member.via) : member.tunnel;
     if (!what.empty() && !seen.insert((member.via ? "via " : "tunnel ") + what).second)
       errors.add(place.mark, fmt::format("{} {} is in the group already", member.via ? "gateway" : "tunnel",
@@ -209,7 +216,9 @@ void check_sizes(Errors& errors, const Node& root, const Configuration& configur
                  fmt::format("{}: expected at most {} ({}), not {}", list, most, why, count));
   };
   const Dataplane& room = configuration.dataplane;
-  limit("tunnels", configuration.tunnels.size(), room.max_tunnels, "dataplane's max-tunnels");
+  std::size_t tunnels = 0;
+  for (const Tunnel& tunnel : configuration.tunnels) tunnels += std::max(tunnel.peers, 1U);
+  limit("tunnels", tunnels, room.max_tunnels, "dataplane's max-tunnels");
   limit("routes", routes_of(configuration, kMainTableName), room.max_routes,
         "dataplane's max-routes, of which each address of an interface takes two");
   for (const Table& table : configuration.tables)
@@ -227,22 +236,19 @@ void check_names(Errors& errors, const Node& root, const Configuration& configur
   for (std::size_t i = 0; i < configuration.tunnels.size(); ++i)
     tunnels.define(configuration.tunnels[i].name, root.at("tunnels").at(i).at("name"));
   check_parents(errors, root, configuration);
-  const std::set<std::string_view> transport = transports(configuration);
+  const Closed closed = closed_tunnels(configuration);
   Names groups(errors, "group");
   for (std::size_t i = 0; i < configuration.groups.size(); ++i) {
     const Node& group = root.at("groups").at(i);
     groups.define(configuration.groups[i].name, group.at("name"));
-    check_members(errors, group, configuration.groups[i], tunnels, transport);
+    check_members(errors, group, configuration.groups[i], tunnels, closed);
   }
   for (std::size_t i = 0; i < configuration.routes.size(); ++i) {
     const Node& route = root.at("routes").at(i);
     tunnels.refer(configuration.routes[i].tunnel, route.at("tunnel"));
-    if (transport.contains(configuration.routes[i].tunnel))
-      errors.add(
-          route.at("tunnel").mark,
-          fmt::format("tunnel {} is in transport mode, which carries only what its two ends say to each "
-                      "other; no route leads into it",
-                      in_quotes(configuration.routes[i].tunnel)));
+    if (const auto found = closed.find(configuration.routes[i].tunnel); found != closed.end())
+      errors.add(route.at("tunnel").mark, fmt::format("tunnel {} is {}; no route leads into it",
+                                                      in_quotes(found->first), found->second));
     groups.refer(configuration.routes[i].group, route.at("group"));
   }
   check_table_names(errors, root, configuration);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <stdexcept>
 
@@ -328,10 +329,41 @@ std::vector<std::string> load_with(Loader& loader, Configuration& configuration)
   for (Tunnel& tunnel : configuration.tunnels) loader.load(tunnel);
   for (Tunnel& tunnel : configuration.tunnels)  // it may be the certificate that told who we are
     if (tunnel.parent_index) tunnel.local_id = configuration.tunnels[*tunnel.parent_index].local_id;
+  for (Tunnel& tunnel : configuration.tunnels) {
+    if (!tunnel.first_slot) continue;
+    const Tunnel& first = configuration.tunnels[*tunnel.first_slot];
+    tunnel.local_id = first.local_id;
+    tunnel.local_auth = first.local_auth;
+    tunnel.remote_auth = first.remote_auth;
+  }
   return loader.finish();
 }
 
-// In the child: the file's tree without secrets, what is wrong with these, then the public halves.
+// Whose secrets a template's slots have, as only the file with the secrets tells.
+void pack_peers(const std::vector<Tunnel>& tunnels, Packer& to) {
+  const auto is_its = [](const Tunnel& tunnel) { return tunnel.first_slot && !tunnel.psk.empty(); };
+  to.number(static_cast<std::uint32_t>(std::ranges::count_if(tunnels, is_its)));
+  for (std::uint32_t i = 0; i < tunnels.size(); ++i) {
+    if (!is_its(tunnels[i])) continue;
+    to.number(i);
+    to.number(static_cast<std::uint32_t>(tunnels[i].remote_id.type));
+    to.text(tunnels[i].remote_id.text);
+    to.text(text_of(tunnels[i].remote_id.data));
+  }
+}
+
+void unpack_peers(Unpacker& from, std::vector<Tunnel>& tunnels) {
+  for (std::uint32_t left = from.number(); left > 0; --left) {
+    Identity& id = tunnels.at(from.number()).remote_id;
+    id.type = static_cast<IdentityType>(from.number());
+    id.text = from.text();
+    const std::string data = from.text();
+    id.data.assign(data.begin(), data.end());
+  }
+}
+
+// In the child: the file's tree without secrets, what is wrong with these, whose they are, then the public
+// halves.
 std::string read_public(const std::string& path, std::int64_t now) {
   Node root = read_tree(path);
   const Configuration configuration = load_tree(root, path, Secrets::load);
@@ -343,6 +375,7 @@ std::string read_public(const std::string& path, std::int64_t now) {
   out.tree(root);
   out.number(static_cast<std::uint32_t>(late.size()));
   for (const std::string& line : late) out.text(line);
+  pack_peers(configuration.tunnels, out);
   for (const auto& [file, ders] : halves) {
     out.text(file);
     out.number(static_cast<std::uint32_t>(ders.size()));
@@ -391,8 +424,9 @@ Loaded load_public(const std::string& path, std::int64_t now) {
   const Node root = from.tree();
   std::vector<std::string> late;
   for (std::uint32_t left = from.number(); left > 0; --left) late.push_back(from.text());
-  const PublicHalves halves = unpack_halves(from);
   Loaded out{load_tree(root, path, Secrets::manual), std::move(late)};
+  unpack_peers(from, out.configuration.tunnels);
+  const PublicHalves halves = unpack_halves(from);
   Loader loader(path, now, &halves);
   for (std::string& line : load_with(loader, out.configuration)) out.late.push_back(std::move(line));
   return out;

@@ -15,6 +15,7 @@ class Errors {
   explicit Errors(std::string file) : file_(std::move(file)) {}
 
   void add(Mark mark, std::string what);
+  [[nodiscard]] bool empty() const { return entries_.empty(); }
   // Throws Error with one line for each; nothing if there are none.
   void raise() const;
 

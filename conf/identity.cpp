@@ -89,9 +89,7 @@ void set_by_type(const Field& field, const Given& given, Identity& out) {
   Field{field.reading, field.node.at("type"), "type"}.expected("address or fqdn or email or dn or keyid");
 }
 
-}  // namespace
-
-void read_identity(const Field& field, Identity& out) {
+void read_exact_identity(const Field& field, Identity& out) {
   if (field.node.kind == NodeKind::map) {
     Given given;
     read_block(field, kGivenKeys, given);
@@ -104,6 +102,38 @@ void read_identity(const Field& field, Identity& out) {
   read_text(field, text);
   if (text.size() > kMostCharacters) return field.expected("at most 255 characters");
   if (!text.empty()) set_by_form(field, text, out);
+}
+
+// `*` is the first label of a domain name, a mailbox, or all of an attribute.
+bool is_sound_pattern(const Identity& id) {
+  const std::string& text = id.text;
+  if (id.type == IdentityType::fqdn) return text.starts_with("*.") && text.rfind('*') == 0;
+  if (id.type == IdentityType::email) return text.starts_with("*@") && text.rfind('*') == 0;
+  for (std::size_t at = text.find('*'); at != text.npos; at = text.find('*', at + 1)) {
+    const std::size_t before = at == 0 ? text.npos : text.find_last_not_of(' ', at - 1);
+    const std::size_t after = text.find_first_not_of(' ', at + 1);
+    if (before == text.npos || text[before] != '=' || (after != text.npos && text[after] != ','))
+      return false;
+  }
+  return id.type == IdentityType::directory_name;
+}
+
+void note_pattern(const Field& field, Identity& out) {
+  if (out.type == IdentityType::key_id || out.text.find('*') == out.text.npos) return;
+  out.pattern = true;
+  if (out.text == "*")
+    out.data.clear();
+  else if (!is_sound_pattern(out))
+    field.expected(
+        "an identity in which * stands for the first label of a domain name (*.branches.example), a mailbox "
+        "(*@branches.example) or all of an attribute (O=Example, CN=*), or is all of it");
+}
+
+}  // namespace
+
+void read_identity(const Field& field, Identity& out, Patterns patterns) {
+  read_exact_identity(field, out);
+  if (patterns == Patterns::allowed) note_pattern(field, out);
 }
 
 void append_identity_keys(std::vector<KnownKey>& to) {

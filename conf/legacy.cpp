@@ -110,7 +110,9 @@ std::string legacy_words(const Configuration& configuration) {
   constexpr std::size_t kMostNames = 5;
   std::vector<std::string_view> tunnels;
   Names names;
-  for (const Tunnel& tunnel : configuration.tunnels) {
+  for (std::uint32_t i = 0; i < configuration.tunnels.size(); ++i) {
+    const Tunnel& tunnel = configuration.tunnels[i];
+    if (tunnel.first_slot.value_or(i) != i) continue;  // its template's first speaks for it
     Names more = legacy_names(tunnel);
     if (more.empty()) continue;
     tunnels.push_back(tunnel.name);

@@ -38,6 +38,7 @@ void number_tables(Configuration& configuration) {
   for (Group& group : configuration.groups) number(group.table);
 }
 
+// Templates are not expanded yet.
 Configuration load(const Node& root, const std::string& name, const std::string& folder, Secrets secrets) {
   Reading reading{Errors(name), secrets, folder};
   Configuration configuration;
@@ -48,15 +49,21 @@ Configuration load(const Node& root, const std::string& name, const std::string&
   check_tables(reading.errors, root, configuration);
   check_ways(reading.errors, root, configuration);
   check_children(reading.errors, root, configuration);
+  check_templates(reading.errors, root, configuration);
   check_kernel_twins(reading.errors, root, configuration);
   reading.errors.raise();
   number_tables(configuration);
   return configuration;
 }
 
+Configuration expanded(Configuration configuration) {
+  expand_templates(configuration);
+  return configuration;
+}
+
 ExplainedFile explain(const Node& root, Configuration configuration) {
   std::vector<ExplainedTunnel> tunnels = explain_tunnels(configuration, root);
-  return {std::move(configuration), std::move(tunnels)};
+  return {expanded(std::move(configuration)), std::move(tunnels)};
 }
 
 [[noreturn]] void refuse_file(const std::string& path, const char* what) {
@@ -74,6 +81,8 @@ crypto::SecretBytes read_file(const std::string& path) {
   return crypto::SecretBytes(buffer.view().first(length));
 }
 
+std::string folder_of(const std::string& path) { return std::filesystem::path(path).parent_path().string(); }
+
 }  // namespace
 
 Node read_tree(const std::string& path) {
@@ -82,7 +91,7 @@ Node read_tree(const std::string& path) {
 }
 
 Configuration load_tree(const Node& root, const std::string& path, Secrets secrets) {
-  return load(root, path, std::filesystem::path(path).parent_path().string(), secrets);
+  return expanded(load(root, path, folder_of(path), secrets));
 }
 
 Configuration load_file(const std::string& path, Secrets secrets) {
@@ -90,12 +99,12 @@ Configuration load_file(const std::string& path, Secrets secrets) {
 }
 
 Configuration load_text(std::string_view text, const std::string& name_for_errors, Secrets secrets) {
-  return load(parse(text, name_for_errors), name_for_errors, {}, secrets);
+  return expanded(load(parse(text, name_for_errors), name_for_errors, {}, secrets));
 }
 
 ExplainedFile explain_file(const std::string& path, Secrets secrets) {
   const Node root = read_tree(path);
-  return explain(root, load_tree(root, path, secrets));
+  return explain(root, load(root, path, folder_of(path), secrets));
 }
 
 ExplainedFile explain_text(std::string_view text, const std::string& name_for_errors, Secrets secrets) {

@@ -80,6 +80,8 @@ struct Place {
 constexpr Place kOfIke[] = {{"", "profile"},
                             {"", "psk"},
                             {"", "psk-file"},
+                            {"", "psks-file"},
+                            {"", "peers"},
                             {"", "ppks"},
                             {"", "ppk-use"},
                             {"", "ike"},

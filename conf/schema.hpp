@@ -135,6 +135,9 @@ struct Identity {
   IdentityType type{IdentityType::fqdn};
   std::string text;  // as written: an address, east.example, ops@example, C=DE, CN=east, or hex for key_id
   std::vector<std::uint8_t> data;  // as it travels in the ID payload
+  // Of a template's peers: `*` in place of a domain name's first label, a mailbox or an attribute of a name.
+  // Without data: any identity.
+  bool pattern{false};
 };
 
 // One IKE proposal: `aes256-sha384-ecp384`, `aes256gcm16-prfsha384-x25519`. Alternatives of one kind in the
@@ -210,6 +213,11 @@ struct Ppk {
   std::int64_t not_after{INT64_MAX};   // may be begun with it
   Mark mark;
 };
+// One of many peers' pre-shared key.
+struct PeerSecret {
+  Identity id;
+  crypto::SecretBytes secret;
+};
 // Whether the peer may do without one.
 enum class PpkUse : std::uint8_t { required, optional };
 
@@ -267,8 +275,8 @@ struct HoldDown {
 // What a child has of its parent where it does not say otherwise itself.
 struct Inherited {
   IpAddress local;
-  IpAddress remote;
-  TableRef table;  // whose addresses these are
+  IpAddress remote;  // not set: wherever the peer is (of a template's slot)
+  TableRef table;    // whose addresses these are
   Profile profile{Profile::none};
   bool legacy{false};  // algorithms that are too weak by now may be among the proposals
   Identity local_id;   // default: the address, or the certificate's subject
@@ -297,12 +305,17 @@ struct Tunnel : Inherited {
   // Of a child: the tunnel whose IKE SA makes its child SAs, too. Nothing of IKE's counts in the child's own.
   std::string parent;
   std::optional<std::uint32_t> parent_index;  // once the loader has checked that name
+  // Of a template: the peers at once, for each of which the loader makes a tunnel, its slot, one behind the
+  // other. They differ in their names, and in what `secrets` says of the peer.
+  std::uint32_t peers{0};                   // 0: no template
+  std::optional<std::uint32_t> first_slot;  // of a slot: its template's first
+  std::vector<PeerSecret> secrets;          // of a template, until its slots have them
   LocalAuth local_auth;
   RemoteAuth remote_auth;
   std::unique_ptr<CredentialFiles> files;  // none where both sides have the pre-shared key
   std::optional<Manual> manual;            // then nothing of IKE's counts
-  crypto::SecretBytes psk;
-  std::vector<Ppk> ppks;  // the first that is valid is used, and each that is valid accepted
+  crypto::SecretBytes psk;                 // of a slot: its peer's
+  std::vector<Ppk> ppks;                   // the first that is valid is used, and each that is valid accepted
   PpkUse ppk_use{PpkUse::required};
   std::vector<IkeProposal> ike_proposals;
   std::chrono::seconds ike_lifetime{28800};  // rekey is begun before; see docs/configuration.md

@@ -25,18 +25,6 @@ std::string path_of(const Field& field) {
   return (std::filesystem::path(field.reading.folder) / field.node.text).string();
 }
 
-// What is in the file that the field names; nullopt: the field is no name, it is not `wanted`, or it was said
-// what is wrong.
-std::optional<crypto::SecretBytes> read_file_of(const Field& field, bool wanted) {
-  std::string name;
-  read_text(field, name);
-  if (name.empty() || !wanted) return std::nullopt;
-  FileContent file = read_whole(path_of(field), Readers::owner, kMostBytes);
-  if (file.objection.empty()) return std::move(file.bytes);
-  field.error(fmt::format("{}: {}", field.key, file.objection));
-  return std::nullopt;
-}
-
 void say_no_secret(const Field& field) {
   field.error(fmt::format("{}: {} is empty or longer than {} bytes", field.key, in_quotes(path_of(field)),
                           kMostBytes));
@@ -84,6 +72,16 @@ bool is_secret(std::string_view key) {
   return std::ranges::count(kSecrets, key) != 0;
 }
 
+std::optional<crypto::SecretBytes> read_file_of(const Field& field, bool wanted, std::size_t most) {
+  std::string name;
+  read_text(field, name);
+  if (name.empty() || !wanted) return std::nullopt;
+  FileContent file = read_whole(path_of(field), Readers::owner, most);
+  if (file.objection.empty()) return std::move(file.bytes);
+  field.error(fmt::format("{}: {}", field.key, file.objection));
+  return std::nullopt;
+}
+
 void read_psk(const Field& field, crypto::SecretBytes& out) {
   // The value never stands in a message.
   if (!field.is_scalar() || field.node.text.empty())
@@ -94,7 +92,7 @@ void read_psk(const Field& field, crypto::SecretBytes& out) {
 }
 
 void read_psk_file(const Field& field, crypto::SecretBytes& out) {
-  const auto file = read_file_of(field, field.reading.secrets == Secrets::load);
+  const auto file = read_file_of(field, field.reading.secrets == Secrets::load, kMostBytes);
   if (!file) return;
   crypto::SecretBytes secret = without_newline(*file);
   if (secret.empty()) return say_no_secret(field);
@@ -113,7 +111,7 @@ void read_ppk_file(const Field& field, crypto::SecretBytes& out) {
 }
 
 void read_key_file(const Field& field, const crypto::SuiteRow& suite, crypto::SecretBytes& out) {
-  auto file = read_file_of(field, field.reading.secrets != Secrets::skip);
+  auto file = read_file_of(field, field.reading.secrets != Secrets::skip, kMostBytes);
   if (!file) return;
   if (auto bytes = from_hex(file->view())) file = std::move(bytes);
   const std::size_t length = crypto::key_material_length(suite);

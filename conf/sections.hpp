@@ -43,7 +43,15 @@ void complete_child(const Field& block, Tunnel& child);
 void read_local(const Field& field, Tunnel& out);
 void read_remote(const Field& field, Tunnel& out);
 void complete_auth(const Field& tunnel, Tunnel& out);
+[[nodiscard]] bool is_template(const Node& tunnel);  // its remote is any
 void append_auth_keys(std::vector<KnownKey>& to);
+
+// template_section.cpp: one tunnel's block for many peers. `check_template`: what that leaves room for.
+// `expand_templates`: slots instead, when all was checked by its place in the file.
+void read_peer_secrets(const Field& field, std::vector<PeerSecret>& out);
+void check_peer_secrets(const Field& tunnel, const Tunnel& out);
+void check_template(const Field& tunnel, Tunnel& out);
+void expand_templates(Configuration& configuration);
 
 // ppk_section.cpp: `ppks`. `check_ppks`: what the tunnel's other keys say of them.
 void read_ppks(const Field& field, std::vector<Ppk>& out);
@@ -55,7 +63,8 @@ void append_ppk_keys(std::vector<KnownKey>& to);
 [[nodiscard]] std::optional<std::vector<std::uint8_t>> encode_directory_name(std::string_view text);
 
 // identity.cpp: `east.example`, `192.0.2.1`, `ops@example`, `C=DE, CN=east`, or {type: keyid, value: ...}.
-void read_identity(const Field& field, Identity& out);
+enum class Patterns : std::uint8_t { refused, allowed };
+void read_identity(const Field& field, Identity& out, Patterns patterns = Patterns::refused);
 void append_identity_keys(std::vector<KnownKey>& to);
 [[nodiscard]] Identity identity_of(const IpAddress& address);
 
@@ -76,7 +85,11 @@ void read_manual(const Field& field, std::optional<Manual>& out);
 void check_without_ike(const Field& tunnel);
 void append_manual_keys(std::vector<KnownKey>& to);
 
-// secret.cpp: neither opens the file nor keeps anything with Secrets::skip.
+// secret.cpp: none opens the file nor keeps anything with Secrets::skip.
+// What is in the file that the field names, at most `most` bytes; nullopt: the field is no name, it is not
+// `wanted`, or it was said what is wrong.
+[[nodiscard]] std::optional<crypto::SecretBytes> read_file_of(const Field& field, bool wanted,
+                                                              std::size_t most);
 void read_psk(const Field& field, crypto::SecretBytes& out);
 void read_psk_file(const Field& field, crypto::SecretBytes& out);
 // The file's bytes as they are but for a line break at the end, or behind 0x hex digits.
@@ -91,13 +104,14 @@ void name_twin(std::string& twin, const std::string& interface);
 void check_kernel_twins(Errors& errors, const Node& root, const Configuration& configuration);
 
 // check_names.cpp, check_addresses.cpp, check_manual.cpp, check_tables.cpp, check_ways.cpp,
-// check_children.cpp: what several parts must agree on. `root` is the file `configuration` was read from, for
-// the places of errors. What is empty or unset was reported before.
+// check_children.cpp, check_templates.cpp: what several parts must agree on. `root` is the file
+// `configuration` was read from, for the places of errors. What is empty or unset was reported before.
 void check_names(Errors& errors, const Node& root, const Configuration& configuration);
 void check_addresses(Errors& errors, const Node& root, const Configuration& configuration);
 void check_manual(Errors& errors, const Node& root, const Configuration& configuration);
 void check_tables(Errors& errors, const Node& root, const Configuration& configuration);
 void check_ways(Errors& errors, const Node& root, const Configuration& configuration);
 void check_children(Errors& errors, const Node& root, const Configuration& configuration);
+void check_templates(Errors& errors, const Node& root, const Configuration& configuration);
 
 }  // namespace espgate::conf

@@ -14,6 +14,7 @@ using std::chrono::hours;
 using std::chrono::seconds;
 
 constexpr std::size_t kMostProposals = 16;
+constexpr std::uint32_t kMostPeers = 65'535;
 constexpr seconds kShortestLifetime{5};
 constexpr seconds kLongestLifetime = hours(24 * 30);
 constexpr seconds kLongestKeepalive{255};
@@ -152,6 +153,8 @@ constexpr Key<Tunnel> kTunnelKeys[] = {
     {"parent", Need::optional, [](const Field& f, Tunnel& t) { read_name(f, t.parent); }},
     {"local", Need::optional, read_local},
     {"remote", Need::optional, read_remote},
+    {"peers", Need::optional, [](const Field& f, Tunnel& t) { read_unsigned(f, t.peers, 1, kMostPeers); }},
+    {"psks-file", Need::optional, [](const Field& f, Tunnel& t) { read_peer_secrets(f, t.secrets); }},
     {"psk", Need::optional, [](const Field& f, Tunnel& t) { read_psk(f, t.psk); }},
     {"psk-file", Need::optional, [](const Field& f, Tunnel& t) { read_psk_file(f, t.psk); }},
     {"ppks", Need::optional, [](const Field& f, Tunnel& t) { read_ppks(f, t.ppks); }},
@@ -217,9 +220,9 @@ void read_child(const Field& item, Tunnel& out, const Tunnel& parent) {
 bool is_child(const Node& tunnel) { return &tunnel.at("parent") != &tunnel; }
 
 bool is_parents(std::string_view key) {
-  constexpr std::array<std::string_view, 14> kParents{
-      "profile", "legacy",  "table", "local",  "remote", "psk", "psk-file",
-      "ppks",    "ppk-use", "mode",  "manual", "ike",    "dpd", "encapsulation"};
+  constexpr std::array<std::string_view, 16> kParents{
+      "profile", "legacy",  "table", "local",  "remote", "psk", "psk-file",      "peers",
+      "ppks",    "ppk-use", "mode",  "manual", "ike",    "dpd", "encapsulation", "psks-file"};
   return std::ranges::count(kParents, key) != 0;
 }
 

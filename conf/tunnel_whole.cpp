@@ -45,7 +45,7 @@ void fill_defaults(Tunnel& tunnel) {
   if (tunnel.local_id.text.empty() && tunnel.local_auth.by == Auth::certificate)
     tunnel.local_id = {IdentityType::directory_name, "the certificate's subject", {}};  // load_credentials
   if (tunnel.local_id.text.empty()) tunnel.local_id = identity_of(tunnel.local);
-  if (tunnel.remote_id.text.empty()) tunnel.remote_id = identity_of(tunnel.remote);
+  if (tunnel.remote_id.text.empty() && tunnel.remote.is_set()) tunnel.remote_id = identity_of(tunnel.remote);
   fill_names(tunnel);
 }
 
@@ -155,6 +155,7 @@ void complete_tunnel(const Field& block, Tunnel& tunnel) {
   check_transport(block, tunnel);
   check_fragmentation(block, tunnel);
   check_watch(block, tunnel);
+  check_template(block, tunnel);
 }
 
 void complete_child(const Field& block, Tunnel& child) {

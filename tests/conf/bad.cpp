@@ -469,7 +469,7 @@ TEST_CASE("errors of tunnels") {
       {13, "    psk: secret\n    mobike: true",
        "gw.yaml:14:5: unknown key \"mobike\"; expected one of: name, profile, legacy, table, parent, local, "
        "remote, "
-       "psk, psk-file, ppks, ppk-use, "
+       "peers, psks-file, psk, psk-file, ppks, ppk-use, "
        "mode, "
        "manual, "
        "ike, esp, "
@@ -478,7 +478,7 @@ TEST_CASE("errors of tunnels") {
       {13, "    psk: secret\n    interfce: {name: x}",
        "gw.yaml:14:5: unknown key \"interfce\"; expected one of: name, profile, legacy, table, parent, "
        "local, "
-       "remote, psk, psk-file, ppks, ppk-use, "
+       "remote, peers, psks-file, psk, psk-file, ppks, ppk-use, "
        "mode, "
        "manual, "
        "ike, "

@@ -80,8 +80,9 @@ TEST_CASE("every example loads") {
     CAPTURE(entry.path());
     // Keys lie in files that the operator makes.
     const std::string text = read(entry.path());
-    const bool files =
-        text.find("key-file:") != std::string::npos || text.find("psk-file:") != std::string::npos;
+    const bool files = text.find("key-file:") != std::string::npos ||
+                       text.find("psk-file:") != std::string::npos ||
+                       text.find("psks-file:") != std::string::npos;
     CHECK_NOTHROW(load_file(entry.path().string(), files ? Secrets::skip : Secrets::load));
     ++examples;
   }

@@ -205,6 +205,8 @@ void Gateway::begin() {
     if (!book_.has_adopted(tunnel)) continue;
     // INITIAL_CONTACT would make the peer drop what still carries the traffic (RFC 7296 section 2.4).
     daemon_.set_initial_contact(tunnel, false);
+    for (const ChildRecord& record : book_.of(tunnel))
+      if (record.adopted && record.label != 0) daemon_.keep_slot(tunnel, record.label);
     if (book_.carried_by_own(tunnel))
       book_.retire_adopted(tunnel, now_ + kGrace);  // left over from while the channel was away
     else if (book_.carried_by_adopted(tunnel))
@@ -444,6 +446,13 @@ void Gateway::refused(const CommandSubject& subject, const std::string& words) {
     default:
       break;
   }
+}
+
+std::string Gateway::remote_of(TunnelId tunnel) const {
+  const IpAddress& remote = configuration_.tunnels.at(tunnel).remote;
+  if (remote.is_set()) return to_string(remote);
+  const std::vector<ChildRecord>& records = book_.of(tunnel);
+  return records.empty() ? "any" : to_string(records.back().remote);
 }
 
 std::string Gateway::name_of_tunnel(std::uint32_t index) const {

@@ -66,6 +66,10 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   [[nodiscard]] const UnknownSpis& unknown_spis() const noexcept { return unknown_spis_; }
   [[nodiscard]] const Log& log_lines() const noexcept { return log_; }
   [[nodiscard]] std::vector<ike::IkeInfo> ike_sas() const { return daemon_.list(); }
+  // Where a tunnel's peer is, or its SAs were last; and of a template's slot who: empty, nobody has had it.
+  [[nodiscard]] std::string remote_of(TunnelId tunnel) const;
+  [[nodiscard]] std::string peer_of(TunnelId tunnel) const { return daemon_.slot_holder(tunnel); }
+  [[nodiscard]] ike::SlotCounts slot_counts(TunnelId first) const { return daemon_.slot_counts(first); }
   [[nodiscard]] const ike::Story& story(TunnelId tunnel) const { return daemon_.story(tunnel); }
   [[nodiscard]] const ike::NotifyCounters& notify_counters() const { return daemon_.notify_counters(); }
   [[nodiscard]] std::vector<ike::IkeInfo> ike_sas(TunnelId tunnel) const { return daemon_.list(tunnel); }

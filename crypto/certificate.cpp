@@ -228,6 +228,33 @@ bool same_directory_name(Bytes a, Bytes b) {
   return left && right && X509_NAME_cmp(left.get(), right.get()) == 0;
 }
 
+std::uint32_t directory_hash(Bytes der) {
+  const Name name = decode_name(der);
+  int done = 0;
+  const unsigned long hash = name ? X509_NAME_hash_ex(name.get(), nullptr, nullptr, &done) : 0;
+  ERR_clear_error();
+  return done == 1 ? static_cast<std::uint32_t>(hash) : 0;
+}
+
+// Each star is put where the name has an attribute of the same kind; then the two are compared as any.
+bool fits_directory_pattern(Bytes name, Bytes pattern) {
+  const Name left = decode_name(name);
+  const Name right = decode_name(pattern);
+  if (!left || !right || X509_NAME_entry_count(left.get()) != X509_NAME_entry_count(right.get()))
+    return false;
+  for (int i = 0; i < X509_NAME_entry_count(right.get()); ++i) {
+    const X509_NAME_ENTRY* const wanted = X509_NAME_get_entry(right.get(), i);
+    const ASN1_STRING* const star = X509_NAME_ENTRY_get_data(wanted);
+    if (ASN1_STRING_length(star) != 1 || *ASN1_STRING_get0_data(star) != '*') continue;
+    X509_NAME_ENTRY* const has = X509_NAME_get_entry(left.get(), i);
+    if (OBJ_cmp(X509_NAME_ENTRY_get_object(has), X509_NAME_ENTRY_get_object(wanted)) != 0) return false;
+    const std::unique_ptr<X509_NAME_ENTRY, openssl::Deleter<X509_NAME_ENTRY_free>> taken(
+        X509_NAME_delete_entry(left.get(), i));
+    if (X509_NAME_add_entry(left.get(), wanted, i, X509_NAME_ENTRY_set(wanted)) != 1) return false;
+  }
+  return X509_NAME_cmp(left.get(), right.get()) == 0;
+}
+
 Pkcs12 read_pkcs12(Bytes file, Bytes password) {
   const unsigned char* at = file.data();
   const std::unique_ptr<PKCS12, openssl::Deleter<PKCS12_free>> box(

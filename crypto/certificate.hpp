@@ -66,6 +66,10 @@ using CertificatePtr = std::shared_ptr<const Certificate>;
 // string.
 [[nodiscard]] std::string directory_words(Bytes der);
 [[nodiscard]] bool same_directory_name(Bytes a, Bytes b);
+// Names that are the same have the same; 0 of what is no name.
+[[nodiscard]] std::uint32_t directory_hash(Bytes der);
+// The same but for attributes that are `*` in `pattern`.
+[[nodiscard]] bool fits_directory_pattern(Bytes name, Bytes pattern);
 
 // What a PKCS#12 file holds. Throws std::runtime_error with words: a wrong password, no key, no certificate.
 struct Pkcs12 {

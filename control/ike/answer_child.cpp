@@ -109,18 +109,44 @@ std::variant<IkeSa::ChildTerms, IkeSa::ChildAnswer> IkeSa::agree_on_child(const 
             "mode: tunnel here");
   const Selectors our_remote = selectors_of(tunnel.remote_selectors);
   const Selectors our_local = selectors_of(tunnel.local_selectors);
-  ChildTerms terms{choice->group,
-                   narrow(request.tsr->selectors, our_local),
-                   narrow(request.tsi->selectors, our_remote),
-                   {},
-                   nullptr};
+  const Selectors theirs = part_of_range(request.tsi->selectors, request.tunnel);
+  ChildTerms terms{
+      choice->group, narrow(request.tsr->selectors, our_local), narrow(theirs, our_remote), {}, nullptr};
   keep_common_families(terms.local, terms.remote);
   if (terms.local.empty() || terms.remote.empty())
     return refused(NotifyType::ts_unacceptable, Failure::ts_unacceptable,
                    "the traffic selectors do not overlap: " + who + " offers " +
                        words(request.tsi->selectors) + " === " + words(request.tsr->selectors) +
-                       "; we accept " + accepted_selectors(*tunnel_));
+                       "; we accept " + accepted_selectors(*tunnel_) +
+                       (core_.is_slot(request.tunnel) ? ", or a part of it" : ""));
+  if (auto refusal = refuse_claimed(request, terms)) return std::move(*refusal);
   return terms;
+}
+
+// Of the networks that are for many peers nobody gets all by asking for more than there is.
+Selectors IkeSa::part_of_range(const Selectors& offered, TunnelId tunnel) const {
+  if (!core_.is_slot(tunnel)) return offered;
+  Selectors part = offered;
+  const Selectors range = selectors_of(config(tunnel).remote_selectors);
+  std::erase_if(part, [&range](const TrafficSelector& asked) {
+    return std::any_of(range.begin(), range.end(), [&asked](const TrafficSelector& whole) {
+      const bool same = asked.first == whole.first && asked.last == whole.last;
+      return !same && asked.first.family == whole.first.family && asked.first <= whole.first &&
+             whole.last <= asked.last;
+    });
+  });
+  return part;
+}
+
+std::optional<IkeSa::ChildAnswer> IkeSa::refuse_claimed(const ChildRequest& request,
+                                                        const ChildTerms& terms) const {
+  if (!core_.is_slot(request.tunnel)) return std::nullopt;
+  const auto other = core_.claims.other(config(request.tunnel).overlay.id, request.tunnel, terms.remote);
+  if (!other) return std::nullopt;
+  return refused(NotifyType::ts_unacceptable, Failure::ts_unacceptable,
+                 to_string(remote_.address) + " offers " + words(terms.remote) + ", of which " +
+                     config(*other).name + ", the tunnel of \"" + core_.peer_of(*other) +
+                     "\", has a part already");
 }
 
 // The key exchange of a child with PFS; nothing to do without.

@@ -78,7 +78,8 @@ std::variant<AuthPayload, Reason> IkeSa::make_auth(const IdPayload& id, const Ik
   const auto choice = choose_signature(kind, peer_hashes_, signature_policy());
   if (const auto* why = std::get_if<std::string>(&choice)) return failed("we can't authenticate: " + *why);
   const auto& chosen = std::get<SignatureChoice>(choice);
-  return signature_payload(chosen, kind, core_.keeper.sign(*tunnel_, chosen.scheme, octets));
+  return signature_payload(chosen, kind,
+                           core_.keeper.sign(config().first_slot.value_or(*tunnel_), chosen.scheme, octets));
 }
 
 // Ours first, then what leads to an authority (section 3.6). What an authority says of itself convinces

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "control/ike/identity.hpp"
 #include "control/ike/sa.hpp"
 
 namespace espgate::ike {
@@ -35,7 +36,12 @@ std::string identity_key(const conf::Tunnel& tunnel) {
 
 Core::Core(const std::vector<conf::Tunnel>& tunnels, Keeper& the_keeper, Host& the_host,
            const Settings& the_settings, Time start)
-    : settings(the_settings), keeper(the_keeper), host(the_host), now(start), tunnels_(tunnels.size()) {
+    : settings(the_settings),
+      keeper(the_keeper),
+      host(the_host),
+      now(start),
+      slots(tunnels),
+      tunnels_(tunnels.size()) {
   jitter_.seed(settings.random_seed != 0 ? settings.random_seed : std::random_device{}());
   std::unordered_map<std::string, std::vector<TunnelId>> by_identities;
   for (TunnelId id = 0; id < tunnels.size(); ++id) {
@@ -45,7 +51,9 @@ Core::Core(const std::vector<conf::Tunnel>& tunnels, Keeper& the_keeper, Host& t
       tunnels_[*tunnels[id].parent_index].siblings.push_back(id);
       continue;
     }
+    if (tunnels[id].first_slot.value_or(id) != id) continue;  // the first one stands for all
     by_addresses_[address_key(tunnels[id].table.id, tunnels[id].local, tunnels[id].remote)].push_back(id);
+    if (tunnels[id].first_slot) continue;
     by_identities[identity_key(tunnels[id])].push_back(id);
   }
   for (const auto& [key, ids] : by_identities) {
@@ -58,6 +66,11 @@ Core::Core(const std::vector<conf::Tunnel>& tunnels, Keeper& the_keeper, Host& t
 Core::~Core() = default;
 
 std::vector<TunnelId> Core::candidates(const Endpoint& local, const IpAddress& remote) const {
+  std::vector<TunnelId> exact = between(local, remote);
+  return exact.empty() ? templates(local) : exact;
+}
+
+std::vector<TunnelId> Core::between(const Endpoint& local, const IpAddress& remote) const {
   const auto found = by_addresses_.find(address_key(local.table, local.address, remote));
   return found == by_addresses_.end() ? std::vector<TunnelId>{} : found->second;
 }
@@ -86,7 +99,20 @@ IkeSa* Core::find_sa(std::uint64_t our_spi) const {
 void Core::join_tunnel(IkeSa& sa, TunnelId id) { tunnels_[id].sas.push_back(&sa); }
 
 void Core::leave_tunnel(IkeSa& sa) {
-  if (sa.tunnel()) std::erase(tunnels_[*sa.tunnel()].sas, &sa);
+  if (!sa.tunnel()) return;
+  std::erase(tunnels_[*sa.tunnel()].sas, &sa);
+  settle_slot(*sa.tunnel());
+}
+
+void Core::settle_slot(TunnelId id) {
+  const TunnelState& state = tunnels_[id];
+  const bool empty = state.sas.empty() && state.children.empty() && state.draining.empty();
+  if (is_slot(id) && empty && state.initial_contact) slots.release(id);
+}
+
+std::string Core::peer_of(TunnelId id) const {
+  const IdPayload* const holder = slots.holder(id);
+  return holder != nullptr ? text_of(*holder) : tunnels_[id].config->remote_id.text;
 }
 
 void Core::bury(IkeSa& sa) {
@@ -109,6 +135,8 @@ ChildSa& Core::install_child(IkeSa& owner, ChildInstall install, crypto::DhGroup
   owner.children.push_back(&child);
   TunnelState& state = tunnels_[child.install.tunnel];
   state.children.push_back(&child);
+  if (is_slot(child.install.tunnel))
+    claims.add(state.config->overlay.id, child.install.tunnel, child.install.remote_selectors);
   host.install_inbound(child.install);
   const auto lifetime = state.config->child_lifetime;
   if (lifetime.count() > 0) {
@@ -155,12 +183,14 @@ void Core::drain(TunnelId id, std::uint32_t spi) {
   draining.try_emplace(spi, timers).first->second.set(now + kDrain, [this, id, spi] {
     host.remove_inbound(id, spi);
     tunnels_[id].draining.erase(spi);
+    settle_slot(id);
   });
 }
 
 void Core::flush_drains(TunnelId id) {
   for (const auto& [spi, timer] : tunnels_[id].draining) host.remove_inbound(id, spi);
   tunnels_[id].draining.clear();
+  settle_slot(id);
 }
 
 // The tunnel goes on over another child when there is one: one that waits to be sent on, best of the same IKE
@@ -195,7 +225,10 @@ void Core::forget_child(ChildSa& child) {
   child.expire.cancel();
   child.later.cancel();
   std::erase(child.owner->children, &child);
-  std::erase(tunnels_[child.install.tunnel].children, &child);
+  TunnelState& state = tunnels_[child.install.tunnel];
+  std::erase(state.children, &child);
+  if (is_slot(child.install.tunnel)) claims.remove(state.config->overlay.id, child.install.remote_selectors);
+  settle_slot(child.install.tunnel);
   auto node = children_.extract(child.spi());
   if (!node.empty()) child_graveyard_.push_back(std::move(node.mapped()));
 }

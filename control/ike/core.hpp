@@ -11,9 +11,11 @@
 #include <vector>
 
 #include "control/ike/child.hpp"
+#include "control/ike/claims.hpp"
 #include "control/ike/daemon.hpp"
 #include "control/ike/guards.hpp"
 #include "control/ike/keeper.hpp"
+#include "control/ike/slots.hpp"
 #include "control/ike/story.hpp"
 #include "control/ike/timers.hpp"
 
@@ -58,6 +60,8 @@ class Core {
   RateLimit stranger_log{1, 10};
   std::size_t half_open{0};
   NotifyCounters notifies;
+  Slots slots;
+  Claims claims;
 
   [[nodiscard]] TunnelState& tunnel(TunnelId id) { return tunnels_[id]; }
   [[nodiscard]] bool exists(TunnelId id) const { return id < tunnels_.size(); }
@@ -69,7 +73,17 @@ class Core {
     f(ike);
     for (const TunnelId id : tunnels_[ike].siblings) f(id);
   }
+  [[nodiscard]] bool is_slot(TunnelId id) const { return tunnels_[id].config->first_slot.has_value(); }
+  // Nothing of a slot's peer may be left: then others may have it.
+  void settle_slot(TunnelId id);
+  // Who has the tunnel: of a slot, whose peer may be anybody of many.
+  [[nodiscard]] std::string peer_of(TunnelId id) const;
   // The tunnels between these addresses, in the order configured.
+  [[nodiscard]] std::vector<TunnelId> between(const Endpoint& local, const IpAddress& remote) const;
+  // The templates whose peers come to this address, by their first slots.
+  [[nodiscard]] std::vector<TunnelId> templates(const Endpoint& local) const { return between(local, {}); }
+  // Which tunnel it may be that the peer wants: those between the two addresses or, if there are none, a
+  // template's.
   [[nodiscard]] std::vector<TunnelId> candidates(const Endpoint& local, const IpAddress& remote) const;
 
   // IKE SAs, by the SPI that we chose.

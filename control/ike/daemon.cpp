@@ -3,6 +3,7 @@
 #include <exception>
 
 #include "control/ike/core.hpp"
+#include "control/ike/identity.hpp"
 #include "control/ike/message.hpp"
 #include "control/ike/responder.hpp"
 #include "control/ike/sa.hpp"
@@ -39,7 +40,7 @@ bool speaks_ikev1(Bytes datagram) { return datagram.size() >= Header::kLength &&
 // Anybody can send it, so it only explains what fails anyhow.
 void tell_of_ikev1(Core& core, const Endpoint& local, const Endpoint& remote) {
   const Reason reason{Failure::ike_version, "the peer speaks IKEv1, and only IKEv2 is spoken here"};
-  for (const TunnelId id : core.candidates(local, remote.address)) {
+  for (const TunnelId id : core.between(local, remote.address)) {
     const std::vector<IkeSa*> sas = core.tunnel(id).sas;
     for (IkeSa* sa : sas) sa->other_version(reason);
     if (sas.empty() && core.stranger_log.allows(core.now)) core.host.attempt_failed(id, reason);
@@ -127,7 +128,7 @@ void Daemon::received(const Endpoint& local, const Endpoint& remote, Bytes datag
 }
 
 void Daemon::initiate(TunnelId tunnel, Time now) {
-  if (!impl_->core.exists(tunnel)) return;
+  if (!impl_->core.exists(tunnel) || impl_->core.is_slot(tunnel)) return;  // its peer begins
   impl_->at(now, [&] {
     Core& core = impl_->core;
     const TunnelId ike = core.ike_of(tunnel);
@@ -218,7 +219,7 @@ void Daemon::peer_moved(std::uint32_t inbound_spi, const Endpoint& remote, Time 
 void Daemon::unreachable(const Endpoint& local, const IpAddress& remote, const Reason& reason, Time now) {
   impl_->at(now, [&] {
     Core& core = impl_->core;
-    for (const TunnelId id : core.candidates(local, remote))
+    for (const TunnelId id : core.between(local, remote))
       for (IkeSa* sa : core.tunnel(id).sas) sa->unreachable(reason);
   });
 }
@@ -242,8 +243,22 @@ void Daemon::advance(Time now) {
 }
 
 void Daemon::set_initial_contact(TunnelId tunnel, bool send) {
-  if (impl_->core.exists(tunnel)) impl_->core.tunnel(tunnel).initial_contact = send;
+  if (!impl_->core.exists(tunnel)) return;
+  impl_->core.tunnel(tunnel).initial_contact = send;
+  impl_->core.settle_slot(tunnel);
 }
+
+void Daemon::keep_slot(TunnelId tunnel, std::uint64_t label) {
+  set_initial_contact(tunnel, false);
+  impl_->core.slots.keep(tunnel, label);
+}
+
+std::string Daemon::slot_holder(TunnelId tunnel) const {
+  const IdPayload* const holder = impl_->core.slots.holder(tunnel);
+  return holder == nullptr ? std::string() : text_of(*holder);
+}
+
+SlotCounts Daemon::slot_counts(TunnelId first) const { return impl_->core.slots.counts(first); }
 
 const Story& Daemon::story(TunnelId tunnel) const { return impl_->core.tunnel(tunnel).story; }
 

@@ -49,6 +49,7 @@ struct ChildInstall {
   std::chrono::seconds keepalive{0};  // of silence, then a NAT keepalive; 0: never
   std::vector<TrafficSelector> local_selectors;
   std::vector<TrafficSelector> remote_selectors;
+  std::uint64_t label{0};  // of a template's slot: whose it is, for the next control process
 };
 
 // Why something did not come about or ended. `summary` is one line in words, whole in itself:
@@ -63,6 +64,7 @@ enum class Failure : std::uint8_t {
   no_additional_child,  // of this IKE SA, says the peer
   authentication_failed,
   peer_identity,
+  no_slot,        // of a template: as many peers as may be are there
   no_ppk_here,    // PPKs (RFC 8784): the peer has one and we have none
   no_ppk_there,   // we require one and the peer uses none
   ppk_unknown,    // one side does not have the one that the other names
@@ -158,6 +160,12 @@ struct IkeInfo {
   std::vector<ChildInfo> children;
 };
 
+// The slots of a template.
+struct SlotCounts {
+  std::size_t slots{0}, taken{0};
+  std::uint64_t refused{0};  // peers that were who they said, and for whom there was none
+};
+
 class IkeSa;
 class Story;
 class NotifyCounters;
@@ -200,11 +208,17 @@ class Daemon {
   // Tells the peer to forget older SAs of this identity (INITIAL_CONTACT) in the next attempt. Set unless SAs
   // of a former control process are still carrying this tunnel's traffic.
   void set_initial_contact(TunnelId tunnel, bool send);
+  // A template's slot is carried by SAs of a former control process, with this label: it is kept for their
+  // peer until set_initial_contact(tunnel, true).
+  void keep_slot(TunnelId tunnel, std::uint64_t label);
 
   // All IKE SAs, half-open ones too; or those of one tunnel or of its parent, without a walk over the others.
   [[nodiscard]] std::vector<IkeInfo> list() const;
   [[nodiscard]] std::vector<IkeInfo> list(TunnelId tunnel) const;
   [[nodiscard]] bool empty() const;  // no IKE SA is left
+  // The peer that has a template's slot, or had it last; empty: none has had it.
+  [[nodiscard]] std::string slot_holder(TunnelId tunnel) const;
+  [[nodiscard]] SlotCounts slot_counts(TunnelId first) const;
   // What was said between the two ends of a tunnel. Valid until the next call.
   [[nodiscard]] const Story& story(TunnelId tunnel) const;
   [[nodiscard]] const NotifyCounters& notify_counters() const;

@@ -131,13 +131,35 @@ void IkeSa::fail_waiting(const Reason& reason) {
 // ---- responder
 
 std::optional<TunnelId> IkeSa::match_tunnel(const IdPayload& peer_id, const IdPayload* us) {
-  for (const TunnelId id : candidates_) {
+  const auto fits = [&](TunnelId id) {
     const conf::Tunnel& tunnel = *core_.tunnel(id).config;
-    const bool identities =
-        is_identity(peer_id, tunnel.remote_id) && (us == nullptr || is_identity(*us, tunnel.local_id));
-    if (identities && allows(tunnel.ike_proposals, algorithms_)) return id;
-  }
+    return (us == nullptr || is_identity(*us, tunnel.local_id)) && allows(tunnel.ike_proposals, algorithms_);
+  };
+  for (const TunnelId id : candidates_)
+    if (!core_.is_slot(id) && is_identity(peer_id, core_.tunnel(id).config->remote_id) && fits(id)) return id;
+  for (const TunnelId first : core_.templates(local_))
+    if (core_.slots.admits(first, peer_id) && fits(first))
+      return core_.slots.next(first, peer_id).value_or(first);
   return std::nullopt;
+}
+
+// The peer has shown who it is. False: its template has no slot for it.
+bool IkeSa::take_slot(const IdPayload& id) {
+  if (!core_.is_slot(*tunnel_)) return true;
+  const IdPayload* const former = core_.slots.holder(*tunnel_);
+  const bool another = former == nullptr || words(*former) != words(id);
+  if (!core_.slots.take(*config().first_slot, id)) return false;
+  if (another) core_.tunnel(*tunnel_).story = {};
+  log("the tunnel of " + words(id) + ", which is at " + peer());
+  return true;
+}
+
+Payloads IkeSa::no_slot(const IdPayload& id) {
+  const SlotCounts counts = core_.slots.counts(*config().first_slot);
+  return refuse_auth({Failure::no_slot, words(id) + " at " + peer() +
+                                            " is refused: as many peers as there may be, " +
+                                            std::to_string(counts.slots) + ", are there already (" +
+                                            config().name + " and the others)"});
 }
 
 Payloads IkeSa::refuse_auth(const Reason& reason) {
@@ -148,7 +170,7 @@ Payloads IkeSa::refuse_auth(const Reason& reason) {
 Payloads IkeSa::identity_refusal(const IdPayload& peer_id, const IdPayload* us) {
   std::string line = to_string(remote_.address) + " says it is " + words(peer_id);
   if (us != nullptr) line += " and wants " + words(*us);
-  if (candidates_.size() == 1) {
+  if (subject()) {
     const conf::Tunnel& tunnel = *core_.tunnel(candidates_.front()).config;
     line += "; we are " + words(tunnel.local_id) + " and expect " + words(tunnel.remote_id);
   } else {
@@ -157,7 +179,15 @@ Payloads IkeSa::identity_refusal(const IdPayload& peer_id, const IdPayload* us) 
   return refuse_auth({Failure::peer_identity, line});
 }
 
+// A slot is the peer's when it has shown who it is, and not before.
 Payloads IkeSa::answer_auth(const Payloads& payloads) {
+  Payloads answer = authenticate_peer(payloads);
+  if (!end_after_answer_ || !tunnel_ || !core_.is_slot(*tunnel_)) return answer;
+  if (core_.slots.of(*config().first_slot, *find_id(payloads, true)) != tunnel_) tunnel_.reset();
+  return answer;
+}
+
+Payloads IkeSa::authenticate_peer(const Payloads& payloads) {
   const IdPayload* peer_id = find_id(payloads, true);
   const IdPayload* us = find_id(payloads, false);
   if (peer_id == nullptr || !child_payloads_whole(payloads)) {
@@ -179,12 +209,14 @@ Payloads IkeSa::answer_auth(const Payloads& payloads) {
   const auto auth = make_auth(our_id, keys_);
   if (const auto* reason = std::get_if<Reason>(&auth)) return refuse_auth(*reason);
 
+  if (!take_slot(*peer_id)) return no_slot(*peer_id);
   core_.join_tunnel(*this, *tunnel_);
   if (find_notify(payloads, NotifyType::initial_contact) != nullptr) drop_older();
   Payloads answer{our_id};
   add_certificates(answer);
   answer.emplace_back(std::get<AuthPayload>(auth));
   if (origin_.ppk) answer.emplace_back(plain_notify(NotifyType::ppk_identity));
+  tell_lifetime(answer);
   become_established();
   answer_first_child(payloads, answer);
   return answer;
@@ -197,6 +229,7 @@ void IkeSa::postpone_auth(const std::string& why) {
   if (without_ppk_) go_without_ppk();
   origin_.ppk.reset();
   const TunnelId id = *std::exchange(tunnel_, std::nullopt);
+  if (core_.is_slot(id)) return core_.log_stranger(why);  // of nobody yet
   if (core_.tunnel(id).sas.empty() && core_.stranger_log.allows(core_.now))
     core_.host.attempt_failed(id, {Failure::keys_away, why});
 }
@@ -204,6 +237,7 @@ void IkeSa::postpone_auth(const std::string& why) {
 // INITIAL_CONTACT (section 2.4). What was established after this IKE SA was begun is no leftover: both sides
 // began at the same time.
 void IkeSa::drop_older() {
+  core_.tunnel(*tunnel_).initial_contact = true;  // nor do those of a former daemon carry anything any more
   const std::vector<IkeSa*> sas = core_.tunnel(*tunnel_).sas;
   for (IkeSa* other : sas) {
     const bool older = other != this && !other->is_attempt() && other->origin_.established < origin_.created;

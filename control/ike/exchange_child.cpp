@@ -43,6 +43,7 @@ ChildInstall IkeSa::make_install(TunnelId tunnel, const EspChoice& choice, std::
   out.inbound_keys = std::move(we_began ? keys.to_initiator : keys.to_responder);
   out.local = local_;
   out.remote = remote_;
+  if (const IdPayload* const holder = core_.slots.holder(tunnel)) out.label = peer_label(*holder);
   const bool wanted = nat_.local || nat_.remote || config().encapsulation == conf::Encapsulation::udp;
   out.udp_encapsulation = wanted && nat_.supported && (local_.port == 4500 || remote_.port == 4500);
   out.follow = out.udp_encapsulation && nat_.remote && !nat_.local;
@@ -76,6 +77,13 @@ std::unique_ptr<IkeSa::ChildOffer> IkeSa::make_offer(TunnelId tunnel, std::uint3
     log("there is a NAT between us and the peer: tunnel mode is asked for, although the configuration says "
         "transport");
   return offer;
+}
+
+// A slot's peer has its part of what the template allows: it is this that is rekeyed (section 2.9.2).
+void IkeSa::keep_selectors(const ChildSa& old, ChildOffer& offer) const {
+  if (!core_.is_slot(offer.tunnel)) return;
+  offer.local = old.install.local_selectors;
+  offer.remote = old.install.remote_selectors;
 }
 
 // Nothing came of it on our side.
@@ -124,6 +132,7 @@ bool IkeSa::begin_child(const Task& task) {
   }
   child_offer_ = make_offer(tunnel, spi, true);
   ChildOffer& offer = *child_offer_;
+  if (rekey) keep_selectors(*old, offer);
   offer.replaces = rekey ? task.spi : 0;
   offer.nonce = fresh_nonce();
   const crypto::DhGroup group =

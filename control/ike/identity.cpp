@@ -35,6 +35,22 @@ std::optional<std::string> address(const ByteVector& data, Family family) {
   return to_string(out);
 }
 
+// One label or mailbox in place of the star, and not an empty one.
+bool fits_text(const IdPayload& id, const conf::Identity& pattern) {
+  const std::string_view text(reinterpret_cast<const char*>(id.data.data()), id.data.size());
+  const std::string_view rest = std::string_view(pattern.text).substr(1);
+  if (text.size() <= rest.size() || !text.ends_with(rest)) return false;
+  return text.substr(0, text.size() - rest.size()).find_first_of(".@") == text.npos || rest.front() == '@';
+}
+
+bool fits_pattern(const IdPayload& id, const conf::Identity& pattern) {
+  if (pattern.data.empty()) return !id.data.empty();
+  if (id.type != static_cast<std::uint8_t>(pattern.type)) return false;
+  if (pattern.type == conf::IdentityType::directory_name)
+    return crypto::fits_directory_pattern(id.data, pattern.data);
+  return fits_text(id, pattern);
+}
+
 }  // namespace
 
 IdPayload id_payload(const conf::Identity& identity, bool initiator) {
@@ -42,13 +58,14 @@ IdPayload id_payload(const conf::Identity& identity, bool initiator) {
 }
 
 bool is_identity(const IdPayload& id, const conf::Identity& identity) {
+  if (identity.pattern) return fits_pattern(id, identity);
   if (id.type != static_cast<std::uint8_t>(identity.type)) return false;
   if (identity.type == conf::IdentityType::directory_name)
     return crypto::same_directory_name(id.data, identity.data);
   return id.data == identity.data;
 }
 
-std::string words(const IdPayload& id) {
+std::string text_of(const IdPayload& id) {
   std::optional<std::string> text;
   if (id.type == static_cast<std::uint8_t>(conf::IdentityType::ipv4)) text = address(id.data, Family::v4);
   if (id.type == static_cast<std::uint8_t>(conf::IdentityType::ipv6)) text = address(id.data, Family::v6);
@@ -59,9 +76,13 @@ std::string words(const IdPayload& id) {
     if (!name_text.empty() && name_text.size() <= 2 * kLongestShown) text = name_text;
   }
   if (name && printable(id.data)) text = std::string(id.data.begin(), id.data.end());
-  return fmt::format("\"{}\"", text ? *text : hex(id.data));
+  return text ? *text : hex(id.data);
 }
 
-std::string words(const conf::Identity& identity) { return words(id_payload(identity, true)); }
+std::string words(const IdPayload& id) { return fmt::format("\"{}\"", text_of(id)); }
+
+std::string words(const conf::Identity& identity) {
+  return identity.pattern ? fmt::format("\"{}\"", identity.text) : words(id_payload(identity, true));
+}
 
 }  // namespace espgate::ike

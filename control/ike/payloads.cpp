@@ -41,6 +41,7 @@ constexpr auto kNotifyNames = std::to_array<std::pair<NotifyType, std::string_vi
     {NotifyType::rekey_sa, "REKEY_SA"},
     {NotifyType::esp_tfc_padding_not_supported, "ESP_TFC_PADDING_NOT_SUPPORTED"},
     {NotifyType::mobike_supported, "MOBIKE_SUPPORTED"},
+    {NotifyType::auth_lifetime, "AUTH_LIFETIME"},
     {NotifyType::childless_ikev2_supported, "CHILDLESS_IKEV2_SUPPORTED"},
     {NotifyType::fragmentation_supported, "IKEV2_FRAGMENTATION_SUPPORTED"},
     {NotifyType::signature_hash_algorithms, "SIGNATURE_HASH_ALGORITHMS"},

@@ -131,6 +131,7 @@ enum class NotifyType : std::uint16_t {
   rekey_sa = 16393,
   esp_tfc_padding_not_supported = 16394,
   mobike_supported = 16396,
+  auth_lifetime = 16403,  // RFC 4478
   childless_ikev2_supported = 16418,
   fragmentation_supported = 16430,
   signature_hash_algorithms = 16431,

@@ -12,7 +12,19 @@ void IkeSa::arm_reauth() {
   const auto limit = config().ike_reauth;
   if (limit.count() == 0) return;
   reauth_end_ = core_.now + limit;
-  set_reauth(core_.now + core_.rekey_after(limit));
+  set_reauth(core_.is_slot(*tunnel_) ? reauth_end_ : core_.now + core_.rekey_after(limit));
+}
+
+// A template's peer is where it is, and behind what it is: it comes itself, if it knows when (RFC 4478).
+void IkeSa::tell_lifetime(Payloads& to) const {
+  const auto limit = config().ike_reauth;
+  if (limit.count() == 0 || !core_.is_slot(*tunnel_)) return;
+  const auto seconds =
+      static_cast<std::uint32_t>(std::max<std::int64_t>(1, limit.count() - limit.count() / 10));
+  to.emplace_back(
+      plain_notify(NotifyType::auth_lifetime,
+                   {static_cast<std::uint8_t>(seconds >> 24), static_cast<std::uint8_t>(seconds >> 16),
+                    static_cast<std::uint8_t>(seconds >> 8), static_cast<std::uint8_t>(seconds)}));
 }
 
 void IkeSa::set_reauth(Time at) {
@@ -30,7 +42,7 @@ void IkeSa::reauthenticate() {
   const auto& sas = core_.tunnel(*tunnel_).sas;
   const bool attempted =
       std::any_of(sas.begin(), sas.end(), [](const IkeSa* sa) { return sa->is_attempt(); });
-  if (!attempted && !is_redundant()) {
+  if (!attempted && !is_redundant() && !core_.is_slot(*tunnel_)) {
     log("authentication is renewed");
     attempt(core_, *tunnel_);
   }

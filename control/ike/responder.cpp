@@ -18,8 +18,10 @@ struct Stranger {
   std::optional<TunnelId> tunnel;  // where its addresses tell
 };
 
-std::optional<TunnelId> only(const std::vector<TunnelId>& candidates) {
-  return candidates.size() == 1 ? std::optional(candidates.front()) : std::nullopt;
+// The first of a template's slots stands for all of its peers.
+std::optional<TunnelId> only(const Core& core, const std::vector<TunnelId>& candidates) {
+  const bool one = candidates.size() == 1 && !core.is_slot(candidates.front());
+  return one ? std::optional(candidates.front()) : std::nullopt;
 }
 
 std::string text(const Endpoint& e) { return to_string(e.address); }
@@ -60,8 +62,8 @@ void refuse_proposals(Core& core, const Stranger& s, const SaPayload& offered,
   const Reason reason{Failure::no_ike_proposal, "no IKE proposal in common: " + text(s.remote) + " offered " +
                                                     describe(offered) + "; we accept " + describe(accepted) +
                                                     ": " + mismatch_words(offered, accepted)};
-  if (candidates.size() == 1) {
-    core.host.attempt_failed(candidates.front(), reason);
+  if (const auto tunnel = only(core, candidates)) {
+    core.host.attempt_failed(*tunnel, reason);
   } else {
     core.log(std::nullopt, reason.summary);
   }
@@ -126,7 +128,7 @@ void receive_init_request(Core& core, const Header& header, Bytes datagram, cons
                           const Endpoint& remote) {
   // Section 3.1: the initiator's first message, and only it, has message ID 0 and no responder's SPI.
   if (header.message_id != 0 || header.spi_responder != 0 || !header.from_initiator) return;
-  const Stranger stranger{header, datagram, local, remote, only(core.candidates(local, remote.address))};
+  const Stranger stranger{header, datagram, local, remote, only(core, core.between(local, remote.address))};
   std::string key = request_key(stranger);
   if (const auto known = core.init_requests.find(key); known != core.init_requests.end()) {
     if (IkeSa* sa = core.find_sa(known->second)) sa->init_again();

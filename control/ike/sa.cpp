@@ -47,7 +47,7 @@ IkeSa::~IkeSa() {
 std::string IkeSa::peer() const { return to_string(remote_.address) + ":" + std::to_string(remote_.port); }
 
 std::optional<TunnelId> IkeSa::subject() const {
-  if (tunnel_ || candidates_.size() != 1) return tunnel_;
+  if (tunnel_ || candidates_.size() != 1 || core_.is_slot(candidates_.front())) return tunnel_;
   return candidates_.front();
 }
 
@@ -440,7 +440,7 @@ IkeInfo IkeSa::info() const {
   out.remote = remote_;
   if (tunnel_) {
     out.local_id = config().local_id.text;
-    out.remote_id = config().remote_id.text;
+    out.remote_id = core_.peer_of(*tunnel_);
   }
   out.nat_local = nat_.local;
   out.nat_remote = nat_.remote;

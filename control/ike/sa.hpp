@@ -202,6 +202,9 @@ class IkeSa {
   void attempt_over(const Reason& reason);
   void fail_waiting(const Reason& reason);
   [[nodiscard]] Payloads answer_auth(const Payloads& payloads);
+  [[nodiscard]] Payloads authenticate_peer(const Payloads& payloads);
+  [[nodiscard]] bool take_slot(const IdPayload& id);
+  [[nodiscard]] Payloads no_slot(const IdPayload& id);
   [[nodiscard]] Payloads refuse_auth(const Reason& reason);
   [[nodiscard]] std::optional<TunnelId> match_tunnel(const IdPayload& peer, const IdPayload* us);
   [[nodiscard]] Payloads identity_refusal(const IdPayload& peer, const IdPayload* us);
@@ -220,6 +223,7 @@ class IkeSa {
 
   // reauth.cpp
   void arm_reauth();
+  void tell_lifetime(Payloads& to) const;
   void set_reauth(Time at);
 
   // authenticate.cpp
@@ -294,6 +298,7 @@ class IkeSa {
   [[nodiscard]] bool transport_mode(TunnelId tunnel) const;
   [[nodiscard]] std::unique_ptr<ChildOffer> make_offer(TunnelId tunnel, std::uint32_t spi,
                                                        bool with_groups) const;
+  void keep_selectors(const ChildSa& old, ChildOffer& offer) const;
   void release_offer(const ChildOffer& offer, const Payloads& answer);
   [[nodiscard]] Reason refusal(const NotifyPayload& error, const ChildOffer& offer) const;
   [[nodiscard]] static Reason rekey_refusal(Reason reason);
@@ -310,6 +315,9 @@ class IkeSa {
   // answer_child.cpp
   [[nodiscard]] TunnelId tunnel_for(const TsPayload& tsi, const TsPayload& tsr) const;
   [[nodiscard]] std::string accepted_selectors(TunnelId tunnel) const;
+  [[nodiscard]] Selectors part_of_range(const Selectors& offered, TunnelId tunnel) const;
+  [[nodiscard]] std::optional<ChildAnswer> refuse_claimed(const ChildRequest& request,
+                                                          const ChildTerms& terms) const;
   [[nodiscard]] static ChildAnswer refused(NotifyType type, Failure failure, std::string line,
                                            ByteVector data = {});
   [[nodiscard]] std::variant<ChildTerms, ChildAnswer> agree_on_child(const ChildRequest& request) const;

@@ -33,7 +33,7 @@ std::string in_tables(const conf::Tunnel& tunnel) {
 
 std::string ends_of(const conf::Tunnel& tunnel) {
   const std::string local = to_string(tunnel.local);
-  const std::string remote = to_string(tunnel.remote);
+  const std::string remote = tunnel.first_slot ? "any" : to_string(tunnel.remote);
   if (!tunnel.parent.empty())
     return fmt::format("{} > {}, by the IKE SA of {}", local, remote, tunnel.parent);
   if (!tunnel.manual)
@@ -57,10 +57,14 @@ std::string summary(const conf::Configuration& configuration) {
   for (const conf::Loopback& loopback : configuration.loopbacks)
     text += fmt::format("  loopback {}:{}{}\n", loopback.name, addresses_of(loopback.addresses),
                         in_table(loopback.table.name));
-  for (const conf::Tunnel& tunnel : configuration.tunnels)
+  for (std::uint32_t i = 0; i < configuration.tunnels.size(); ++i) {
+    const conf::Tunnel& tunnel = configuration.tunnels[i];
+    if (tunnel.first_slot.value_or(i) != i) continue;
     text += fmt::format("  tunnel {}: {}, interface {},{}", tunnel.name, ends_of(tunnel), tunnel.interface,
                         addresses_of(tunnel.addresses)) +
+            (tunnel.first_slot ? fmt::format(", the first of {} like it", tunnel.peers) : "") +
             in_tables(tunnel) + "\n";
+  }
   for (const conf::Group& group : configuration.groups) {
     text += fmt::format("  group {}:", group.name);
     for (const conf::GroupMember& member : group.members)

@@ -38,9 +38,9 @@ const conf::Tunnel& ike_side(const Gateway& gateway, const conf::Tunnel& tunnel)
   return tunnel.parent_index ? gateway.configuration().tunnels[*tunnel.parent_index] : tunnel;
 }
 
-json ours_of(const conf::Tunnel& tunnel, const conf::Tunnel& parent) {
+json ours_of(const conf::Tunnel& tunnel, const conf::Tunnel& parent, const std::string& remote) {
   json row{{"local", to_string(tunnel.local)},
-           {"remote", to_string(tunnel.remote)},
+           {"remote", remote},
            {"local_id", printable(ike::words(tunnel.local_id))},
            {"remote_id", printable(ike::words(tunnel.remote_id))},
            {"ike", describe(ike::offer_ike(parent.ike_proposals, {}))},
@@ -172,7 +172,8 @@ json explain_tunnel(Gateway& gateway, const Arguments& arguments, Time now) {
   Advice advice = up ? advice_one_way(carried, tunnel) : Advice{};
   if (!tunnel.manual) {
     const ike::Story& story = gateway.story(index);
-    data["ours"] = ours_of(tunnel, ike_side(gateway, tunnel));
+    data["ours"] = ours_of(tunnel, ike_side(gateway, tunnel), gateway.remote_of(index));
+    if (tunnel.first_slot) data["peer"] = printable(gateway.peer_of(index));
     data["theirs"] = theirs_of(story.heard());
     data["compared"] = comparison(tunnel, story.heard(), status.last_error.failure);
     data["messages"] = json::array();

@@ -33,7 +33,16 @@ std::string far_end_note(const json& far_end) {
 }
 
 std::string tunnel_notes(const json& row) {
-  std::string text = wrapped(fmt::format("{} > {}", text_of(row, "local"), text_of(row, "remote")), 4);
+  const std::string peer = text_of(row, "peer");
+  std::string text = wrapped(fmt::format("{} > {}{}", text_of(row, "local"), text_of(row, "remote"),
+                                         peer.empty() ? "" : fmt::format(" [{}]", peer)),
+                             4);
+  if (row.contains("slots"))
+    text += wrapped(
+        fmt::format("the first of {} for peers from anywhere; {} are taken, {} peers were refused for want "
+                    "of one",
+                    count_of(row, "slots"), count_of(row, "slots_taken"), count_of(row, "peers_refused")),
+        4);
   if (row.value("adopted", false))
     text += wrapped("carried by SAs of a former control process until new ones are negotiated", 4);
   if (row.contains("parent")) text += wrapped("by the IKE SA of " + text_of(row, "parent"), 4);

@@ -28,24 +28,43 @@ void put_far_end(const Gateway& gateway, TunnelId tunnel, Time now, json& row) {
   row["far_end"]["bfd_peer"] = bfd_state_name(far_end->last.bfd_remote_state);
 }
 
+// What a template's slots have in common stands with its first.
+void put_slot(const Gateway& gateway, TunnelId index, json& row) {
+  row["peer"] = printable(gateway.peer_of(index));
+  if (gateway.configuration().tunnels[index].first_slot != index) return;
+  const ike::SlotCounts counts = gateway.slot_counts(index);
+  row["slots"] = counts.slots;
+  row["slots_taken"] = counts.taken;
+  row["peers_refused"] = counts.refused;
+}
+
+// Of a template's slots that nobody has had only the first is worth a line, unless one is asked for.
+bool is_idle_slot(const Gateway& gateway, TunnelId index) {
+  const auto& first = gateway.configuration().tunnels[index].first_slot;
+  return first && *first != index && gateway.manager().status(index).state == TunnelState::down &&
+         gateway.manager().status(index).last_error.summary.empty();
+}
+
 }  // namespace
 
 json show_tunnels(Gateway& gateway, const Arguments& arguments, Time now) {
   const channel::CountersView& page = want_counters(gateway);
   json rows = json::array();
   for (const TunnelId index : chosen_tunnels(gateway, arguments)) {
+    if (arguments.empty() && is_idle_slot(gateway, index)) continue;
     const conf::Tunnel& tunnel = gateway.configuration().tunnels[index];
     const TunnelStatus& status = gateway.manager().status(index);
     json row{{"name", printable(tunnel.name)},
              {"state", name_of(status.state)},
              {"interface", printable(tunnel.interface)},
              {"local", to_string(tunnel.local)},
-             {"remote", to_string(tunnel.remote)},
+             {"remote", gateway.remote_of(index)},
              {"adopted", status.adopted},
              {"keys", tunnel.manual ? "manual" : "ike"},
              {"since_seconds", seconds_since(status.since, now)},
              {"attempts", status.attempts},
              {"last_error", printable(status.last_error.summary)}};
+    if (tunnel.first_slot) put_slot(gateway, index, row);
     if (!tunnel.parent.empty()) row["parent"] = printable(tunnel.parent);
     if (!status.last_error.summary.empty())
       row["last_error_seconds_ago"] = seconds_since(status.last_error_at, now);
@@ -143,6 +162,8 @@ json reset_tunnel(Gateway& gateway, const Arguments& arguments, Time now) {
   const TunnelId tunnel = negotiated_tunnel(gateway, arguments);
   want_ready(gateway);
   gateway.reset(tunnel, now);
+  if (gateway.configuration().tunnels[tunnel].first_slot)
+    return {{"done", fmt::format("{} is ended; its peer may come again", arguments.front())}};
   return {{"done", fmt::format("{} is being negotiated anew", arguments.front())}};
 }
 

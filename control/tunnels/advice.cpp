@@ -30,7 +30,9 @@ struct Case {
   Advice out;
 
   [[nodiscard]] std::string us() const { return to_string(tunnel.local); }
-  [[nodiscard]] std::string peer() const { return to_string(tunnel.remote); }
+  [[nodiscard]] std::string peer() const {
+    return tunnel.remote.is_set() ? to_string(tunnel.remote) : "the peer";
+  }
   void here(std::string words) { out.here.push_back(std::move(words)); }
   void there(std::string words) { out.there.push_back(std::move(words)); }
 };
@@ -283,6 +285,12 @@ void identity(Case& c) {
 }
 
 void selectors(Case& c) {
+  if (c.tunnel.first_slot) {
+    c.there(fmt::format(
+        "its own networks must be a part of {}, which no other peer has: `show ipsec sa` has theirs",
+        words(ike::selectors_of(c.tunnel.remote_selectors))));
+    return c.here("or set selectors.remote to what all peers have between them");
+  }
   if (!c.heard.their_selectors.empty() && !c.heard.our_selectors.empty())
     c.here(fmt::format("set selectors to what the peer has: local {}, remote {}",
                        words(c.heard.our_selectors), words(c.heard.their_selectors)));
@@ -383,6 +391,9 @@ Advice advice_after(const Reason& reason, const Tunnel& tunnel, const Story& sto
     case Failure::peer_identity:
       identity(c);
       break;
+    case Failure::no_slot:
+      c.here("let the tunnel have more peers, or end those that are not wanted (`reset tunnel`)");
+      break;
     case Failure::ts_unacceptable:
       selectors(c);
       break;
@@ -412,7 +423,7 @@ Advice advice_one_way(const Carried& carried, const Tunnel& tunnel) {
   if (carried.in == 0) {
     out.here.push_back(
         fmt::format("let {} from {} through every firewall on this side: IKE passes, ESP may not", esp,
-                    to_string(tunnel.remote)));
+                    tunnel.remote.is_set() ? to_string(tunnel.remote) : "its peer"));
     out.there.push_back(
         "its routes must lead what is for our networks back into this tunnel (asymmetric routing), and "
         "its firewall must let it in and out");

@@ -62,8 +62,12 @@ Manager::Manager(const std::vector<conf::Tunnel>& tunnels, Initiator& initiator,
   for (Entry& entry : entries_) entry.status.since = now;
 }
 
+bool Manager::can_begin(TunnelId tunnel) const {
+  return !tunnels_[tunnel].manual && !tunnels_[tunnel].first_slot;  // a slot's peer begins
+}
+
 bool Manager::wanted(TunnelId tunnel) const {
-  return running_ && !tunnels_[tunnel].manual &&
+  return running_ && can_begin(tunnel) &&
          (tunnels_[tunnel].start == conf::Start::initiate || entries_[tunnel].status.adopted);
 }
 
@@ -166,7 +170,7 @@ void Manager::reset(TunnelId tunnel, const Reason& reason, Time now) {
   entry.status.adopted = false;
   entry.status.attempts = 0;
   attempt_over(entry);
-  if (running_) schedule(tunnel, now);
+  if (running_ && can_begin(tunnel)) schedule(tunnel, now);
   show_state(tunnel, now);
 }
 

@@ -105,6 +105,7 @@ class Manager {
   void begin_attempt(TunnelId tunnel, Time now);
   void attempt_over(Entry& entry);
   void age(Time now);
+  [[nodiscard]] bool can_begin(TunnelId tunnel) const;
   [[nodiscard]] bool wanted(TunnelId tunnel) const;
 
   const std::vector<conf::Tunnel>& tunnels_;

@@ -28,8 +28,9 @@ struct ChildRecord {
   std::uint32_t outbound_spi{0};
   crypto::EspSuite suite{};
   bool udp_encapsulation{false};
-  bool adopted{false};  // from a former control process
-  bool manual{false};   // its keys are the operator's
+  bool adopted{false};     // from a former control process
+  bool manual{false};      // its keys are the operator's
+  std::uint64_t label{0};  // adopted, of a template's slot: whose it is (see ike::peer_label)
   bool inbound_installed{false};
   bool outbound_installed{false};
   IpAddress local;  // outer

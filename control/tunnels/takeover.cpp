@@ -3,6 +3,8 @@
 #include <map>
 #include <utility>
 
+#include "control/ike/identity.hpp"
+#include "control/ike/slots.hpp"
 #include "control/tunnels/wanted.hpp"
 
 namespace espgate::control {
@@ -12,11 +14,19 @@ namespace {
 using channel::Direction;
 using channel::SaHeld;
 
+// A slot's peer may be anywhere, and is told by the label.
+bool may_be_its(const SaHeld& held, const conf::Tunnel& slot) {
+  if (slot.remote_auth.by != conf::Auth::psk) return held.label != 0;
+  return !slot.remote_id.data.empty() && held.label == ike::peer_label(ike::id_payload(slot.remote_id, true));
+}
+
 bool still_wanted(const SaHeld& held, const std::vector<conf::Tunnel>& tunnels) {
   if (held.tunnel >= tunnels.size()) return false;
   const conf::Tunnel& tunnel = tunnels[held.tunnel];
-  if (held.tunnel_name != to_name(tunnel.name) || held.label != 0 || tunnel.manual) return false;
-  if (held.local != tunnel.local || held.remote != tunnel.remote) return false;
+  if (held.tunnel_name != to_name(tunnel.name) || tunnel.manual) return false;
+  if (tunnel.first_slot ? !may_be_its(held, tunnel) : held.label != 0 || held.remote != tunnel.remote)
+    return false;
+  if (held.local != tunnel.local) return false;
   return std::chrono::nanoseconds(held.age_ns) < tunnel.child_lifetime;
 }
 
@@ -26,6 +36,7 @@ ChildRecord first_sight(const SaHeld& held, std::uint32_t inbound_spi, const con
   record.inbound_spi = inbound_spi;
   record.suite = static_cast<crypto::EspSuite>(held.suite);
   record.adopted = true;
+  record.label = held.label;
   record.local = held.local;
   record.remote = held.remote;
   record.installed = now - std::chrono::nanoseconds(held.age_ns);

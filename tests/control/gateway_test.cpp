@@ -174,6 +174,34 @@ TEST_CASE("held SAs of a tunnel that was renamed are removed", "[gateway][takeov
   CHECK(pair.west.status().state == TunnelState::connecting);
 }
 
+TEST_CASE("held SAs of a template's slot are kept for the peer that they are of, wherever it is",
+          "[gateway][takeover]") {
+  const bool same_peer = GENERATE(true, false);
+  CAPTURE(same_peer);
+  Pair pair;
+  conf::Tunnel& slot = pair.east.configuration.tunnels[0];
+  slot.remote = {};
+  slot.peers = 1;
+  slot.first_slot = 0;
+  pair.start();
+  pair.run(1s);
+  REQUIRE(pair.carries_both_ways());
+  CHECK(pair.east.gateway->remote_of(0) == "192.0.2.1");
+  CHECK(pair.east.gateway->peer_of(0) == "west.example");
+  pair.east.kill_control();
+  if (!same_peer) slot.remote_id = fqdn("another.example");
+  pair.east.start(pair.now);
+  pair.settle();
+  CHECK(pair.east.status().adopted == same_peer);
+  CHECK(pair.east.dataplane.inbound.empty() != same_peer);
+  if (!same_peer) return;
+  CHECK(pair.east.gateway->slot_counts(0).taken == 1);
+  pair.run(120s);  // west finds that nobody knows its IKE SA, and begins anew
+  CHECK(pair.carries_both_ways());
+  CHECK_FALSE(pair.east.status().adopted);
+  CHECK(pair.east.dataplane.inbound.size() == 1);
+}
+
 TEST_CASE("the dataplane is restarted: everything is installed anew", "[gateway]") {
   Pair pair;
   pair.start();

@@ -55,6 +55,19 @@ TEST_CASE("tunnels to initiate are begun at once, the others wait", "[manager]")
   CHECK(f.manager.status(1).state == TunnelState::down);
 }
 
+TEST_CASE("a template's slot is never begun: not when it was taken over, nor by a reset", "[manager]") {
+  Fixture f;
+  f.tunnels[0].first_slot = 0;
+  f.manager.start({0}, f.now);
+  CHECK_FALSE(f.next_attempt(10s));
+  CHECK(f.manager.status(0).state == TunnelState::up);
+  f.manager.reset(0, {Failure::operator_request, "test"}, f.now);
+  CHECK(f.recorder.terminated == std::vector<TunnelId>{0});
+  CHECK_FALSE(f.next_attempt(10s));
+  f.manager.attempt_failed(0, {Failure::authentication_failed, "test"}, f.now);
+  CHECK_FALSE(f.next_attempt(100s));
+}
+
 TEST_CASE("attempts come in portions, and few of them are young", "[manager]") {
   constexpr TunnelId kTunnels = 1000;
   const std::vector<conf::Tunnel> tunnels(kTunnels);

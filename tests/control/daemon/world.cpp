@@ -26,6 +26,7 @@ ike::ChildInstall copy_of(const ike::ChildInstall& from) {
   out.keepalive = from.keepalive;
   out.local_selectors = from.local_selectors;
   out.remote_selectors = from.remote_selectors;
+  out.label = from.label;
   return out;
 }
 
@@ -82,6 +83,8 @@ conf::Tunnel copy(const conf::Tunnel& from) {
   out.name = from.name;
   out.parent = from.parent;
   out.parent_index = from.parent_index;
+  out.peers = from.peers;
+  out.first_slot = from.first_slot;
   out.psk = from.psk.copy();
   for (const conf::Ppk& ppk : from.ppks)
     out.ppks.push_back({ppk.id, ppk.type, ppk.secret.copy(), ppk.not_before, ppk.not_after, ppk.mark});
@@ -240,7 +243,10 @@ void World::deliver(const Datagram& original) {
   Datagram datagram = original;
   if (translate) translate(datagram);
   for (Gateway* gateway : {&east, &west}) {
-    if (gateway->tunnels.front().local == datagram.to.address)
+    const auto is_its = [&datagram](const conf::Tunnel& tunnel) {
+      return !tunnel.parent_index && tunnel.local == datagram.to.address;
+    };
+    if (std::any_of(gateway->tunnels.begin(), gateway->tunnels.end(), is_its))
       gateway->daemon->received(datagram.to, datagram.from, datagram.bytes, now);
   }
 }

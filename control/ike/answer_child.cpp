@@ -259,9 +259,19 @@ void IkeSa::begin_sending(ChildSa& child, ChildSa* old, Bytes lower) {
     child_offer_->rival_nonce.assign(lower.begin(), lower.end());
     child_offer_->rival_spi = child.spi();
   } else if (old != nullptr) {
-    old->state = ChildSa::State::replaced;
-    old->rekey.cancel();
+    leave_to_peer(*old);
+  } else {
+    leave_others(child);
   }
+}
+
+// A tunnel has one pair. A peer that makes a second one without a word about the first has lost that: so does
+// strongSwan 5.9.8 when its rekey came too late and is answered with CHILD_SA_NOT_FOUND.
+void IkeSa::leave_others(const ChildSa& fresh) {
+  for (ChildSa* other : children)
+    if (other != &fresh && other->install.tunnel == fresh.install.tunnel &&
+        other->state == ChildSa::State::installed)
+      leave_to_peer(*other);
 }
 
 }  // namespace espgate::ike

@@ -164,7 +164,7 @@ void IkeSa::child_error(const Request& request, const NotifyPayload& error) {
   core_.host.release_spi(offer->spi);
   ChildSa* old = core_.find_child(offer->replaces);
   if (!offer->rival_nonce.empty()) {  // section 2.8.1: the peer's own rekey was done before it saw ours
-    if (old != nullptr && old->state == ChildSa::State::rekeying) old->state = ChildSa::State::replaced;
+    if (old != nullptr && old->state == ChildSa::State::rekeying) leave_to_peer(*old);
     return;
   }
   if (offer->replaces != 0 && (old == nullptr || old->state != ChildSa::State::rekeying)) return;
@@ -296,7 +296,7 @@ void IkeSa::took_over(ChildSa& fresh, ChildOffer& offer, Bytes lower) {
   if (lost) {
     core_.log(fresh.install.tunnel, "both sides rekeyed the child SA; the peer's new one stays");
     fresh.state = ChildSa::State::deleting;
-    if (old != nullptr) old->state = ChildSa::State::replaced;
+    if (old != nullptr) leave_to_peer(*old);
     return enqueue({Task::Kind::delete_child, fresh.spi(), {}, {}, 0});
   }
   if (offer.replaces != 0) {
@@ -311,12 +311,17 @@ void IkeSa::took_over(ChildSa& fresh, ChildOffer& offer, Bytes lower) {
   }
   if (rival != nullptr) {
     core_.log(fresh.install.tunnel, "both sides rekeyed the child SA; ours stays");
-    rival->state = ChildSa::State::replaced;
-    rival->rekey.cancel();
-    rival->later.set(core_.now + kRedundantLife, [rival] {
-      rival->owner->delete_child(*rival, {Failure::replaced, "redundant after both sides rekeyed"});
-    });
+    leave_to_peer(*rival);
   }
+}
+
+// The peer is to delete it: it began the rekey, or made what is redundant. One that forgets it is helped.
+void IkeSa::leave_to_peer(ChildSa& child) {
+  child.state = ChildSa::State::replaced;
+  child.rekey.cancel();
+  child.later.set(core_.now + kRedundantLife, [&child] {
+    child.owner->delete_child(child, {Failure::replaced, "another took its place, and the peer has left it"});
+  });
 }
 
 // A rekey that is on its way may take as long as any request: the peer may have the new SA already. Limits in

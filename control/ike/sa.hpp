@@ -307,6 +307,8 @@ class IkeSa {
                                                               const NoncePair& nonces,
                                                               const ChildOffer& offer);
   void took_over(ChildSa& fresh, ChildOffer& offer, Bytes lower_nonce);
+  void leave_to_peer(ChildSa& child);
+  void leave_others(const ChildSa& fresh);
   [[nodiscard]] ChildInstall make_install(TunnelId tunnel, const EspChoice& choice, std::uint32_t inbound_spi,
                                           ChildKeys keys, bool we_began) const;
   [[nodiscard]] ChildSa* child_by_outbound(std::uint32_t spi) const;

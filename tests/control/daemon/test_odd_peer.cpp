@@ -139,6 +139,30 @@ TEST_CASE("rekeys of what does not exist, deletes of what does not exist") {
   }
 }
 
+// strongSwan 5.9.8, whose rekey of an SA that we have rekeyed comes too late, forgets the new one and makes
+// another.
+TEST_CASE("a peer that forgets to delete what another took the place of is helped after a minute") {
+  const bool rekeys = GENERATE(true, false);
+  World world;
+  ScriptedPeer peer(world);
+  peer.init();
+  peer.auth();
+  const auto replaces = rekeys ? std::optional<std::uint32_t>(0xaaaa) : std::nullopt;
+  REQUIRE(peer.ask(Exchange::create_child_sa, child_request(peer, 0xbbbb, replaces)).has_value());
+  for (int i = 0; i < 11; ++i) {
+    world.run(seconds(5));
+    (void)peer.ask(Exchange::informational, {});
+  }
+  CHECK(world.west.outbound.contains(0xaaaa));
+  CHECK(world.west.sending.at(0) == 0xbbbb);
+  world.run(seconds(6));
+  CHECK(!world.west.outbound.contains(0xaaaa));
+  CHECK(world.west.outbound.contains(0xbbbb));
+  CHECK(world.west.up);
+  world.run(seconds(15));
+  CHECK(world.west.inbound.size() == 1);
+}
+
 TEST_CASE("children without end are refused") {
   World world;
   ScriptedPeer peer(world);

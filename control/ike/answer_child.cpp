@@ -214,6 +214,8 @@ Payloads IkeSa::answer_child_exchange(const Payloads& payloads, const Bytes& pee
   ChildSa* old = nullptr;
   if (rekey != nullptr) {  // section 2.25.1
     old = child_by_outbound(read_spi(rekey->spi));
+    // It may be what our own request has made at the peer, whose answer is on its way.
+    if (old == nullptr && child_offer_) return {plain_notify(NotifyType::temporary_failure)};
     if (old == nullptr) return {NotifyPayload{Protocol::esp, rekey->spi, NotifyType::child_sa_not_found, {}}};
     const bool going = old->state == ChildSa::State::deleting || old->state == ChildSa::State::replaced;
     if (going) return {plain_notify(NotifyType::temporary_failure)};

@@ -79,6 +79,31 @@ TEST_CASE("both rekey the IKE SA, and who knows the outcome goes on over it") {
   }
 }
 
+// West's answer to east's rekey is lost at first, and west rekeys what it has made of it: east does not know
+// that one yet, but that it has asked.
+TEST_CASE("the peer rekeys a child whose making we have not heard of") {
+  World world;
+  REQUIRE(world.establish());
+  world.start_traffic();
+  world.run(seconds(1));
+  const std::uint32_t before = world.east.sending.at(0);
+  const Time deaf = world.now + milliseconds(800);
+  world.fate = [&world, deaf](const Datagram& d) {
+    const bool response = (d.bytes[19] & 0x20) != 0;
+    const bool lost = world.now < deaf && response && d.from.address == address("192.0.2.2");
+    return lost ? std::vector<milliseconds>{} : std::vector{milliseconds(10)};
+  };
+  rekey_child(world.east, world.now);
+  world.run(milliseconds(100));
+  for (const auto& [spi, child] : world.west.inbound)
+    if (spi != before) world.west.daemon->rekey_child(spi, world.now);
+  world.run(milliseconds(100));
+  CHECK(!world.east.said("CHILD_SA_NOT_FOUND"));
+  world.run(seconds(40));
+  require_whole(world);
+  CHECK(world.east.sending.at(0) != before);
+}
+
 TEST_CASE("a rekey works on a rekeyed IKE SA, many times over") {
   World world;
   REQUIRE(world.establish());

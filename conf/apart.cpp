@@ -12,6 +12,7 @@
 #include <optional>
 #include <utility>
 
+#include "channel/write_all.hpp"
 #include "conf/sections.hpp"
 
 namespace espgate::conf {
@@ -19,16 +20,6 @@ namespace {
 
 constexpr char kDone = 'd';
 constexpr char kFailed = 'f';
-
-bool write_all(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t put = ::write(fd, text.data(), text.size());
-    if (put < 0 && errno == EINTR) continue;
-    if (put <= 0) return false;
-    text.remove_prefix(static_cast<std::size_t>(put));
-  }
-  return true;
-}
 
 std::string read_all(int fd) {
   std::string out;
@@ -50,7 +41,7 @@ std::string read_all(int fd) {
   } catch (const std::exception& error) {
     text = kFailed + std::string(error.what());
   }
-  ::_exit(write_all(out, text) ? 0 : 1);
+  ::_exit(channel::write_all(out, text) ? 0 : 1);
 }
 
 [[noreturn]] void no_child() {

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <span>
 
 #include "confine/parts.hpp"
 
@@ -25,9 +26,10 @@ class Filter {
     check(::seccomp_attr_set(context_.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2));
   }
 
-  void add(std::initializer_list<int> calls) {
+  void add(std::span<const int> calls) {
     for (const int call : calls) check(::seccomp_rule_add(context_.get(), listed_, call, 0));
   }
+  void add(std::initializer_list<int> calls) { add(std::span(calls.begin(), calls.size())); }
   void add(int call, scmp_arg_cmp condition) {
     check(::seccomp_rule_add_array(context_.get(), listed_, call, 1, &condition));
   }
@@ -49,67 +51,114 @@ class Filter {
   int error_{0};
 };
 
+// What no packet, twin or device needs: programs, other processes, the kernel's modules, mounts, the clock.
+constexpr int kNever[] = {
+    SCMP_SYS(execve),
+    SCMP_SYS(execveat),
+    SCMP_SYS(fork),
+    SCMP_SYS(vfork),
+    SCMP_SYS(ptrace),
+    SCMP_SYS(process_vm_readv),
+    SCMP_SYS(process_vm_writev),
+    SCMP_SYS(kcmp),
+    SCMP_SYS(pidfd_getfd),
+    SCMP_SYS(init_module),
+    SCMP_SYS(finit_module),
+    SCMP_SYS(delete_module),
+    SCMP_SYS(kexec_load),
+    SCMP_SYS(kexec_file_load),
+    SCMP_SYS(reboot),
+    SCMP_SYS(add_key),
+    SCMP_SYS(request_key),
+    SCMP_SYS(keyctl),
+    SCMP_SYS(mount),
+    SCMP_SYS(umount2),
+    SCMP_SYS(move_mount),
+    SCMP_SYS(open_tree),
+    SCMP_SYS(fsopen),
+    SCMP_SYS(fsconfig),
+    SCMP_SYS(fsmount),
+    SCMP_SYS(fspick),
+    SCMP_SYS(mount_setattr),
+    SCMP_SYS(pivot_root),
+    SCMP_SYS(chroot),
+    SCMP_SYS(swapon),
+    SCMP_SYS(swapoff),
+    SCMP_SYS(acct),
+    SCMP_SYS(quotactl),
+    SCMP_SYS(settimeofday),
+    SCMP_SYS(clock_settime),
+    SCMP_SYS(adjtimex),
+    SCMP_SYS(clock_adjtime),
+    SCMP_SYS(sethostname),
+    SCMP_SYS(setdomainname),
+    SCMP_SYS(syslog),
+    SCMP_SYS(personality),
+    SCMP_SYS(setuid),
+    SCMP_SYS(setgid),
+    SCMP_SYS(setreuid),
+    SCMP_SYS(setregid),
+    SCMP_SYS(setresuid),
+    SCMP_SYS(setresgid),
+    SCMP_SYS(setgroups),
+    SCMP_SYS(capset),
+    SCMP_SYS(mknod),
+    SCMP_SYS(mknodat),
+    SCMP_SYS(open_by_handle_at),
+    SCMP_SYS(unshare),
+    SCMP_SYS(userfaultfd),
+    SCMP_SYS(io_uring_setup),
+    SCMP_SYS(perf_event_open),
+};
+
+// Of a library's own accord: memory, time, threads' locks, the end.
+constexpr int kCommon[] = {
+    SCMP_SYS(read),
+    SCMP_SYS(write),
+    SCMP_SYS(readv),
+    SCMP_SYS(writev),
+    SCMP_SYS(recvfrom),
+    SCMP_SYS(sendto),
+    SCMP_SYS(recvmsg),
+    SCMP_SYS(sendmsg),
+    SCMP_SYS(close),
+    SCMP_SYS(poll),
+    SCMP_SYS(ppoll),
+    SCMP_SYS(fstat),
+    SCMP_SYS(newfstatat),
+    SCMP_SYS(lseek),
+    SCMP_SYS(mmap),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(mprotect),
+    SCMP_SYS(madvise),
+    SCMP_SYS(brk),
+    SCMP_SYS(futex),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(time),
+    SCMP_SYS(nanosleep),
+    SCMP_SYS(clock_nanosleep),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(sigaltstack),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
+    SCMP_SYS(munlockall),
+    SCMP_SYS(mlockall),
+};
+
 }  // namespace
 
-// What no packet, twin or device needs: programs, other processes, the kernel's modules, mounts, the clock.
 Words never_calls_of_dataplane(bool hardware) {
   Filter filter(SCMP_ACT_ERRNO(EPERM), SCMP_ACT_ALLOW);
-  filter.add({SCMP_SYS(execve),
-              SCMP_SYS(execveat),
-              SCMP_SYS(fork),
-              SCMP_SYS(vfork),
-              SCMP_SYS(ptrace),
-              SCMP_SYS(process_vm_readv),
-              SCMP_SYS(process_vm_writev),
-              SCMP_SYS(kcmp),
-              SCMP_SYS(pidfd_getfd),
-              SCMP_SYS(init_module),
-              SCMP_SYS(finit_module),
-              SCMP_SYS(delete_module),
-              SCMP_SYS(kexec_load),
-              SCMP_SYS(kexec_file_load),
-              SCMP_SYS(reboot),
-              SCMP_SYS(add_key),
-              SCMP_SYS(request_key),
-              SCMP_SYS(keyctl),
-              SCMP_SYS(mount),
-              SCMP_SYS(umount2),
-              SCMP_SYS(move_mount),
-              SCMP_SYS(open_tree),
-              SCMP_SYS(fsopen),
-              SCMP_SYS(fsconfig),
-              SCMP_SYS(fsmount),
-              SCMP_SYS(fspick),
-              SCMP_SYS(mount_setattr),
-              SCMP_SYS(pivot_root),
-              SCMP_SYS(chroot),
-              SCMP_SYS(swapon),
-              SCMP_SYS(swapoff),
-              SCMP_SYS(acct),
-              SCMP_SYS(quotactl),
-              SCMP_SYS(settimeofday),
-              SCMP_SYS(clock_settime),
-              SCMP_SYS(adjtimex),
-              SCMP_SYS(clock_adjtime),
-              SCMP_SYS(sethostname),
-              SCMP_SYS(setdomainname),
-              SCMP_SYS(syslog),
-              SCMP_SYS(personality),
-              SCMP_SYS(setuid),
-              SCMP_SYS(setgid),
-              SCMP_SYS(setreuid),
-              SCMP_SYS(setregid),
-              SCMP_SYS(setresuid),
-              SCMP_SYS(setresgid),
-              SCMP_SYS(setgroups),
-              SCMP_SYS(capset),
-              SCMP_SYS(mknod),
-              SCMP_SYS(mknodat),
-              SCMP_SYS(open_by_handle_at),
-              SCMP_SYS(unshare),
-              SCMP_SYS(userfaultfd),
-              SCMP_SYS(io_uring_setup),
-              SCMP_SYS(perf_event_open)});
+  filter.add(kNever);
   // Threads are made, processes are not. Of clone3 that can't be seen; the C library then takes clone.
   filter.add(SCMP_SYS(clone), {0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0});
   filter.add_as(SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3));
@@ -117,47 +166,9 @@ Words never_calls_of_dataplane(bool hardware) {
   return filter.load();
 }
 
-// What is none of these gives EPERM. Of a library's own accord: memory, time, threads' locks, the end.
+// What is none of what is listed gives EPERM.
 void add_common(Filter& filter) {
-  filter.add({SCMP_SYS(read),
-              SCMP_SYS(write),
-              SCMP_SYS(readv),
-              SCMP_SYS(writev),
-              SCMP_SYS(recvfrom),
-              SCMP_SYS(sendto),
-              SCMP_SYS(recvmsg),
-              SCMP_SYS(sendmsg),
-              SCMP_SYS(close),
-              SCMP_SYS(poll),
-              SCMP_SYS(ppoll),
-              SCMP_SYS(fstat),
-              SCMP_SYS(newfstatat),
-              SCMP_SYS(lseek),
-              SCMP_SYS(mmap),
-              SCMP_SYS(munmap),
-              SCMP_SYS(mremap),
-              SCMP_SYS(mprotect),
-              SCMP_SYS(madvise),
-              SCMP_SYS(brk),
-              SCMP_SYS(futex),
-              SCMP_SYS(clock_gettime),
-              SCMP_SYS(gettimeofday),
-              SCMP_SYS(time),
-              SCMP_SYS(nanosleep),
-              SCMP_SYS(clock_nanosleep),
-              SCMP_SYS(sched_yield),
-              SCMP_SYS(getpid),
-              SCMP_SYS(gettid),
-              SCMP_SYS(getrandom),
-              SCMP_SYS(rt_sigaction),
-              SCMP_SYS(rt_sigprocmask),
-              SCMP_SYS(rt_sigreturn),
-              SCMP_SYS(sigaltstack),
-              SCMP_SYS(restart_syscall),
-              SCMP_SYS(exit),
-              SCMP_SYS(exit_group),
-              SCMP_SYS(munlockall),
-              SCMP_SYS(mlockall)});
+  filter.add(kCommon);
   filter.add(SCMP_SYS(tgkill), {0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid()), 0});  // abort
 }
 

@@ -270,6 +270,21 @@ void ppk_differs(Case& c) {
   c.there("the pre-shared key or certificate is right; only the PPK of this id is another one");
 }
 
+void ppk(Case& c) {
+  switch (c.reason.failure) {
+    case Failure::no_ppk_here:
+      return no_ppk_here(c);
+    case Failure::no_ppk_there:
+      return no_ppk_there(c);
+    case Failure::ppk_unknown:
+      return ppk_unknown(c);
+    case Failure::ppk_not_valid:
+      return ppk_not_valid(c);
+    default:
+      return ppk_differs(c);
+  }
+}
+
 void identity(Case& c) {
   const std::string expected = ike::words(c.tunnel.remote_id);
   if (c.heard.peer_id) {
@@ -312,8 +327,7 @@ void no_additional_child(Case& c) {
 void keys_away(Case& c) {
   c.here(
       "it is not the peer: espgate-signer, which keeps our keys, does not answer. `espgate run` starts it; "
-      "what "
-      "hinders it is on its standard error");
+      "what hinders it is on its standard error");
 }
 
 void its_log(Case& c) { c.there("its log tells why"); }
@@ -371,19 +385,11 @@ Advice advice_after(const Reason& reason, const Tunnel& tunnel, const Story& sto
       authentication(c);
       break;
     case Failure::no_ppk_here:
-      no_ppk_here(c);
-      break;
     case Failure::no_ppk_there:
-      no_ppk_there(c);
-      break;
     case Failure::ppk_unknown:
-      ppk_unknown(c);
-      break;
     case Failure::ppk_not_valid:
-      ppk_not_valid(c);
-      break;
     case Failure::ppk_differs:
-      ppk_differs(c);
+      ppk(c);
       break;
     case Failure::keys_away:
       keys_away(c);

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <stdexcept>
 
+#include "channel/write_all.hpp"
 #include "crypto/ike.hpp"
 
 namespace espgate::control {
@@ -72,16 +73,6 @@ std::optional<std::string> read_all(int fd) {
     if (got == 0) return text;
     text.append(buffer, static_cast<std::size_t>(got));
   }
-}
-
-bool write_all(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t put = ::write(fd, text.data(), text.size());
-    if (put < 0 && errno == EINTR) continue;
-    if (put <= 0) return false;
-    text.remove_prefix(static_cast<std::size_t>(put));
-  }
-  return true;
 }
 
 // Who could write there could have numbers used again.
@@ -174,7 +165,7 @@ void SequenceFile::commit() {
 void SequenceFile::write(const std::string& text) const {
   const channel::Fd file(
       ::openat(directory_.get(), kFresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file || !write_all(file.get(), text) || ::fsync(file.get()) != 0)
+  if (!file || !channel::write_all(file.get(), text) || ::fsync(file.get()) != 0)
     fail(fmt::format("can't write {}/{}", directory_path_, kFresh));
   if (::renameat(directory_.get(), kFresh, directory_.get(), std::string(kName).c_str()) != 0)
     fail("can't replace " + path_);

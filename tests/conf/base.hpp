@@ -1,6 +1,7 @@
 // A good configuration of which the tests change a line.
 #pragma once
 
+#include <catch2/catch.hpp>
 #include <string>
 #include <string_view>
 
@@ -39,6 +40,13 @@ inline std::string with_line(int number, std::string_view text) {
   result += text;
   if (!text.empty()) result += '\n';
   return result + std::string(kBase.substr(end));
+}
+
+// A file with the first `from` in it, which must be there, replaced.
+inline std::string replaced(std::string text, std::string_view from, std::string_view to) {
+  const std::size_t at = text.find(from);
+  REQUIRE(at != std::string::npos);
+  return text.replace(at, from.size(), to);
 }
 
 // What the loader says of a file, all of it.

@@ -33,10 +33,7 @@ tunnels:
 std::string routes(const std::string& lines) { return kBase + "routes:\n" + lines + "\n"; }
 
 std::string changed(const std::string& from, const std::string& to) {
-  std::string text = kBase;
-  const std::size_t at = text.find(from);
-  REQUIRE(at != std::string::npos);
-  return words_of(text.replace(at, from.size(), to));
+  return words_of(tests::replaced(kBase, from, to));
 }
 
 }  // namespace

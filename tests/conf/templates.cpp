@@ -39,10 +39,7 @@ tunnels:
 )";
 
 std::string changed(const std::string& from, const std::string& to) {
-  std::string text = kBase;
-  const std::size_t at = text.find(from);
-  REQUIRE(at != std::string::npos);
-  return text.replace(at, from.size(), to);
+  return tests::replaced(kBase, from, to);
 }
 
 std::string with(const std::string& line) {

@@ -122,10 +122,15 @@ class Frr(FrrCase):
         self.wait_routes(10_000, 10_000)
 
     def test_sessions_are_signed(self):
-        """Over the twin, with the TTL that tells that nobody has forwarded it."""
-        capture = Capture(self.net.east, "vti-a", "tcp port 179")
+        """Over the twin, with the TTL that tells that nobody has forwarded it. A kernel's refusal of what came after the
+        end of a session is of neither router."""
+        capture = Capture(self.net.east, "vti-a", "tcp port 179 and tcp[tcpflags] & tcp-rst == 0")
+        addresses = [far(first) for _, first in PEERS.values()]
+        before = {each: self.frr.wait_established(each) for each in addresses}
         self.frr.ask("clear bgp *")
-        self.wait_routes(0, 0)
+        for each in addresses:
+            wait_until(lambda each=each: (self.frr.established(each) or 0) > before[each], 30,
+                       lambda each=each: f"{each}'s session is a new one: {self.frr.ask('show bgp summary')[1]}")
         self.wait_routes(10_000, 10_000)
         capture.stop()
         good, total = signed(capture)

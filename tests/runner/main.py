@@ -17,19 +17,20 @@ from build import RELEASE, BuildFailed, end_children  # noqa: E402
 
 
 def last_lines(path, count=40):
-    """For whoever has only what this run printed."""
+    """For whoever has only what this run printed. Of a log that tests share: those of the test that has just ended."""
     try:
         with open(path, encoding="utf-8", errors="replace") as log:
-            return [line.rstrip()[:300] for line in log.readlines()[-count:]]
+            lines = [line.rstrip()[:300] for line in log.readlines()]
     except OSError:
         return []
+    ends = [number for number, line in enumerate(lines) if line.startswith(("@pass ", "@fail ", "@skip "))]
+    return lines[ends[-2] + 1 if len(ends) > 1 else 0:][-count:]
 
 
 class Report:
     """What suites tell, from any thread."""
 
     def __init__(self):
-        self.told = set()
         self.counts = {"passed": 0, "failed": 0, "skipped": 0}
         self.failures = []
         self.lock = threading.Lock()
@@ -46,9 +47,7 @@ class Report:
             self.counts["failed"] += count
             self.failures.append((name, log))
             print(f"  FAILED   {name}: see {log}", flush=True)
-            if log not in self.told:  # a log that many tests share is shown once
-                self.told.add(log)
-                print("".join(f"  |  {line}\n" for line in last_lines(log)), end="", flush=True)
+            print("".join(f"  |  {line}\n" for line in last_lines(log)), end="", flush=True)
 
     def skipped(self, name, reason):
         with self.lock:

@@ -59,6 +59,7 @@ class Core {
   RateLimit stranger_replies{10, 20};
   RateLimit stranger_log{1, 10};
   std::size_t half_open{0};
+  bool ending{false};  // the process is about to end: nobody new gets in
   NotifyCounters notifies;
   Slots slots;
   Claims claims;

@@ -225,6 +225,7 @@ void Daemon::unreachable(const Endpoint& local, const IpAddress& remote, const R
 }
 
 void Daemon::terminate_all(Time now) {
+  impl_->core.ending = true;
   impl_->at(now, [&] {
     std::vector<IkeSa*> all;
     impl_->core.for_each_sa([&all](IkeSa& sa) { all.push_back(&sa); });

@@ -198,7 +198,9 @@ class Daemon {
   // Somebody, perhaps `said_by`, says that what was sent between the two did not arrive. It only explains
   // what fails anyhow.
   void unreachable(const Endpoint& local, const IpAddress& remote, const Reason& reason, Time now);
-  void terminate_all(Time now);  // shutdown: sends deletes for all, once
+  // Shutdown: sends deletes for all, once. From now on no peer's IKE_SA_INIT request is answered: some begin
+  // anew as soon as they are told, and would be left with what is gone a moment later.
+  void terminate_all(Time now);
 
   // When `advance` wants to be called next; nullopt: nothing is waiting.
   [[nodiscard]] std::optional<Time> next_deadline() const;

@@ -128,6 +128,7 @@ void receive_init_request(Core& core, const Header& header, Bytes datagram, cons
                           const Endpoint& remote) {
   // Section 3.1: the initiator's first message, and only it, has message ID 0 and no responder's SPI.
   if (header.message_id != 0 || header.spi_responder != 0 || !header.from_initiator) return;
+  if (core.ending) return;
   const Stranger stranger{header, datagram, local, remote, only(core, core.between(local, remote.address))};
   std::string key = request_key(stranger);
   if (const auto known = core.init_requests.find(key); known != core.init_requests.end()) {

@@ -289,6 +289,13 @@ TEST_CASE("shutdown sends one delete for each") {
   CHECK(world.east.inbound.empty());
   world.run(seconds(2));
   CHECK(world.west.inbound.empty());
+  SECTION("and nobody gets in again") {
+    world.west.initiate();
+    world.run(seconds(5));
+    CHECK(world.east.ike_sas() == 0);
+    CHECK(world.east.daemon->empty());
+    CHECK(!world.west.up);
+  }
 }
 
 TEST_CASE("what the dataplane refuses is taken back, and told") {

@@ -25,14 +25,14 @@ EAST_NETS, WEST_NETS = "10.1.0.0/24,fd00:1::/64", "10.2.0.0/24,fd00:2::/64"
 
 
 class Net:
-    def __init__(self, lab):
+    def __init__(self, lab, programs):
         self.lan_e, self.east = topologies.east(lab)
         self.host = lab.namespace("host")
         lab.link(self.east, "wan", self.host, "wan")
         self.lan_w = topologies.lan(lab, "lan-w", self.host, 2)
         Lab.for_dpdk(self.east, "wan")
         Lab.for_dpdk(self.host, "wan", "lan")
-        self.west = Machine(self.host)
+        self.west = Machine(self.host, programs)
         lab.bridge(self.host, "br-wan", "wan", "tap-wan")
         lab.bridge(self.host, "br-lan", "lan", "tap-lan")
         Lab.for_dpdk(self.host, "br-wan", "br-lan")
@@ -84,8 +84,13 @@ class GuestCase(LabCase):
         return None
 
     @classmethod
+    def programs(cls):
+        """For Machine."""
+        return {}
+
+    @classmethod
     def build(cls):
-        cls.net = Net(cls.lab)
+        cls.net = Net(cls.lab, cls.programs())
         cls.west = cls.net.west
         cls.addClassCleanup(cls.west.close)
         cls.west.start()

@@ -18,13 +18,16 @@ MODULES = ["crypto", "arch/x86/crypto", "lib", "net/ipv4", "net/ipv6", "net/xfrm
            "drivers/char/hw_random"]
 
 
-def build(kernel, path):
-    """Writes the archive to `path`. Takes about a second; nothing of it is cached, as all of it may change."""
+def build(kernel, path, more):
+    """Writes the archive to `path`. Takes about a second; nothing of it is cached, as all of it may change. `more`:
+    programs beside PROGRAMS, their paths there and here."""
     root = path + ".root"
     shutil.rmtree(root, ignore_errors=True)
     _folders(root)
-    for program in _with_libraries(PROGRAMS):
-        _copy(program, root)
+    for program in PROGRAMS + _libraries(PROGRAMS + list(more.values())):
+        _copy(program, root + program)
+    for there, here in more.items():
+        _copy(here, root + there)
     shutil.copy2(shutil.which("busybox"), os.path.join(root, "bin", "busybox"))
     os.symlink("/bin/busybox", os.path.join(root, "sbin", "modprobe"))
     os.symlink("dash", os.path.join(root, "bin", "sh"))
@@ -48,13 +51,12 @@ def _folders(root):
             out.write(text)
 
 
-def _with_libraries(programs):
+def _libraries(programs):
     listed = run(["ldd", *programs], check=False).stdout
-    return programs + sorted(set(re.findall(r"(/\S+) \(0x", listed)))
+    return sorted(set(re.findall(r"(/\S+) \(0x", listed)))
 
 
-def _copy(path, root):
-    target = root + path
+def _copy(path, target):
     os.makedirs(os.path.dirname(target), exist_ok=True)
     shutil.copy2(os.path.realpath(path), target)
 

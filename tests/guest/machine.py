@@ -16,10 +16,12 @@ LONGEST_OUTPUT = 1 << 24
 
 
 class Machine:
-    """QEMU in `space`, whose interfaces `tap-wan` and `tap-lan` (which it makes) are the guest's `wan` and `lan`."""
+    """QEMU in `space`, whose interfaces `tap-wan` and `tap-lan` (which it makes) are the guest's `wan` and `lan`. `programs`:
+    what is to be there beside those of image.py, path there -> path here."""
 
-    def __init__(self, space):
+    def __init__(self, space, programs=None):
         self.space = space
+        self.programs = programs or {}
         self.directory = space.lab.directory
         self.kernel = kernel.fetch()
         self.console = os.path.join(self.directory, "guest-console.log")
@@ -31,7 +33,7 @@ class Machine:
 
     def start(self):
         archive = os.path.join(self.directory, "guest.cpio")
-        image.build(self.kernel, archive)
+        image.build(self.kernel, archive, self.programs)
         with socket.socket(socket.AF_UNIX) as listener:
             path = os.path.join(self.directory, "guest-port")
             listener.bind(path)

@@ -31,10 +31,6 @@ constexpr int kRestMs = 1;
 constexpr int kLongRestMs = 3;
 constexpr unsigned kRoundsBeforeLongRest = 200;
 constexpr std::uint64_t kNsPerMs = 1'000'000;
-// Nobody else has its CPU while it is busy (main.cpp: `come_first`). After so long it leaves others some of
-// it, for else the kernel would take a twentieth of each second from it, and all at once.
-constexpr std::uint64_t kLongestStretch = 4 * kNsPerMs;
-constexpr std::uint64_t kBreath = 400'000;  // ns
 // So long the commands of one round may take, before far ends are heard and spoken to again.
 constexpr std::uint64_t kCommandSlice = 3 * kNsPerMs;
 constexpr unsigned kCommandsBetweenLooks = 16;  // at the clock
@@ -268,20 +264,10 @@ void Gateway::rest(unsigned work) {
       std::any_of(learned_.begin(), learned_.end(), [](const auto& each) { return each->busy(); });
   const bool busy = work != 0 || attachment_.backlogged() || learns || kernel_routes_.busy();
   idle_rounds_ = busy ? 0 : idle_rounds_ + 1;
-  const std::uint64_t now = monotonic_ns();
   int longest = busy ? 0 : idle_rounds_ < kRoundsBeforeLongRest ? kRestMs : kLongRestMs;
-  if (longest > kRestMs && liveness_.next_deadline() < now + kLongRestMs * kNsPerMs) longest = kRestMs;
+  if (longest > kRestMs && liveness_.next_deadline() < monotonic_ns() + kLongRestMs * kNsPerMs)
+    longest = kRestMs;
   attachment_.wait(longest);
-  breathe(now);
-}
-
-void Gateway::breathe(std::uint64_t began) {
-  const std::uint64_t now = monotonic_ns();
-  const bool rested = now - began >= kBreath;
-  if (!rested && now - rested_ns_ < kLongestStretch) return;
-  const timespec time{0, kBreath};
-  if (!rested) nanosleep(&time, nullptr);
-  rested_ns_ = now;
 }
 
 // All that came is heard before anybody is said to be silent: however long this thread was busy, that was not

@@ -65,7 +65,6 @@ class Gateway {
   [[nodiscard]] unsigned serve_control(std::uint64_t now);
   void serve_liveness(std::uint64_t now);
   void rest(unsigned work);
-  void breathe(std::uint64_t began);
   void every_quarter_second(std::uint64_t now);
   void port_changed(std::uint32_t port, PortChange change, std::uint64_t now);
 
@@ -103,7 +102,6 @@ class Gateway {
   std::atomic<bool> stop_workers_{false};
   std::uint64_t next_snapshot_ns_{0};
   unsigned idle_rounds_{0};
-  std::uint64_t rested_ns_{0};
   std::uint32_t ike_due_{0};     // datagrams that may be sent once the commands before them are applied
   std::uint32_t before_ike_{0};  // commands that may have been in the ring before these
   channel::Command command_{};   // too large for the stack, and erased after each use

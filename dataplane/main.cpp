@@ -1,9 +1,6 @@
 // espgate-dataplane --config FILE.yaml [--runtime DIR]
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -70,22 +67,11 @@ void catch_signals() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-// The main thread, but none that it makes: it rests most of the time, and far ends that hear nothing from it
-// for a tenth of a second take their tunnel for dead, while the kernel lets others of its CPU go before it
-// for longer.
-void come_first() {
-  const sched_param least{sched_get_priority_min(SCHED_RR)};
-  if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &least) != 0)
-    dataplane::log_line("warning: no real-time priority ({}): BFD may fail while others use CPU main-cpu",
-                        std::strerror(errno));
-}
-
 void serve(const Options& options) {
   conf::Configuration configuration = conf::load_file(options.config, conf::Secrets::skip);
   if (!options.runtime.empty()) configuration.runtime_directory = options.runtime;
   const std::string path = configuration.runtime_directory + "/dataplane.sock";
   log_shortcomings(confine::share_directory(configuration.runtime_directory, configuration.user));
-  come_first();
   log_shortcomings(confine::dataplane(needs_of(configuration)));
   const dataplane::Eal eal(dataplane::eal_arguments(configuration));
   catch_signals();

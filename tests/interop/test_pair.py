@@ -203,7 +203,7 @@ class ThroughNat(LabCase):
             time.sleep(1)
         for sent, missing in (flow.stop(), back.stop()):
             self.assertGreater(sent, 200)
-            self.assertLess(len(missing), 3 * 10, f"lost of {sent} pings: more than were in flight")
+            self.assertLess(len(missing), 3 * 50, f"lost of {sent} pings: more than while the NAT had no address")
         self.assertEqual({row["inbound_spi"] for row in west.json("show", "ipsec", "sa")}, spis, "and nothing was rekeyed")
 
     # The path to east has a smaller MTU than west knows: the router cuts ESP in UDP, whose outer header has no DF.

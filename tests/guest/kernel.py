@@ -4,12 +4,11 @@ import os
 import platform
 import re
 import shutil
-import tempfile
 
-from lab import BUILD, LabError, run
+from lab import LabError, run
+from packages import unpacked
 
 PACKAGE = "linux-image-cloud-amd64"
-CACHE = os.path.join(BUILD, "guest")
 
 
 def why_not():
@@ -34,30 +33,13 @@ class Kernel:
 
 def fetch():
     """The cached kernel, or the newest that apt has; LabError says why there is none."""
-    folder = os.path.join(CACHE, "kernel")
-    if not os.path.isdir(folder):
-        os.makedirs(CACHE, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as work:
-            _unpack(_download(work), os.path.join(work, "kernel"))
-            os.rename(os.path.join(work, "kernel"), folder)
-    return Kernel(folder)
+    return Kernel(unpacked("kernel", _newest))
 
 
-def _download(work):
+def _newest():
     """PACKAGE itself is empty: it depends on the package of the newest kernel."""
     depends = run(["apt-cache", "depends", PACKAGE], check=False).stdout
     found = re.search(r"Depends: (linux-image-\S+)", depends)
     if not found:
         raise LabError(f"apt knows no {PACKAGE}: {depends.strip()}")
-    done = run(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", found.group(1)], check=False,
-               timeout=300, cwd=work)
-    files = glob.glob(os.path.join(work, "*.deb"))
-    if done.returncode != 0 or not files:
-        raise LabError(f"{found.group(1)} can't be downloaded: {done.stdout.strip()[-300:]}")
-    return files[0]
-
-
-def _unpack(package, folder):
-    run(["dpkg-deb", "-x", package, folder], timeout=120)
-    os.unlink(package)
-    Kernel(folder)
+    return found.group(1)

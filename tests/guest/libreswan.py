@@ -1,13 +1,11 @@
 """Libreswan in the guest: another IKE daemon that is not ours, its ESP in the guest's kernel. Debian's package, unpacked
 and never installed: it and strongSwan exclude each other."""
-import glob
 import os
 import re
 import shutil
-import tempfile
 
-from kernel import CACHE
 from lab import LabError, run, wait_until
+from packages import unpacked
 
 TOOLS = "/usr/libexec/ipsec"
 LOG = "/run/pluto.log"
@@ -28,25 +26,9 @@ def why_not():
     return f"libreswan wants {', '.join(sorted(set(missing)))}" if missing else None
 
 
-def fetch():
-    """The folder that the package is unpacked in; LabError when it can't be had."""
-    folder = os.path.join(CACHE, "libreswan")
-    if not os.path.isdir(folder):
-        os.makedirs(CACHE, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as work:
-            done = run(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", "libreswan"], check=False,
-                       timeout=300, cwd=work)
-            files = glob.glob(os.path.join(work, "*.deb"))
-            if done.returncode != 0 or not files:
-                raise LabError(f"libreswan can't be downloaded: {done.stdout.strip()[-300:]}")
-            run(["dpkg-deb", "-x", files[0], os.path.join(work, "libreswan")], timeout=120)
-            os.rename(os.path.join(work, "libreswan"), folder)
-    return folder
-
-
 def programs():
     """What the guest needs beside what it has: path there -> path here."""
-    folder = fetch()
+    folder = unpacked("libreswan", lambda: "libreswan")
     tools = {f"{TOOLS}/{name}": f"{folder}{TOOLS}/{name}" for name in ("pluto", "addconn", "whack")}
     return tools | {path: path for path in NSS if os.path.exists(path)}
 

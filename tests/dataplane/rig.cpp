@@ -174,10 +174,16 @@ channel::InstallSa Rig::command(crypto::EspSuite suite, unsigned peer, bool udp,
   return install;
 }
 
+const SelectorSet& Rig::selectors_of(const void* sa, const channel::InstallSa& install) {
+  std::unique_ptr<SelectorSet>& selectors = selectors_[sa];
+  selectors = std::make_unique<SelectorSet>(make_selector_set(install.selectors));
+  return *selectors;
+}
+
 OutboundSa& Rig::install_outbound(const channel::InstallSa& install, std::uint32_t slot) {
   OutboundSa& sa = tables_->outbound[install.worker][slot];
-  selectors_.push_back(std::make_unique<SelectorSet>(make_selector_set(install.selectors)));
-  if (!prepare(sa, install, *selectors_.back(), engine_)) throw std::runtime_error("prepare outbound");
+  if (!prepare(sa, install, selectors_of(&sa, install), engine_))
+    throw std::runtime_error("prepare outbound");
   sa.outer = outside_gateway();
   sa.spi = install.spi;
   tables_->tunnels[install.tunnel].outbound = &sa;
@@ -186,8 +192,7 @@ OutboundSa& Rig::install_outbound(const channel::InstallSa& install, std::uint32
 
 InboundSa& Rig::install_inbound(const channel::InstallSa& install) {
   InboundSa& sa = tables_->inbound[channel::spi_worker(install.spi)].slots[channel::spi_slot(install.spi)];
-  selectors_.push_back(std::make_unique<SelectorSet>(make_selector_set(install.selectors)));
-  if (!prepare(sa, install, *selectors_.back(), engine_)) throw std::runtime_error("prepare inbound");
+  if (!prepare(sa, install, selectors_of(&sa, install), engine_)) throw std::runtime_error("prepare inbound");
   sa.spi = install.spi;
   return sa;
 }
@@ -278,11 +283,12 @@ Output Rig::collect(unsigned index) {
     buffer.count = 0;
   }
   void* object = nullptr;
-  while (rte_ring_dequeue(from.exceptions, &object) == 0) {
-    auto* const mbuf = static_cast<rte_mbuf*>(object);
-    const Note note = note_of(mbuf);
-    out.raised.push_back({static_cast<Exception>(note.why), note, take(mbuf)});
-  }
+  for (rte_ring* const ring : {from.exceptions, from.liveness})
+    while (rte_ring_dequeue(ring, &object) == 0) {
+      auto* const mbuf = static_cast<rte_mbuf*>(object);
+      const Note note = note_of(mbuf);
+      out.raised.push_back({static_cast<Exception>(note.why), note, take(mbuf)});
+    }
   while (rte_ring_dequeue(from.ike, &object) == 0) out.ike.push_back(take(static_cast<rte_mbuf*>(object)));
   return out;
 }

@@ -9,6 +9,7 @@
 #include <rte_ring.h>
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -44,7 +45,7 @@ struct Raised {
 
 struct Output {
   std::vector<Octets> frames[kPorts];  // by port
-  std::vector<Raised> raised;
+  std::vector<Raised> raised;          // to the main thread, signs of life behind the others
   std::vector<Octets> ike;
 };
 
@@ -101,6 +102,8 @@ class Rig {
  private:
   void add_port(std::uint8_t port, unsigned number);
   void add_worker(unsigned index);
+  // Those of the SA that is made anew at this place; the former one's are gone.
+  const dataplane::SelectorSet& selectors_of(const void* sa, const channel::InstallSa& install);
   [[nodiscard]] Octets take(rte_mbuf* mbuf) const;
 
   rte_mempool* pool_;
@@ -109,7 +112,7 @@ class Rig {
   std::vector<std::unique_ptr<dataplane::Worker>> workers_;
   std::vector<dataplane::Worker*> worker_list_;
   std::vector<rte_ring*> rings_;
-  std::vector<std::unique_ptr<dataplane::SelectorSet>> selectors_;
+  std::map<const void*, std::unique_ptr<dataplane::SelectorSet>> selectors_;  // by SA
   std::vector<std::unique_ptr<dataplane::Tunnel>> tunnels_;
   std::uint32_t outside_neighbour_{0};
   crypto::BulkEngine engine_;

@@ -36,6 +36,8 @@ def inputs():
     yield "inner-udp", 0x24, trailer(from_tunnel / UDP() / (b"z" * 33), 4)
     yield "inner-ecn", 0x27, trailer(from_tunnel / ICMP() / b"z", 4)
     yield "inner-6", 0x24, trailer(IPv6(src="2001:db8:2::2", dst="2001:db8:1::2") / UDP(), 41)
+    yield "inner-bfd", 0x24, trailer(IP(src="10.2.0.2", dst="10.1.0.1", ttl=255) / UDP(dport=3784) / bytes(24), 4)
+    yield "inner-echo", 0x24, trailer(IP(src="10.2.0.2", dst="10.1.0.1") / ICMP(type="echo-reply"), 4)
     yield "inner-dummy", 0x24, trailer(b"", 59)
     yield "inner-padding", 0x24, b"\1\2\3\4\5\6\x09\4"
     with open(os.path.join(HERE, "..", "packets", "golden.json"), encoding="utf-8") as golden:

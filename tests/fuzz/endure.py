@@ -3,6 +3,7 @@
 JSON: tests/fuzz/endure.py NAME --into FOLDER [--cpu-seconds 3600] [--build build-asan]
 
 The program and its corpus are copied to FOLDER/NAME and run there, so neither the tree nor a new build touches a run.
+What was ended (SIGTERM, SIGINT) goes on from what it had found by then, where it is begun with the same FOLDER again.
 """
 import argparse
 import glob
@@ -31,6 +32,8 @@ def cpu_seconds(pid):
 def prepare(name, build, into):
     """The folder of the run, with a copy of the program and of its corpus."""
     folder = os.path.join(into, name)
+    if os.path.isdir(folder):
+        return folder
     os.makedirs(os.path.join(folder, "corpus"))
     shutil.copy(os.path.join(ROOT, build, "tests", "fuzz", f"fuzz-{name}"), os.path.join(folder, "program"))
     for path in glob.glob(os.path.join(ROOT, "tests", "fuzz", "corpus", name, "*")):
@@ -38,35 +41,52 @@ def prepare(name, build, into):
     return folder
 
 
+def logs(folder):
+    return sorted(glob.glob(os.path.join(folder, "log.*")))
+
+
+def seconds_before(folder):
+    """Of the CPU, that the runs until now have used."""
+    try:
+        with open(os.path.join(folder, "seconds"), encoding="ascii") as kept:
+            return float(kept.read())
+    except FileNotFoundError:
+        return 0.0
+
+
 def let_run(folder, wanted):
-    """Until it has used `wanted` seconds or has found something. CPU seconds used."""
+    """Until all runs have used `wanted` seconds or this one has found something."""
     argv = [os.path.join(folder, "program"), "-print_final_stats=1", f"-timeout={PATIENCE}",
             f"-report_slow_units={PATIENCE}", "-rss_limit_mb=4096", f"-max_len={LONGEST_INPUT}",
             "-detect_leaks=0",  # a look after every input that keeps memory costs many inputs; short runs do it
             f"-artifact_prefix={folder}/", os.path.join(folder, "corpus")]
-    used = 0
-    with open(os.path.join(folder, "log"), "w", encoding="utf-8") as log:
+    before = seconds_before(folder)
+    used = 0.0
+    with open(os.path.join(folder, f"log.{len(logs(folder)):03}"), "w", encoding="utf-8") as log:
         child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder,
-                                 preexec_fn=lambda: os.nice(19))
+                                 preexec_fn=lambda: os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0)))
         try:
-            while child.poll() is None and used < wanted:
+            while child.poll() is None and before + used < wanted:
                 time.sleep(PACE)
                 used = cpu_seconds(child.pid) if child.poll() is None else used
         finally:
             child.send_signal(signal.SIGINT)
             child.wait()
             shutil.rmtree(f"/var/run/dpdk/espgate-test-{child.pid}", ignore_errors=True)  # DPDK's, of an interrupted one
-    return used
+            with open(os.path.join(folder, "seconds"), "w", encoding="ascii") as kept:
+                kept.write(str(before + used))
 
 
-def outcome(folder, name, used):
-    with open(os.path.join(folder, "log"), encoding="utf-8", errors="replace") as log:
-        text = log.read()
-    coverage = COVERAGE.findall(text)
-    executed = re.search(r"stat::number_of_executed_units:\s*(\d+)", text)
+def outcome(folder, name):
+    texts = []
+    for path in logs(folder):
+        with open(path, encoding="utf-8", errors="replace") as log:
+            texts.append(log.read())
+    coverage = [found for text in texts for found in COVERAGE.findall(text)]
+    executed = [int(found) for text in texts for found in re.findall(r"stat::number_of_executed_units:\s*(\d+)", text)]
     finds = [os.path.basename(path) for kind in ("crash", "leak", "timeout", "oom")
              for path in glob.glob(os.path.join(folder, f"{kind}-*"))]
-    return {"target": name, "cpu_seconds": round(used), "executions": int(executed.group(1)) if executed else None,
+    return {"target": name, "cpu_seconds": round(seconds_before(folder)), "executions": sum(executed),
             "coverage_first": coverage[0] if coverage else None, "coverage_last": coverage[-1] if coverage else None,
             "finds": finds}
 
@@ -74,12 +94,13 @@ def outcome(folder, name, used):
 def main():
     parser = argparse.ArgumentParser(description="Lets a fuzz target run for long.")
     parser.add_argument("name")
-    parser.add_argument("--into", required=True, help="a folder outside of the tree; NAME in it must not exist yet")
+    parser.add_argument("--into", required=True, help="a folder outside of the tree")
     parser.add_argument("--cpu-seconds", type=float, default=3600)
     parser.add_argument("--build", default="build-asan")
     arguments = parser.parse_args()
     folder = prepare(arguments.name, arguments.build, arguments.into)
-    result = outcome(folder, arguments.name, let_run(folder, arguments.cpu_seconds))
+    let_run(folder, arguments.cpu_seconds)
+    result = outcome(folder, arguments.name)
     print(json.dumps(result, indent=1))
     sys.exit(1 if result["finds"] else 0)
 

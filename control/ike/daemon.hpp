@@ -125,7 +125,9 @@ class Host {
 struct Settings {
   std::chrono::milliseconds retransmit_first{500};  // then half as long again with each try
   unsigned retransmit_tries{8};                     // about 25 s in all
-  std::size_t cookie_threshold{64};  // half-open IKE SAs as responder, beyond which cookies are asked for
+  // Half-open IKE SAs as responder, beyond which cookies are asked for: more than one peer has under way that
+  // begins all its tunnels at once.
+  std::size_t cookie_threshold{320};
   std::size_t max_half_open{4096};
   std::size_t fragment_size{1280};       // bytes of UDP payload of a protected message; 0: never fragment
   std::chrono::seconds rekey_margin{0};  // 0: a tenth of the lifetime, with up to another tenth of jitter

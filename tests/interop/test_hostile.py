@@ -26,7 +26,7 @@ from gateway import Gateway, configuration, tunnel
 from lab import Capture, ping, wait_until
 from topologies import Dual, Single
 
-HALF_OPEN = 120
+HALF_OPEN = 420  # cookies are asked for under 320
 DATAGRAMS = 30000
 FLOOD_SECONDS = 12
 CLONE_NEWNET = 0x40000000
@@ -60,12 +60,14 @@ def payloads(pcap, layer_filter):
 
 
 def send_half_open(template):
-    """IKE_SA_INIT requests from the configured peer's address, each as of another IKE SA and from another port."""
+    """IKE_SA_INIT requests from the configured peer's address, each as of another IKE SA and from another port; no more
+    of them a second than are taken from one peer."""
     for number in range(HALF_OPEN):
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sender.bind((WEST, 0))
         sender.sendto(struct.pack(">Q", 0x5EED000000000000 + number) + template[8:], (EAST, 500))
         sender.close()
+        time.sleep(0.004)
 
 
 def spoofed(template, source, port, number):
@@ -144,7 +146,7 @@ class Strangers(LabCase):
         west.swanctl("--terminate", "--ike", "east")
         east.wait_down("west")
         in_namespace(self.net.west, lambda: send_half_open(ike[0]))
-        wait_until(lambda: len(east.json("show", "ike", "sa")) >= 60, 10,
+        wait_until(lambda: len(east.json("show", "ike", "sa")) >= 310, 10,
                    lambda: f"half-open SAs: {len(east.json('show', 'ike', 'sa'))}, {east.drops()}")
         west.initiate("east")
         self.assertIn("N(COOKIE)", west.log())

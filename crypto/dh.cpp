@@ -100,6 +100,8 @@ std::vector<std::uint8_t> encoded_public_value(const GroupRow& row, EVP_PKEY* ke
 // point on the curve for the ECP groups, whose cofactor is 1.
 Pkey peer_key(const GroupRow& row, EVP_PKEY* own, Bytes value) {
   if (value.size() != row.public_length) return nullptr;
+  if (is(row, "X25519"))  // any value is one
+    return Pkey(EVP_PKEY_new_raw_public_key_ex(nullptr, row.algorithm, nullptr, value.data(), value.size()));
   std::vector<std::uint8_t> encoded;
   if (is(row, "EC")) encoded.push_back(kUncompressedPoint);
   encoded.insert(encoded.end(), value.begin(), value.end());

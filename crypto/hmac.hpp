@@ -3,12 +3,22 @@
 
 #include <initializer_list>
 
+#include "crypto/openssl.hpp"
 #include "crypto/secret.hpp"
 
 namespace espgate::crypto {
 
-// `digest`: OpenSSL's name, "SHA2-256". Fills `out`, which has the digest's length. Throws
+// By one key, of one message after the other: to begin takes longer than a short message does. Both throw
 // std::runtime_error.
-void hmac(const char* digest, Bytes key, std::initializer_list<Bytes> data, MutableBytes out);
+class Hmac {
+ public:
+  Hmac(const char* digest, Bytes key);  // `digest`: OpenSSL's name, "SHA2-256"
+  // Fills `out`, which has the digest's length.
+  void of(std::initializer_list<Bytes> data, MutableBytes out);
+
+ private:
+  openssl::MacContext context_;  // erases what it has of the key
+  bool fresh_{true};
+};
 
 }  // namespace espgate::crypto

@@ -4,7 +4,6 @@
 
 #include "crypto/hmac.hpp"
 #include "crypto/ike.hpp"
-#include "crypto/openssl.hpp"
 
 namespace espgate::crypto {
 namespace {
@@ -31,18 +30,28 @@ const IntegrityRow* find_integrity(IkeIntegrity integrity) noexcept {
   return row == kIntegrity.end() ? nullptr : row;
 }
 
+struct CipherRow {
+  IkeCipherId id;
+  std::size_t key_length;
+  openssl::Cipher cipher;
+};
+
+CipherRow fetch(IkeCipherId id, std::size_t key_length, const char* name) {
+  return {id, key_length, openssl::required(openssl::Cipher(EVP_CIPHER_fetch(nullptr, name, nullptr)), name)};
+}
+
 const EVP_CIPHER* find_cipher(IkeCipherId cipher, std::size_t key_length) {
-  const bool gcm = cipher == IkeCipherId::aes_gcm16;
-  switch (key_length) {
-    case 16:
-      return gcm ? EVP_aes_128_gcm() : EVP_aes_128_cbc();
-    case 24:
-      return gcm ? EVP_aes_192_gcm() : EVP_aes_192_cbc();
-    case 32:
-      return gcm ? EVP_aes_256_gcm() : EVP_aes_256_cbc();
-    default:
-      throw std::runtime_error("AES takes keys of 16, 24 or 32 bytes, not " + std::to_string(key_length));
-  }
+  static const std::array<CipherRow, 6> kCiphers{{
+      fetch(IkeCipherId::aes_gcm16, 16, "AES-128-GCM"),
+      fetch(IkeCipherId::aes_gcm16, 24, "AES-192-GCM"),
+      fetch(IkeCipherId::aes_gcm16, 32, "AES-256-GCM"),
+      fetch(IkeCipherId::aes_cbc, 16, "AES-128-CBC"),
+      fetch(IkeCipherId::aes_cbc, 24, "AES-192-CBC"),
+      fetch(IkeCipherId::aes_cbc, 32, "AES-256-CBC"),
+  }};
+  for (const CipherRow& row : kCiphers)
+    if (row.id == cipher && row.key_length == key_length) return row.cipher.get();
+  throw std::runtime_error("AES takes keys of 16, 24 or 32 bytes, not " + std::to_string(key_length));
 }
 
 int length_of(Bytes bytes) {
@@ -115,7 +124,7 @@ class CbcHmac final : public IkeCipher {
 
   [[nodiscard]] std::vector<std::uint8_t> icv(Bytes aad, Bytes sealed) const {
     std::vector<std::uint8_t> mac(integrity_.key_length);
-    hmac(integrity_.digest, integrity_key_.view(), {aad, sealed}, mac);
+    Hmac(integrity_.digest, integrity_key_.view()).of({aad, sealed}, mac);
     mac.resize(integrity_.icv_length);
     return mac;
   }

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "crypto/hmac.hpp"
 #include "crypto/ike.hpp"
-#include "crypto/openssl.hpp"
 
 namespace espgate::crypto {
 namespace {
@@ -42,21 +42,25 @@ EVP_MAC* hmac_algorithm() {
 
 }  // namespace
 
-void hmac(const char* digest, Bytes key, std::initializer_list<Bytes> data, MutableBytes out) {
-  const openssl::MacContext context =
-      openssl::required(openssl::MacContext(EVP_MAC_CTX_new(hmac_algorithm())), "HMAC");
+Hmac::Hmac(const char* digest, Bytes key)
+    : context_(openssl::required(openssl::MacContext(EVP_MAC_CTX_new(hmac_algorithm())), "HMAC")) {
   const std::array<OSSL_PARAM, 2> parameters{
       OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, const_cast<char*>(digest), 0),
       OSSL_PARAM_construct_end()};
   // An empty key is a key; a null pointer would mean "the one from before".
   const std::uint8_t nothing = 0;
   const std::uint8_t* key_bytes = key.empty() ? &nothing : key.data();
-  openssl::require(EVP_MAC_init(context.get(), key_bytes, key.size(), parameters.data()) == 1, "HMAC's key");
+  openssl::require(EVP_MAC_init(context_.get(), key_bytes, key.size(), parameters.data()) == 1, "HMAC's key");
+}
+
+void Hmac::of(std::initializer_list<Bytes> data, MutableBytes out) {
+  if (!std::exchange(fresh_, false))
+    openssl::require(EVP_MAC_init(context_.get(), nullptr, 0, nullptr) == 1, "HMAC");
   for (const Bytes piece : data)
-    openssl::require(EVP_MAC_update(context.get(), piece.data(), piece.size()) == 1, "HMAC");
+    openssl::require(EVP_MAC_update(context_.get(), piece.data(), piece.size()) == 1, "HMAC");
   std::size_t length = 0;
-  openssl::require(EVP_MAC_final(context.get(), out.data(), &length, out.size()) == 1 && length == out.size(),
-                   "HMAC");
+  openssl::require(
+      EVP_MAC_final(context_.get(), out.data(), &length, out.size()) == 1 && length == out.size(), "HMAC");
 }
 
 std::size_t prf_length(Prf prf) noexcept {
@@ -67,7 +71,7 @@ std::size_t prf_length(Prf prf) noexcept {
 SecretBytes prf(Prf prf, Bytes key, std::initializer_list<Bytes> data) {
   const PrfRow& row = known(prf);
   SecretBytes out(row.length);
-  hmac(row.digest, key, data, out.bytes());
+  Hmac(row.digest, key).of(data, out.bytes());
   return out;
 }
 
@@ -84,10 +88,11 @@ SecretBytes prf_plus(Prf prf, Bytes key, std::initializer_list<Bytes> seed, std:
 
   SecretBytes out(length);
   SecretBytes block;
+  Hmac hmac(row.digest, key);
   for (std::size_t at = 0; at < length; at += row.length) {
     const auto number = static_cast<std::uint8_t>(at / row.length + 1);
     SecretBytes next(row.length);
-    hmac(row.digest, key, {block.view(), whole_seed.view(), Bytes(&number, 1)}, next.bytes());
+    hmac.of({block.view(), whole_seed.view(), Bytes(&number, 1)}, next.bytes());
     block = std::move(next);
     const std::size_t wanted = std::min(row.length, length - at);
     std::ranges::copy(block.view().first(wanted), out.bytes().subspan(at).begin());
@@ -96,8 +101,10 @@ SecretBytes prf_plus(Prf prf, Bytes key, std::initializer_list<Bytes> seed, std:
 }
 
 std::vector<std::uint8_t> sha1(std::initializer_list<Bytes> data) {
+  static const openssl::Digest algorithm =
+      openssl::required(openssl::Digest(EVP_MD_fetch(nullptr, "SHA1", nullptr)), "SHA-1");
   const openssl::DigestContext context = openssl::required(openssl::DigestContext(EVP_MD_CTX_new()), "SHA-1");
-  openssl::require(EVP_DigestInit_ex(context.get(), EVP_sha1(), nullptr) == 1, "SHA-1");
+  openssl::require(EVP_DigestInit_ex2(context.get(), algorithm.get(), nullptr) == 1, "SHA-1");
   for (const Bytes piece : data)
     openssl::require(EVP_DigestUpdate(context.get(), piece.data(), piece.size()) == 1, "SHA-1");
   std::vector<std::uint8_t> out(20);

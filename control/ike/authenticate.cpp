@@ -66,13 +66,36 @@ CertPayload cert_payload(CertEncoding encoding, Bytes data) {
 SignaturePolicy IkeSa::signature_policy() const { return {config().local_auth.rsa_pss, config().legacy}; }
 
 // AUTH is of the message that its sender sent first, the other's nonce, and its own identity (section 2.15).
-std::variant<AuthPayload, Reason> IkeSa::make_auth(const IdPayload& id, const IkeKeys& keys) const {
+ByteVector IkeSa::our_octets(const IdPayload& us, const IkeKeys& keys) const {
   const Bytes sk_p = (role_ == Role::initiator ? keys.sk_pi : keys.sk_pr).view();
-  const ByteVector octets = signed_octets(algorithms_.prf, init_sent_, peer_nonce_, sk_p, encode_body(id));
+  return signed_octets(algorithms_.prf, init_sent_, peer_nonce_, sk_p, encode_body(us));
+}
+
+ByteVector IkeSa::peer_octets(const IdPayload& peer, const IkeKeys& keys) const {
+  const Bytes sk_p = (role_ == Role::initiator ? keys.sk_pr : keys.sk_pi).view();
+  return signed_octets(algorithms_.prf, init_received_, nonce_, sk_p, encode_body(peer));
+}
+
+// A question to the keeper takes a while, so it is asked at the same time for AUTH over `next`, which is
+// likely to be wanted soon; empty: nothing is.
+crypto::SecretBytes IkeSa::shared_key_auth(const ByteVector& octets, ByteVector next) {
+  const std::unique_ptr<Foreseen> foreseen = std::move(foreseen_);
+  if (foreseen && foreseen->octets == octets) return std::move(foreseen->auth);
+  Keeper::AuthPair made = core_.keeper.shared_key_auths(*tunnel_, algorithms_.prf, octets, next);
+  if (!next.empty()) foreseen_ = std::make_unique<Foreseen>(Foreseen{std::move(next), std::move(made[1])});
+  return std::move(made[0]);
+}
+
+std::variant<AuthPayload, Reason> IkeSa::make_auth(const IdPayload& id, const IkeKeys& keys) {
+  const ByteVector octets = our_octets(id, keys);
   const conf::LocalAuth& ours = config().local_auth;
-  if (ours.by == conf::Auth::psk)
+  if (ours.by == conf::Auth::psk) {
+    const bool mutual = role_ == Role::initiator && config().remote_auth.by == conf::Auth::psk;
+    const crypto::SecretBytes auth = shared_key_auth(
+        octets, mutual ? peer_octets(id_payload(config().remote_id, false), keys) : ByteVector());
     return AuthPayload{static_cast<std::uint8_t>(AuthMethod::shared_key),
-                       core_.keeper.shared_key_auth(*tunnel_, algorithms_.prf, octets)};
+                       {auth.view().begin(), auth.view().end()}};
+  }
   if (!ours.public_key) return failed("we can't authenticate: the private key is missing");
   const crypto::KeyKind kind = ours.public_key->kind();
   const auto choice = choose_signature(kind, peer_hashes_, signature_policy());
@@ -127,7 +150,7 @@ void IkeSa::note_certificate_requests(const Payloads& payloads) {
   }
 }
 
-std::optional<Reason> IkeSa::check_peer_auth(const Payloads& payloads, const IdPayload& id) const {
+std::optional<Reason> IkeSa::check_peer_auth(const Payloads& payloads, const IdPayload& id) {
   const auto* auth = find<AuthPayload>(payloads);
   const conf::Auth wanted = config().remote_auth.by;
   if (auth == nullptr)
@@ -145,13 +168,14 @@ std::optional<Reason> IkeSa::check_peer_auth(const Payloads& payloads, const IdP
 }
 
 IkeSa::Shown IkeSa::check_auth(const Payloads& payloads, const AuthPayload& auth, const IdPayload& id,
-                               const IkeKeys& keys) const {
-  const Bytes sk_p = (role_ == Role::initiator ? keys.sk_pr : keys.sk_pi).view();
-  const ByteVector octets = signed_octets(algorithms_.prf, init_received_, nonce_, sk_p, encode_body(id));
+                               const IkeKeys& keys) {
+  const ByteVector octets = peer_octets(id, keys);
   if (auth.method != static_cast<std::uint8_t>(AuthMethod::shared_key))
     return check_signature(payloads, auth, id, octets);
-  if (core_.keeper.check_shared_key(*tunnel_, algorithms_.prf, octets, auth.data))
-    return "its pre-shared key";
+  const bool mutual = role_ == Role::responder && config().local_auth.by == conf::Auth::psk;
+  const crypto::SecretBytes right =
+      shared_key_auth(octets, mutual ? our_octets(id_payload(config().local_id, false), keys) : ByteVector());
+  if (crypto::equal_in_constant_time(right.view(), auth.data)) return "its pre-shared key";
   return failed("the pre-shared key of " + words(id) + " is not the one that we have for it");
 }
 

@@ -64,7 +64,7 @@ void IkeSa::go_without_ppk() {
 }
 
 // NO_PPK_AUTH only where the peer may do without (section 4).
-std::optional<Reason> IkeSa::name_ppk(const IdPayload& us, Payloads& to) const {
+std::optional<Reason> IkeSa::name_ppk(const IdPayload& us, Payloads& to) {
   if (!origin_.ppk) return std::nullopt;
   to.emplace_back(plain_notify(NotifyType::ppk_identity, ppk_identity(ppk())));
   if (requires_ppk()) return std::nullopt;
@@ -130,7 +130,7 @@ AuthPayload IkeSa::claimed_auth(const Payloads& payloads, const AuthPayload& aut
 // AUTH is wrong, with a PPK in it. Where the peer also shows who it is without, it tells which of the two
 // secrets it is.
 Reason IkeSa::blame_ppk(const Payloads& payloads, const AuthPayload& auth, const IdPayload& id,
-                        const Reason& refused) const {
+                        const Reason& refused) {
   const std::string name = ppk_words(ppk());
   const NotifyPayload* without = find_notify(payloads, NotifyType::no_ppk_auth);
   if (without == nullptr)

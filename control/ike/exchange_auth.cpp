@@ -99,7 +99,7 @@ void IkeSa::auth_response(const Payloads& payloads) {
   first_child_answered(payloads);
 }
 
-std::optional<Reason> IkeSa::judge_peer(const Payloads& payloads, const IdPayload& id) const {
+std::optional<Reason> IkeSa::judge_peer(const Payloads& payloads, const IdPayload& id) {
   try {
     return check_peer_auth(payloads, id);
   } catch (const KeeperAway& away) {
@@ -259,6 +259,7 @@ void IkeSa::become_established() {
   keys_.sk_pi = crypto::SecretBytes{};
   keys_.sk_pr = crypto::SecretBytes{};
   without_ppk_.reset();
+  foreseen_.reset();
   log("IKE SA established with " + peer() + ": " + describe(algorithms_) +
       (origin_.ppk ? ", with the PPK " + ppk_words(ppk()) : ""));
   arm_lifetime();

@@ -2,15 +2,14 @@
 
 namespace espgate::ike {
 
-ByteVector LocalKeeper::shared_key_auth(TunnelId tunnel, crypto::Prf prf, Bytes octets) {
-  const crypto::SecretBytes auth = psk_auth(prf, tunnels_.at(tunnel).psk.view(), octets);
-  return {auth.view().begin(), auth.view().end()};
-}
-
-// A tunnel without a key has none in common with anybody.
-bool LocalKeeper::check_shared_key(TunnelId tunnel, crypto::Prf prf, Bytes octets, Bytes auth) {
+Keeper::AuthPair LocalKeeper::shared_key_auths(TunnelId tunnel, crypto::Prf prf, Bytes octets,
+                                               Bytes further) {
   const crypto::SecretBytes& psk = tunnels_.at(tunnel).psk;
-  return !psk.empty() && crypto::equal_in_constant_time(psk_auth(prf, psk.view(), octets).view(), auth);
+  if (psk.empty()) throw KeeperAway("tunnel " + tunnels_.at(tunnel).name + " has no pre-shared key");
+  const auto auth = [&](Bytes of) {
+    return of.empty() ? crypto::SecretBytes() : psk_auth(prf, psk.view(), of);
+  };
+  return {auth(octets), auth(further)};
 }
 
 ByteVector LocalKeeper::sign(TunnelId tunnel, crypto::SignatureScheme scheme, Bytes octets) {

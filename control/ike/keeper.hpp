@@ -3,6 +3,7 @@
 // from the daemon's thread; none waits for long.
 #pragma once
 
+#include <array>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -23,10 +24,12 @@ struct KeeperAway : std::runtime_error {
 class Keeper {
  public:
   virtual ~Keeper() = default;
-  // AUTH over `octets` (see signed_octets) by the tunnel's pre-shared key.
-  [[nodiscard]] virtual ByteVector shared_key_auth(TunnelId tunnel, crypto::Prf prf, Bytes octets) = 0;
-  // Whether `auth` is what the peer's same key makes of `octets`.
-  [[nodiscard]] virtual bool check_shared_key(TunnelId tunnel, crypto::Prf prf, Bytes octets, Bytes auth) = 0;
+  // AUTH over `octets` and over `further` (see signed_octets) by the tunnel's pre-shared key; over nothing
+  // there is none. The peer makes its own by the same key, so who may have ours made may be told what the
+  // peer's is.
+  using AuthPair = std::array<crypto::SecretBytes, 2>;
+  [[nodiscard]] virtual AuthPair shared_key_auths(TunnelId tunnel, crypto::Prf prf, Bytes octets,
+                                                  Bytes further) = 0;
   // A signature over `octets` by the tunnel's private key; ECDSA's in DER.
   [[nodiscard]] virtual ByteVector sign(TunnelId tunnel, crypto::SignatureScheme scheme, Bytes octets) = 0;
   // Mixes the tunnel's PPK, by its place in conf::Tunnel::ppks, into SK_d, SK_pi and SK_pr of `keys` (RFC
@@ -38,8 +41,8 @@ class Keeper {
 class LocalKeeper final : public Keeper {
  public:
   explicit LocalKeeper(const std::vector<conf::Tunnel>& tunnels) : tunnels_(tunnels) {}
-  [[nodiscard]] ByteVector shared_key_auth(TunnelId tunnel, crypto::Prf prf, Bytes octets) override;
-  [[nodiscard]] bool check_shared_key(TunnelId tunnel, crypto::Prf prf, Bytes octets, Bytes auth) override;
+  [[nodiscard]] AuthPair shared_key_auths(TunnelId tunnel, crypto::Prf prf, Bytes octets,
+                                          Bytes further) override;
   [[nodiscard]] ByteVector sign(TunnelId tunnel, crypto::SignatureScheme scheme, Bytes octets) override;
   void mix_ppk(TunnelId tunnel, std::size_t ppk, crypto::Prf prf, IkeKeys& keys) override;
 

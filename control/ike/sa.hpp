@@ -227,17 +227,20 @@ class IkeSa {
   void set_reauth(Time at);
 
   // authenticate.cpp
-  [[nodiscard]] std::variant<AuthPayload, Reason> make_auth(const IdPayload& id, const IkeKeys& keys) const;
+  [[nodiscard]] ByteVector our_octets(const IdPayload& us, const IkeKeys& keys) const;
+  [[nodiscard]] ByteVector peer_octets(const IdPayload& peer, const IkeKeys& keys) const;
+  [[nodiscard]] crypto::SecretBytes shared_key_auth(const ByteVector& octets, ByteVector next);
+  [[nodiscard]] std::variant<AuthPayload, Reason> make_auth(const IdPayload& id, const IkeKeys& keys);
   void add_certificates(Payloads& to) const;
   void request_certificates(const std::vector<TunnelId>& tunnels, Payloads& to) const;
   void note_certificate_requests(const Payloads& payloads);
-  [[nodiscard]] std::optional<Reason> check_peer_auth(const Payloads& payloads, const IdPayload& id) const;
-  [[nodiscard]] std::optional<Reason> judge_peer(const Payloads& payloads, const IdPayload& id) const;
+  [[nodiscard]] std::optional<Reason> check_peer_auth(const Payloads& payloads, const IdPayload& id);
+  [[nodiscard]] std::optional<Reason> judge_peer(const Payloads& payloads, const IdPayload& id);
   void postpone_auth(const std::string& why);
   // How the peer has shown who it is, for the log, or why it has not.
   using Shown = std::variant<std::string, Reason>;
   [[nodiscard]] Shown check_auth(const Payloads& payloads, const AuthPayload& auth, const IdPayload& id,
-                                 const IkeKeys& keys) const;
+                                 const IkeKeys& keys);
   [[nodiscard]] Shown check_signature(const Payloads& payloads, const AuthPayload& auth, const IdPayload& id,
                                       Bytes octets) const;
   using PeerKey = std::variant<std::shared_ptr<const crypto::PublicKey>, Reason>;
@@ -253,13 +256,13 @@ class IkeSa {
   void begin_ppk(const Payloads& payloads);
   void mix_ppk();
   void go_without_ppk();
-  [[nodiscard]] std::optional<Reason> name_ppk(const IdPayload& us, Payloads& to) const;
+  [[nodiscard]] std::optional<Reason> name_ppk(const IdPayload& us, Payloads& to);
   [[nodiscard]] std::optional<Reason> settle_ppk(const Payloads& payloads);
   [[nodiscard]] bool answers_ppk(const Payloads& request);
   [[nodiscard]] std::optional<Reason> agree_on_ppk(const Payloads& payloads, const IdPayload& id);
   [[nodiscard]] AuthPayload claimed_auth(const Payloads& payloads, const AuthPayload& auth) const;
   [[nodiscard]] Reason blame_ppk(const Payloads& payloads, const AuthPayload& auth, const IdPayload& id,
-                                 const Reason& refused) const;
+                                 const Reason& refused);
   void gave_up_half_way();
 
   // duplicates.cpp
@@ -384,6 +387,11 @@ class IkeSa {
   bool peer_wants_raw_key_{false}, peer_wants_status_{false};
   bool peer_has_ppk_{false}, ppk_negotiated_{false};  // responder: it said so; we both did
   std::unique_ptr<IkeKeys> without_ppk_;              // what keys_ was before origin_.ppk was in it
+  struct Foreseen {
+    ByteVector octets;
+    crypto::SecretBytes auth;
+  };
+  std::unique_ptr<Foreseen> foreseen_;  // AUTH by the pre-shared key, before it is wanted
   unsigned init_retries_{0};
   std::optional<Reason> init_problem_;  // an unauthenticated error: told when nothing better comes
 

@@ -11,8 +11,8 @@
 namespace espgate::signer {
 namespace {
 
-constexpr std::uint32_t kRequest = 0x45533151;  // "ES1Q": of this form, and no other
-constexpr std::uint32_t kAnswer = 0x45533141;   // "ES1A"
+constexpr std::uint32_t kRequest = 0x45533251;  // "ES2Q": of this form, and no other
+constexpr std::uint32_t kAnswer = 0x45533241;   // "ES2A"
 
 // Fills memory of the right length, which erases itself: a part may be a key.
 class Filler {
@@ -63,10 +63,8 @@ bool has_parts(const Request& request, unsigned count) {
 
 bool is_whole(const Request& request) {
   switch (request.question) {
-    case Question::shared_key_auth:
-      return is_prf(request.algorithm) && has_parts(request, 1);
-    case Question::check_shared_key:  // the peer's AUTH may be empty
-      return is_prf(request.algorithm) && !request.parts[0].empty() && request.parts[2].empty();
+    case Question::shared_key_auths:
+      return is_prf(request.algorithm) && (has_parts(request, 1) || has_parts(request, 2));
     case Question::sign:
       return request.algorithm <= static_cast<std::uint8_t>(crypto::SignatureScheme::ed25519) &&
              has_parts(request, 1);

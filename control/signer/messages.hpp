@@ -17,9 +17,10 @@ using ike::ByteVector;
 inline constexpr const char* kSocketName = "signer.sock";  // in the runtime directory
 inline constexpr std::size_t kMaxMessage = 32768;          // bytes: the longest IKE message, and some
 
-enum class Question : std::uint8_t { shared_key_auth = 1, check_shared_key, sign, mix_ppk };
+enum class Question : std::uint8_t { shared_key_auths = 1, sign, mix_ppk };
 
-// `parts` by question: octets | octets, AUTH | octets | SK_d, SK_pi, SK_pr. All in the memory of the message.
+// `parts` by question: octets, perhaps further ones | octets | SK_d, SK_pi, SK_pr. All in the memory of the
+// message.
 struct Request {
   Question question{};
   std::uint8_t algorithm{0};  // crypto::Prf, or crypto::SignatureScheme of `sign`
@@ -29,8 +30,8 @@ struct Request {
   std::array<Bytes, 3> parts{};
 };
 
-// `parts` by question: AUTH | one byte, whether it is | the signature | the new keys. Where there is no
-// answer, why not, in words.
+// `parts` by question: AUTH over each | the signature | the new keys. Where there is no answer, why not, in
+// words.
 struct Answer {
   bool good{false};
   std::uint32_t number{0};

@@ -111,16 +111,11 @@ Answer RemoteKeeper::ask(ike::TunnelId tunnel, Request request) {
   return answer;
 }
 
-ByteVector RemoteKeeper::shared_key_auth(ike::TunnelId tunnel, crypto::Prf prf, Bytes octets) {
-  return copy_of(
-      ask(tunnel, {Question::shared_key_auth, static_cast<std::uint8_t>(prf), 0, 0, {}, {octets}}).parts[0]);
-}
-
-bool RemoteKeeper::check_shared_key(ike::TunnelId tunnel, crypto::Prf prf, Bytes octets, Bytes auth) {
-  const Bytes same =
-      ask(tunnel, {Question::check_shared_key, static_cast<std::uint8_t>(prf), 0, 0, {}, {octets, auth}})
-          .parts[0];
-  return same.size() == 1 && same[0] == 1;
+ike::Keeper::AuthPair RemoteKeeper::shared_key_auths(ike::TunnelId tunnel, crypto::Prf prf, Bytes octets,
+                                                     Bytes further) {
+  const Answer made =
+      ask(tunnel, {Question::shared_key_auths, static_cast<std::uint8_t>(prf), 0, 0, {}, {octets, further}});
+  return {crypto::SecretBytes(made.parts[0]), crypto::SecretBytes(made.parts[1])};
 }
 
 ByteVector RemoteKeeper::sign(ike::TunnelId tunnel, crypto::SignatureScheme scheme, Bytes octets) {

@@ -25,9 +25,8 @@ class RemoteKeeper final : public ike::Keeper {
   // Of the socket, from now on: the process has another view of the file system.
   void move_to(std::string path) { path_ = std::move(path); }
 
-  [[nodiscard]] ByteVector shared_key_auth(ike::TunnelId tunnel, crypto::Prf prf, Bytes octets) override;
-  [[nodiscard]] bool check_shared_key(ike::TunnelId tunnel, crypto::Prf prf, Bytes octets,
-                                      Bytes auth) override;
+  [[nodiscard]] AuthPair shared_key_auths(ike::TunnelId tunnel, crypto::Prf prf, Bytes octets,
+                                          Bytes further) override;
   [[nodiscard]] ByteVector sign(ike::TunnelId tunnel, crypto::SignatureScheme scheme, Bytes octets) override;
   void mix_ppk(ike::TunnelId tunnel, std::size_t ppk, crypto::Prf prf, ike::IkeKeys& keys) override;
 

@@ -36,16 +36,10 @@ crypto::SecretBytes Server::answer(Bytes message) {
 crypto::SecretBytes Server::answer(const Request& request, ike::TunnelId tunnel) {
   const auto prf = static_cast<crypto::Prf>(request.algorithm);
   const auto& [first, second, third] = request.parts;
-  const bool has_psk = !tunnels_[tunnel].psk.empty();
   switch (request.question) {
-    case Question::shared_key_auth: {
-      if (!has_psk) return refusal(request, "espgate-signer has no pre-shared key for the tunnel");
-      const ByteVector auth = keeper_.shared_key_auth(tunnel, prf, first);
-      return encode(Answer{true, request.number, {auth}});
-    }
-    case Question::check_shared_key: {
-      const std::uint8_t same = keeper_.check_shared_key(tunnel, prf, first, second) ? 1 : 0;
-      return encode(Answer{true, request.number, {Bytes(&same, 1)}});
+    case Question::shared_key_auths: {
+      const auto auths = keeper_.shared_key_auths(tunnel, prf, first, second);
+      return encode(Answer{true, request.number, {auths[0].view(), auths[1].view()}});
     }
     case Question::sign: {
       const ByteVector signature =

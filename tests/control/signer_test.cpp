@@ -91,7 +91,7 @@ ByteVector request_bytes(const Request& request) {
 }
 
 Request good_request() {
-  return {Question::shared_key_auth,
+  return {Question::shared_key_auths,
           static_cast<std::uint8_t>(crypto::Prf::hmac_sha256),
           7,
           0,
@@ -109,12 +109,12 @@ TEST_CASE("the signer answers as who keeps the keys itself") {
   RemoteKeeper remote(folder.socket(), theirs);
   for (const crypto::Prf prf : {crypto::Prf::hmac_sha1, crypto::Prf::hmac_sha256, crypto::Prf::hmac_sha384,
                                 crypto::Prf::hmac_sha512}) {
-    const ByteVector auth = remote.shared_key_auth(0, prf, kOctets);
-    CHECK(auth == local.shared_key_auth(0, prf, kOctets));
-    CHECK(remote.check_shared_key(0, prf, kOctets, auth));
-    CHECK_FALSE(remote.check_shared_key(0, prf, kOctets, kOctets));
-    CHECK_FALSE(remote.check_shared_key(0, prf, kOctets, {}));
-    CHECK_FALSE(remote.check_shared_key(2, prf, kOctets, auth));  // a tunnel without a key
+    const ByteVector others{4, 5, 6};
+    const auto asked = remote.shared_key_auths(0, prf, kOctets, others);
+    const auto known = local.shared_key_auths(0, prf, kOctets, others);
+    for (const std::size_t i : {0U, 1U}) CHECK(std::ranges::equal(asked[i].view(), known[i].view()));
+    CHECK_FALSE(std::ranges::equal(asked[0].view(), asked[1].view()));
+    CHECK(remote.shared_key_auths(0, prf, kOctets, {})[1].empty());
 
     ike::IkeKeys mixed, expected;
     for (ike::IkeKeys* const keys : {&mixed, &expected})
@@ -130,16 +130,16 @@ TEST_CASE("the signer answers as who keeps the keys itself") {
   CHECK(ours[1].local_auth.private_key->public_key().verify(crypto::SignatureScheme::ecdsa_sha256, kOctets,
                                                             signature));
 
-  CHECK_THROWS_AS(remote.shared_key_auth(2, crypto::Prf::hmac_sha256, kOctets), KeeperAway);
+  CHECK_THROWS_AS(remote.shared_key_auths(2, crypto::Prf::hmac_sha256, kOctets, {}), KeeperAway);
   CHECK_THROWS_AS(remote.sign(0, crypto::SignatureScheme::ecdsa_sha256, kOctets), KeeperAway);
   CHECK_THROWS_AS(remote.sign(1, crypto::SignatureScheme::rsa_sha256, kOctets), KeeperAway);
   ike::IkeKeys keys;
   for (crypto::SecretBytes* const key : {&keys.sk_d, &keys.sk_pi, &keys.sk_pr})
     *key = crypto::SecretBytes(std::string_view("a key"));
   CHECK_THROWS_AS(remote.mix_ppk(0, 1, crypto::Prf::hmac_sha256, keys), KeeperAway);  // it has only one
-  CHECK_THROWS_AS(remote.shared_key_auth(0, crypto::Prf::hmac_sha256, ByteVector(40000)), KeeperAway);
-  CHECK_THROWS_AS(remote.shared_key_auth(0, crypto::Prf::hmac_sha256, ByteVector(70000)), KeeperAway);
-  CHECK(remote.shared_key_auth(0, crypto::Prf::hmac_sha256, kOctets).size() == 32);  // and goes on
+  CHECK_THROWS_AS(remote.shared_key_auths(0, crypto::Prf::hmac_sha256, ByteVector(40000), {}), KeeperAway);
+  CHECK_THROWS_AS(remote.shared_key_auths(0, crypto::Prf::hmac_sha256, ByteVector(70000), {}), KeeperAway);
+  CHECK(remote.shared_key_auths(0, crypto::Prf::hmac_sha256, kOctets, {})[0].size() == 32);  // and goes on
 }
 
 TEST_CASE("a tunnel that the signer has not read of is told as such") {
@@ -172,7 +172,7 @@ TEST_CASE("what is no request has no answer, and ends the signer") {
     CHECK(server.answer(bad).empty());
   }
   Request of_wrong_parts = good_request();
-  of_wrong_parts.parts[1] = kOctets;
+  of_wrong_parts.parts[2] = kOctets;
   CHECK(server.answer(request_bytes(of_wrong_parts)).empty());
 
   const Folder folder;
@@ -190,22 +190,22 @@ TEST_CASE("a signer that is not there, or does not answer, is told in words and 
   const Folder folder;
   const std::vector<conf::Tunnel> ours = tunnels_with(true), theirs = tunnels_with(false);
   RemoteKeeper remote(folder.socket(), theirs);
-  const auto ask = [&remote] { return remote.shared_key_auth(0, crypto::Prf::hmac_sha256, kOctets); };
+  const auto ask = [&remote] { return remote.shared_key_auths(0, crypto::Prf::hmac_sha256, kOctets, {}); };
   const auto is = [](const char* words) { return Catch::Matchers::Contains(words); };
   CHECK_THROWS_WITH(ask(), is("does not run"));
   CHECK_FALSE(remote.wait_for_signer(20ms));
   {
     Signer signer(folder, ours);
     CHECK(remote.wait_for_signer(10s));
-    CHECK(ask().size() == 32);
+    CHECK(ask()[0].size() == 32);
   }
   CHECK_THROWS_WITH(ask(), is("does not run"));
   {
     Signer signer(folder, ours);
-    CHECK(ask().size() == 32);
+    CHECK(ask()[0].size() == 32);
   }
   Signer another(folder, ours);  // in its place before it is missed
-  CHECK(ask().size() == 32);
+  CHECK(ask()[0].size() == 32);
 
   another.signal(SIGSTOP);
   const auto began = std::chrono::steady_clock::now();
@@ -214,7 +214,7 @@ TEST_CASE("a signer that is not there, or does not answer, is told in words and 
   CHECK(std::chrono::steady_clock::now() - began < 2 * RemoteKeeper::kPatience);
   another.signal(SIGCONT);
   CHECK(remote.wait_for_signer(2 * RemoteKeeper::kRespite));
-  CHECK(ask().size() == 32);
+  CHECK(ask()[0].size() == 32);
 }
 
 }  // namespace espgate::signer

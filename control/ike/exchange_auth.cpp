@@ -96,6 +96,7 @@ void IkeSa::auth_response(const Payloads& payloads) {
     return delete_ike(reason);
   }
   become_established();
+  if (const NotifyPayload* told = find_notify(payloads, NotifyType::auth_lifetime)) follow_lifetime(*told);
   first_child_answered(payloads);
 }
 

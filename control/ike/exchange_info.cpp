@@ -30,6 +30,7 @@ Payloads IkeSa::answer_informational(const Payloads& payloads) {
                                    "the peer does not accept our authentication (AUTHENTICATION_FAILED)"};
         return {};
       }
+      if (notify->type == NotifyType::auth_lifetime) follow_lifetime(*notify);
       if (is_error(notify->type)) log("the peer reports " + name_of(notify->type));
     }
   }

@@ -3,10 +3,17 @@
 // (duplicates.cpp): the new one stays, and who began it closes the old one when the new one works.
 #include <algorithm>
 
+#include "control/ike/cursor.hpp"
 #include "control/ike/exchange.hpp"
 #include "control/ike/sa.hpp"
 
 namespace espgate::ike {
+namespace {
+
+constexpr std::chrono::seconds kLeastTold{5};  // as of ours; whoever means less would keep us busy
+
+}  // namespace
+
 // Whoever it was that authenticated, from now on it counts for so long.
 void IkeSa::arm_reauth() {
   const auto limit = config().ike_reauth;
@@ -27,12 +34,22 @@ void IkeSa::tell_lifetime(Payloads& to) const {
                     static_cast<std::uint8_t>(seconds >> 8), static_cast<std::uint8_t>(seconds)}));
 }
 
+// For how long ours counts with a peer that answered us (RFC 4478 section 3), which it may say again later.
+void IkeSa::follow_lifetime(const NotifyPayload& told) {
+  if (origin_.role != Role::initiator || told.data.size() != 4) return;
+  const std::chrono::seconds limit = std::max(kLeastTold, std::chrono::seconds(Cursor(told.data).u32()));
+  const Time at = core_.now + core_.rekey_after(limit);
+  if (reauth_.pending() && reauth_at_ <= at) return;
+  log("our authentication counts with the peer for " + std::to_string(limit.count()) + " s (AUTH_LIFETIME)");
+  set_reauth(at);
+}
+
 void IkeSa::set_reauth(Time at) {
   reauth_at_ = at;
   reauth_.set(at, [this] { reauthenticate(); });
 }
 
-// Tried again until this IKE SA is gone.
+// Tried again until this IKE SA is gone, which the peer sees to whose limit it is.
 void IkeSa::reauthenticate() {
   if (state_ != State::established) return;
   const bool limited = reauth_end_ != Time{};
@@ -46,7 +63,9 @@ void IkeSa::reauthenticate() {
     log("authentication is renewed");
     attempt(core_, *tunnel_);
   }
-  if (limited) set_reauth(std::min(core_.now + core_.jitter(kRetry, kRetry), reauth_end_));
+  if (reauth_at_ == Time{}) return;  // asked for, once
+  const Time next = core_.now + core_.jitter(kRetry, kRetry);
+  set_reauth(limited ? std::min(next, reauth_end_) : next);
 }
 
 }  // namespace espgate::ike

@@ -224,6 +224,7 @@ class IkeSa {
   // reauth.cpp
   void arm_reauth();
   void tell_lifetime(Payloads& to) const;
+  void follow_lifetime(const NotifyPayload& told);
   void set_reauth(Time at);
 
   // authenticate.cpp

@@ -44,16 +44,31 @@ struct CryptoDeviceCounters {
   Counter lost;    // did not come back
 };
 
+// A thread that has its CPU begins a round after some milliseconds of rest at the latest. One that does not
+// is late, and whatever it was to do with it: below the second bound no far end takes us for dead.
+inline constexpr std::uint64_t kPauseNs = 5'000'000;
+inline constexpr std::uint64_t kLongPauseNs = 20'000'000;
+
 struct alignas(64) WorkerCounters {
-  Counter loops;        // poll rounds
-  Counter busy_loops;   // of them, those that found packets
-  Counter busy_cycles;  // TSC cycles of the latter
-  Counter handed_off;   // packets given to another worker
-  Counter reassembled;  // main thread: outer packets that it put together of their fragments
+  Counter loops;             // poll rounds
+  Counter busy_loops;        // of them, those that found packets
+  Counter busy_cycles;       // TSC cycles of the latter
+  Counter handed_off;        // packets given to another worker
+  Counter reassembled;       // main thread: outer packets that it put together of their fragments
+  Counter longest_pause_ns;  // between two rounds of the thread's loop; 0: never kPauseNs or more
+  Counter long_pauses;       // of kLongPauseNs or more
   alignas(64) Counter drops[kDropReasons];
   InterfaceCounters ports[kMaxPorts];
   CryptoDeviceCounters crypto_devices[kMaxCryptoDevices];
 };
+
+// By the thread whose counters they are: it begins a round `ns` after the one before.
+inline void note_pause(WorkerCounters& counters, std::uint64_t ns) noexcept {
+  if (ns < kPauseNs) return;
+  if (ns >= kLongPauseNs) add(counters.long_pauses, 1);
+  if (ns > counters.longest_pause_ns.load(std::memory_order_relaxed))
+    counters.longest_pause_ns.store(ns, std::memory_order_relaxed);
+}
 
 enum class PortFlags : std::uint32_t { none = 0, present = 1, link_up = 2 };
 

@@ -101,7 +101,8 @@ constexpr void fold_counters(Fold& fold) {
                 AT(CryptoDeviceStatus, queue_pairs)});
   fold.numbers({sizeof(WorkerCounters), AT(WorkerCounters, loops), AT(WorkerCounters, busy_loops),
                 AT(WorkerCounters, busy_cycles), AT(WorkerCounters, handed_off),
-                AT(WorkerCounters, reassembled), AT(WorkerCounters, drops), AT(WorkerCounters, ports),
+                AT(WorkerCounters, reassembled), AT(WorkerCounters, longest_pause_ns),
+                AT(WorkerCounters, long_pauses), AT(WorkerCounters, drops), AT(WorkerCounters, ports),
                 AT(WorkerCounters, crypto_devices)});
   fold.numbers({sizeof(PortStatus), AT(PortStatus, name), AT(PortStatus, driver), AT(PortStatus, spreading),
                 AT(PortStatus, mac), AT(PortStatus, flags), AT(PortStatus, mtu), AT(PortStatus, speed),

@@ -242,6 +242,8 @@ void Gateway::run(const std::atomic<bool>& stop) {
 }
 
 void Gateway::round(std::uint64_t now) {
+  if (const std::uint64_t last = page_.header().heartbeat_ns.load(std::memory_order_relaxed); last != 0)
+    channel::note_pause(page_.header().main_thread, now - last);
   serve_liveness(now);
   const unsigned work = serve_workers(now) + serve_control(now) + twins_.serve(now) + mirror_.serve();
   serve_learned(now);

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "dataplane/offload/flights.hpp"
 #include "dataplane/path/cleartext.hpp"
@@ -153,6 +154,21 @@ class Idle {
   long slept_{0};  // ns since there was work
 };
 
+// Sees that the thread began a round late.
+class Pauses {
+ public:
+  void begin_round(Worker& worker, std::uint64_t now) noexcept {
+    const std::uint64_t cycles = now - std::exchange(last_, now);
+    if (cycles >= least_) [[unlikely]]
+      channel::note_pause(*worker.counters, cycles / cycles_a_us_ * 1000);
+  }
+
+ private:
+  std::uint64_t cycles_a_us_{std::max<std::uint64_t>(rte_get_tsc_hz() / 1'000'000, 1)};
+  std::uint64_t least_{channel::kPauseNs / 1000 * cycles_a_us_};
+  std::uint64_t last_{rte_rdtsc()};
+};
+
 void count_round(Worker& worker, unsigned packets, std::uint64_t began) noexcept {
   channel::add(worker.counters->loops, 1);
   if (packets == 0) return;
@@ -167,8 +183,10 @@ void run(Worker& worker, const std::atomic<bool>& stop) noexcept {
   prctl(PR_SET_TIMERSLACK, 1UL);  // the default, 50 us, is much of the longest sleep
   rcu.online(worker.index);
   Idle idle(rcu, worker.index);
+  Pauses pauses;
   while (!stop.load(std::memory_order_relaxed)) {
     const std::uint64_t began = rte_rdtsc();
+    pauses.begin_round(worker, began);
     const unsigned packets = poll_once(worker);
     count_round(worker, packets, began);
     const bool waiting = worker.flights != nullptr && !worker.flights->empty();

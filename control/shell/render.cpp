@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "channel/counters.hpp"
 #include "control/shell/text.hpp"
 
 namespace espgate::control {
@@ -323,6 +324,16 @@ std::string render_log(const json& data) {
   return text.empty() ? "no such lines\n" : text;
 }
 
+namespace {
+
+std::string pauses(const json& thread) {
+  if (thread.at("longest_pause_ms") == 0) return "never late";
+  return fmt::format("longest pause {} ms, {} of {} ms or more", number_of(thread, "longest_pause_ms"),
+                     number_of(thread, "long_pauses"), channel::kLongPauseNs / 1'000'000);
+}
+
+}  // namespace
+
 std::string render_version(const json& data) {
   std::string text =
       wrapped(fmt::format("espgate {} on {}", text_of(data, "version"), text_of(data, "name")), 0);
@@ -333,12 +344,14 @@ std::string render_version(const json& data) {
                           data.at("dataplane_heartbeat_ms").get<std::int64_t>(),
                           number_of(data, "lost_events"), number_of(data, "reassembled")),
               0);
+  text += wrapped("main thread: " + pauses(data.at("main_thread")), 0);
   std::size_t index = 0;
   for (const json& row : data.at("workers"))
-    text += wrapped(
-        fmt::format("worker {}: {} poll rounds, {} of them found packets, {} packets handed off", index++,
-                    number_of(row, "loops"), number_of(row, "busy_loops"), number_of(row, "handed_off")),
-        0);
+    text +=
+        wrapped(fmt::format("worker {}: {} poll rounds, {} of them found packets, {} packets handed off, {}",
+                            index++, number_of(row, "loops"), number_of(row, "busy_loops"),
+                            number_of(row, "handed_off"), pauses(row)),
+                0);
   return text;
 }
 

@@ -66,6 +66,12 @@ json show_log(Gateway& gateway, const Arguments& arguments, Time) {
   return {{"lines", std::move(lines)}};
 }
 
+// How late a thread of the dataplane has been: somebody else had its CPU, or one round took so long.
+json pauses_of(const channel::WorkerCounters& thread) {
+  return {{"longest_pause_ms", read(thread.longest_pause_ns) / 1'000'000},
+          {"long_pauses", read(thread.long_pauses)}};
+}
+
 json show_version(Gateway& gateway, const Arguments& arguments, Time now) {
   want_no_arguments(arguments);
   json data{{"version", ESPGATE_VERSION},
@@ -82,12 +88,16 @@ json show_version(Gateway& gateway, const Arguments& arguments, Time now) {
       std::chrono::duration_cast<std::chrono::milliseconds>(now - heartbeat).count();
   data["lost_events"] = read(header.lost_events);
   data["reassembled"] = read(header.main_thread.reassembled);
+  data["main_thread"] = pauses_of(header.main_thread);
   data["workers"] = json::array();
   const channel::CountersView& page = gateway.link().counters();
-  for (std::uint32_t worker = 0; worker < page.shape().workers; ++worker)
-    data["workers"].push_back({{"loops", read(page.worker(worker).loops)},
-                               {"busy_loops", read(page.worker(worker).busy_loops)},
-                               {"handed_off", read(page.worker(worker).handed_off)}});
+  for (std::uint32_t worker = 0; worker < page.shape().workers; ++worker) {
+    json row = pauses_of(page.worker(worker));
+    row["loops"] = read(page.worker(worker).loops);
+    row["busy_loops"] = read(page.worker(worker).busy_loops);
+    row["handed_off"] = read(page.worker(worker).handed_off);
+    data["workers"].push_back(std::move(row));
+  }
   return data;
 }
 

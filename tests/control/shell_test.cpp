@@ -273,6 +273,8 @@ TEST_CASE("show tunnels and show ipsec sa tell what the counters page counts", "
   page.tunnels()[0].cut_before = 3;
   page.tunnels()[0].cut_after = 4;
   page.header().main_thread.reassembled = 6;
+  for (const std::uint64_t ns : {4'900'000, 5'000'000, 21'900'000, 20'000'000, 7'000'000})
+    channel::note_pause(page.header().main_thread, ns);
   const std::uint32_t spi = pair.west.dataplane.inbound.begin()->first;
   channel::SaStatus& inbound = page.inbound(channel::spi_worker(spi))[channel::spi_slot(spi)];
   inbound.spi = spi;
@@ -291,7 +293,10 @@ TEST_CASE("show tunnels and show ipsec sa tell what the counters page counts", "
   CHECK(tunnel.at("tx_bytes") == 700);
   CHECK(tunnel.at("cut_before") == 3);
   CHECK(tunnel.at("cut_after") == 4);
-  CHECK(data_of(pair, "show version").at("reassembled") == 6);
+  const json version = data_of(pair, "show version");
+  CHECK(version.at("reassembled") == 6);
+  CHECK(version.at("main_thread") == json{{"longest_pause_ms", 21}, {"long_pauses", 2}});
+  CHECK(version.at("workers").at(0).at("long_pauses") == 0);
   CHECK(tunnel.at("last_error") == "");
   const json sa = data_of(pair, "show ipsec sa").at(0);
   CHECK(sa.at("tunnel") == "to-east");

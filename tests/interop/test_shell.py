@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import unittest
 
 from base import LabCase, east_configuration, east_gateway, east_tunnel
@@ -55,6 +56,19 @@ class Shell(LabCase):
                 done = self.east.shell(*words, check=False)
                 self.assertNotEqual(done.returncode, 0)
                 self.assertIn(expected, done.stdout.lower())
+
+    def test_threads_that_had_no_cpu_are_seen(self):
+        pid = self.east.pids("espgate-dataplane")[0]
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.2)
+        os.kill(pid, signal.SIGCONT)
+
+        def late():
+            version = self.east.json("show", "version")
+            return [thread for thread in (version["main_thread"], *version["workers"])
+                    if thread["longest_pause_ms"] >= 200 and thread["long_pauses"] >= 1]
+        wait_until(lambda: len(late()) == 2, 10, lambda: str(self.east.json("show", "version")))
+        self.assertIn("main thread: longest pause", self.east.shell("show", "version").stdout)
 
     def test_nobody_there(self):
         done = run([program("espgate"), "--runtime", os.path.join(self.lab.directory, "empty"), "show", "tunnels"],

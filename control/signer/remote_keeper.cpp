@@ -31,6 +31,13 @@ void replace(crypto::SecretBytes& key, Bytes by) {
   key = crypto::SecretBytes(by);
 }
 
+// An empty value would be equal to an empty one of a peer's.
+crypto::SecretBytes auth_of(Bytes part, crypto::Prf prf, Bytes octets) {
+  if (part.size() != (octets.empty() ? 0 : crypto::prf_length(prf)))
+    throw ike::KeeperAway("espgate-signer answered with AUTH of another length");
+  return crypto::SecretBytes(part);
+}
+
 }  // namespace
 
 RemoteKeeper::RemoteKeeper(std::string path, const std::vector<conf::Tunnel>& tunnels)
@@ -115,7 +122,7 @@ ike::Keeper::AuthPair RemoteKeeper::shared_key_auths(ike::TunnelId tunnel, crypt
                                                      Bytes further) {
   const Answer made =
       ask(tunnel, {Question::shared_key_auths, static_cast<std::uint8_t>(prf), 0, 0, {}, {octets, further}});
-  return {crypto::SecretBytes(made.parts[0]), crypto::SecretBytes(made.parts[1])};
+  return {auth_of(made.parts[0], prf, octets), auth_of(made.parts[1], prf, further)};
 }
 
 ByteVector RemoteKeeper::sign(ike::TunnelId tunnel, crypto::SignatureScheme scheme, Bytes octets) {

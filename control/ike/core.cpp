@@ -193,29 +193,48 @@ void Core::flush_drains(TunnelId id) {
   settle_slot(id);
 }
 
-// The tunnel goes on over another child when there is one: one that waits to be sent on, best of the same IKE
-// SA, where what made this one go tells that the peer has the other; then of one that stays; or else one that
-// was sent on before. The dataplane has forgotten how to send on the latter, so it is rekeyed.
-void Core::hand_over(ChildSa& leaving) {
-  TunnelState& state = tunnels_[leaving.install.tunnel];
-  if (state.sending != &leaving) return;
+namespace {
+
+bool may_follow(const ChildSa& other, const ChildSa& leaving) {
+  return &other != &leaving && other.state != ChildSa::State::deleting && !other.owner->is_closing();
+}
+
+}  // namespace
+
+// What waits to be sent on instead: best of the same IKE SA, where what makes this one go tells that the peer
+// has the other; then of one that stays.
+ChildSa* Core::waiting_beside(const ChildSa& leaving) const {
   const auto rank = [&leaving](const ChildSa& child) {
     if (child.owner == leaving.owner) return 2;
     return child.owner->is_redundant() ? 0 : 1;
   };
+  const auto& all = tunnels_[leaving.install.tunnel].children;
   ChildSa* waiting = nullptr;
+  for (auto at = all.rbegin(); at != all.rend(); ++at) {
+    const bool waits =
+        may_follow(**at, leaving) && !(*at)->sending && (*at)->state != ChildSa::State::replaced;
+    if (waits && (waiting == nullptr || rank(*waiting) < rank(**at))) waiting = *at;
+  }
+  return waiting;
+}
+
+bool Core::step_in_for(ChildSa& leaving) {
+  if (tunnels_[leaving.install.tunnel].sending != &leaving) return true;
+  ChildSa* const waiting = waiting_beside(leaving);
+  if (waiting == nullptr) return false;
+  waiting->later.cancel();
+  send_on(*waiting);
+  return true;
+}
+
+// The tunnel goes on over another child when there is one: one that waits to be sent on, or else one that was
+// sent on before. The dataplane has forgotten how to send on the latter, so it is rekeyed.
+void Core::hand_over(ChildSa& leaving) {
+  if (step_in_for(leaving)) return;
+  TunnelState& state = tunnels_[leaving.install.tunnel];
   ChildSa* former = nullptr;
-  for (auto at = state.children.rbegin(); at != state.children.rend(); ++at) {
-    ChildSa& other = **at;
-    if (&other == &leaving || other.state == ChildSa::State::deleting || other.owner->is_closing()) continue;
-    const bool waits = !other.sending && other.state != ChildSa::State::replaced;
-    if (waits && (waiting == nullptr || rank(*waiting) < rank(other))) waiting = &other;
-    if (other.sending && former == nullptr) former = &other;
-  }
-  if (waiting != nullptr) {
-    waiting->later.cancel();
-    return send_on(*waiting);
-  }
+  for (ChildSa* other : state.children)
+    if (other->sending && may_follow(*other, leaving)) former = other;  // the youngest
   state.sending = former;
   if (former != nullptr && former->state == ChildSa::State::installed) former->owner->rekey_child(*former);
 }

@@ -114,6 +114,8 @@ class Core {
   // Outbound when the peer surely has our answer: it deletes the old SA, sends another request, or time
   // passes.
   void send_later(ChildSa& child);
+  // What is sent on it is sent on one that waited for that, if there is one. False: there is none.
+  bool step_in_for(ChildSa& leaving);
   enum class Inbound : std::uint8_t { drain, at_once };
   void remove_child(ChildSa& child, Inbound inbound, const Reason& reason);
   void move_children(IkeSa& from, IkeSa& to);
@@ -136,6 +138,7 @@ class Core {
  private:
   void drain(TunnelId tunnel, std::uint32_t spi);
   void forget_child(ChildSa& child);
+  [[nodiscard]] ChildSa* waiting_beside(const ChildSa& leaving) const;
   void hand_over(ChildSa& leaving);
   void send_on(ChildSa& child);
 

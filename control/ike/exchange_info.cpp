@@ -54,12 +54,14 @@ void IkeSa::peer_deletes_children(const DeletePayload& request, Payloads& answer
 
 void IkeSa::peer_deletes_ike() {
   end_after_answer_ = Reason{Failure::peer_deleted, "the peer closed the IKE SA"};
-  if (!ike_offer_ || state_ == State::deleting) return;
   // Section 2.8.2: the peer rekeyed and did not notice that we did too. Ours is forgotten.
-  IkeSa* rival = rival_of(*ike_offer_);
-  if (rival == nullptr) return;
-  hand_over_to(*rival);
-  wake_after_answer_ = rival->our_spi();
+  IkeSa* const rival = ike_offer_ && state_ != State::deleting ? rival_of(*ike_offer_) : nullptr;
+  if (rival != nullptr) {
+    hand_over_to(*rival);
+    wake_after_answer_ = rival->our_spi();
+  }
+  // With our answer the peer forgets the SAs, so what is sent is on others before.
+  for (ChildSa* child : children) core_.step_in_for(*child);
 }
 
 // ---- ours

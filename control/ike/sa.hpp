@@ -81,7 +81,9 @@ class IkeSa {
   [[nodiscard]] Role role() const { return role_; }
   [[nodiscard]] State state() const { return state_; }
   [[nodiscard]] bool is_attempt() const { return state_ == State::init_sent || state_ == State::auth_sent; }
-  [[nodiscard]] bool is_closing() const { return state_ == State::deleting || state_ == State::gone; }
+  [[nodiscard]] bool is_closing() const {
+    return state_ == State::deleting || state_ == State::gone || end_after_answer_.has_value();
+  }
   [[nodiscard]] bool is_redundant() const { return redundant_.pending(); }  // another is to take its place
   [[nodiscard]] bool child_under_way(TunnelId tunnel) const;
   [[nodiscard]] bool has_child_of(TunnelId tunnel) const;

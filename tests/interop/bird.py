@@ -59,9 +59,13 @@ class Bird:
         return self.ask("show", "bfd", "sessions")
 
     def established(self, name):
-        """Since when (a text) the session is up; None when it is not."""
-        found = re.search(rf"^{name} +BGP +\S+ +up +(\S+( \S+)?) +Established", self.ask("show", "protocols", name), re.M)
-        return found.group(1) if found else None
+        """Since when (seconds of the day) the session is up; None when it is not. BIRD works it out anew each time it is
+        asked, so the last digit is not always the same."""
+        found = re.search(rf"^{name} +BGP .* (\d+):(\d+):([\d.]+) +Established", self.ask("show", "protocols", name), re.M)
+        if not found:
+            return None
+        hours, minutes, seconds = map(float, found.groups())
+        return 3600 * hours + 60 * minutes + seconds
 
     def wait_established(self, name, seconds=30):
         return wait_until(lambda: self.established(name), seconds,

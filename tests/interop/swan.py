@@ -44,12 +44,13 @@ def connection(local, remote, local_id, remote_id, ike="aes256-sha384-ecp384", e
 
 
 def daemon_text(plugins, log, settings):
-    """strongswan.conf, as text."""
+    """strongswan.conf, as text. Of `settings` "log" is how much is said of what."""
+    levels = {"default": 1, "ike": 2, "cfg": 2, **settings.get("log", {})}
+    more = {name: value for name, value in settings.items() if name != "log"}
     return section("charon-systemd", {
         "load": plugins, "install_routes": "yes", "retransmit_tries": 3, "retransmit_timeout": "1.0",
-        "filelog": {"log": {"path": log, "time_format": "%H:%M:%S", "flush_line": "yes", "default": 1, "ike": 2,
-                            "cfg": 2}},
-        "journal": {"default": -1}, **settings}) + "\n"
+        "filelog": {"log": {"path": log, "time_format": "%H:%M:%S", "flush_line": "yes", **levels}},
+        "journal": {"default": -1}, **more}) + "\n"
 
 
 def connections_text(connections, secrets, ppks=()):

@@ -2,6 +2,7 @@
 // the IKE SA happens to all.
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <map>
 
 #include "control/ike/story.hpp"
 #include "world.hpp"
@@ -145,9 +146,18 @@ TEST_CASE("reauthentication moves all of them, make-before-break") {
     all.require_up();
     all.world.start_traffic(3);
     all.world.watch_flow();
+    // Who deletes the IKE SA from before forgets its SAs with our answer: by then we send on others.
+    std::map<const Gateway*, Time> answered;
+    unsigned late = 0;
+    all.world.witness = [&](const Gateway& gateway, const std::string& what) {
+      if (what.find("exchange 37, response") != std::string::npos) answered[&gateway] = all.world.now;
+      if (what.starts_with("installs outbound") && answered[&gateway] == all.world.now) ++late;
+    };
     all.world.run(seconds(600));
     all.world.run(seconds(70), [&] { return all.world.settled(3); });
     all.require_whole();
+    CHECK(answered.size() == 2);
+    CHECK(late == 0);
     CHECK((east_renews ? all.world.east : all.world.west).said("authentication is renewed"));
     CHECK(all.world.west.said("a redundant IKE SA") != all.world.east.said("a redundant IKE SA"));
   }

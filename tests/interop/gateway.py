@@ -111,6 +111,14 @@ class Gateway:
                 found.append(int(pid))
         return found
 
+    def kill(self, name, number=signal.SIGKILL, seconds=30):
+        """Ends its process with this program name; over when another one is in its place and the shell answers (a process
+        that is there does not listen yet)."""
+        old, = self.pids(name)
+        os.kill(old, number)
+        wait_until(lambda: self.pids(name) and old not in self.pids(name) and self.answers(), seconds,
+                   f"another {name} in {self.space.short}")
+
     def stop(self, number=signal.SIGINT, seconds=15):
         return self.process.stop(number, seconds)
 

@@ -66,9 +66,7 @@ class Bgp(LabCase):
     def dies(self, name):
         """The session stays, and a keepalive of each side later (a third of the hold time) it is still the same."""
         since = self.near.wait_established("west")
-        pid, = self.east.pids(name)
-        self.net.east.run("kill", "-9", str(pid))
-        wait_until(lambda: self.east.pids(name) not in ([], [pid]), 10, "another process")
+        self.east.kill(name)
         wait_until(self.reaches, 40, "a ping by a learned route")
         time.sleep(12)
         self.assertAlmostEqual(self.near.established("west"), since, delta=0.1)

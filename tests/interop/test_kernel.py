@@ -118,9 +118,7 @@ class Twins(LabCase):
     def test_it_outlives_the_control_process(self):
         before = self.link("vti-w")["ifindex"]
         watch = self.watch()
-        pid, = self.east.pids("espgate-control")
-        self.net.east.run("kill", "-9", str(pid))
-        wait_until(lambda: self.east.pids("espgate-control") not in ([], [pid]), 10, "another control process")
+        self.east.kill("espgate-control")
         self.east.wait_up("west")
         self.assertEqual(self.link("vti-w")["ifindex"], before)
         self.assertNotIn("NO-CARRIER", watch.output())
@@ -129,11 +127,9 @@ class Twins(LabCase):
         """Killed or ended; with its addresses, routes and carrier, and the tunnel works again."""
         before = self.link("vti-w")["ifindex"]
         self.net.east.ip("route", "add", "10.77.0.0/16", "dev", "vti-w")
-        for how in ("-KILL", "-TERM"):
+        for how in (signal.SIGKILL, signal.SIGTERM):
             watch = self.watch()
-            pid, = self.east.pids("espgate-dataplane")
-            self.net.east.run("kill", how, str(pid))
-            wait_until(lambda: self.east.pids("espgate-dataplane") not in ([], [pid]), 10, "another dataplane")
+            self.east.kill("espgate-dataplane", how)
             wait_until(lambda: ping(self.net.east, FAR), 30, "the tunnel works again")
             self.assertEqual(self.link("vti-w")["ifindex"], before)
             self.assertIn("10.77.0.0/16", self.net.east.ip("route").stdout)

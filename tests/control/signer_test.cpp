@@ -142,6 +142,30 @@ TEST_CASE("the signer answers as who keeps the keys itself") {
   CHECK(remote.shared_key_auths(0, crypto::Prf::hmac_sha256, kOctets, {})[0].size() == 32);  // and goes on
 }
 
+TEST_CASE("AUTH of another length than the algorithm's is no answer") {
+  const Folder folder;
+  const std::vector<conf::Tunnel> theirs = tunnels_with(false);
+  const channel::Fd listening = channel::listen_at(folder.socket(), channel::SocketKind::messages);
+  RemoteKeeper remote(folder.socket(), theirs);
+  REQUIRE(remote.wait_for_signer(10s));
+  pollfd waiting{listening.get(), POLLIN, 0};
+  REQUIRE(::poll(&waiting, 1, 10000) == 1);
+  const channel::Fd connection(::accept(listening.get(), nullptr, nullptr));
+  // The answer is on its way before the question: to the `number`th, two AUTH values.
+  auto answered = [&, number = 0U](std::size_t first, std::size_t second) mutable {
+    const ByteVector one(first, 1), other(second, 2);
+    const crypto::SecretBytes reply = encode(Answer{true, ++number, {one, other, {}}});
+    REQUIRE(::send(connection.get(), reply.view().data(), reply.size(), MSG_NOSIGNAL) ==
+            static_cast<ssize_t>(reply.size()));
+    return remote.shared_key_auths(0, crypto::Prf::hmac_sha256, kOctets, kOctets);
+  };
+  CHECK(answered(32, 32)[1].size() == 32);
+  for (const auto& [first, second] : {std::pair{0, 32}, {32, 0}, {31, 32}, {32, 33}, {64, 32}})
+    CHECK_THROWS_WITH(answered(static_cast<std::size_t>(first), static_cast<std::size_t>(second)),
+                      Catch::Matchers::Contains("AUTH of another length"));
+  CHECK(answered(32, 32)[0].size() == 32);
+}
+
 TEST_CASE("a tunnel that the signer has not read of is told as such") {
   const std::vector<conf::Tunnel> ours = tunnels_with(true);
   Server server(ours);

@@ -29,13 +29,89 @@ Payloads child_request(ScriptedPeer& peer, std::uint32_t spi, std::optional<std:
   return out;
 }
 
+// West begins, and the peer has answered IKE_SA_INIT.
+void be_asked(World& world, ScriptedPeer& peer) {
+  world.west.initiate();
+  peer.answer_init();
+}
+
+Payloads lifetime(ByteVector data) {
+  return {ike::NotifyPayload{Protocol::none, {}, NotifyType::auth_lifetime, std::move(data)}};
+}
+
 TEST_CASE("a proper scripted peer is accepted") {
+  World world;
+  ScriptedPeer peer(world);
+  SECTION("as initiator") {
+    peer.init();
+    peer.auth();
+  }
+  SECTION("as responder") {
+    be_asked(world, peer);
+    peer.answer_auth(peer.auth_payloads());
+  }
+  CHECK(world.west.up);
+  CHECK(peer.ask(Exchange::informational, {})->empty());
+}
+
+TEST_CASE("a responder may say later, and again, for how long our authentication counts") {
+  World world;
+  ScriptedPeer peer(world);
+  be_asked(world, peer);
+  peer.answer_auth(peer.auth_payloads());
+  REQUIRE(world.west.up);
+  for (const ByteVector& wrong : {ByteVector{}, ByteVector{0, 0, 1}, ByteVector{0, 0, 0, 1, 0}})
+    CHECK(peer.ask(Exchange::informational, lifetime(wrong))->empty());
+  CHECK(!world.west.said("AUTH_LIFETIME"));
+  CHECK(peer.ask(Exchange::informational, lifetime({0, 0, 3, 232}))->empty());
+  CHECK(world.west.said("our authentication counts with the peer for 1000 s (AUTH_LIFETIME)"));
+  CHECK(peer.ask(Exchange::informational, lifetime({0, 0, 0, 20}))->empty());
+  CHECK(world.west.said("for 20 s (AUTH_LIFETIME)"));
+  CHECK(peer.ask(Exchange::informational, lifetime({255, 255, 255, 255}))->empty());  // none that is longer
+  CHECK(!world.west.said("for 4294967295 s"));
+  CHECK(!world.west.said("authentication is renewed"));
+  world.run(seconds(20));
+  CHECK(world.west.said("authentication is renewed"));
+}
+
+TEST_CASE("an initiator has no say in when it is to authenticate anew") {
   World world;
   ScriptedPeer peer(world);
   peer.init();
   peer.auth();
-  CHECK(world.west.up);
-  CHECK(peer.ask(Exchange::informational, {})->empty());
+  CHECK(peer.ask(Exchange::informational, lifetime({0, 0, 0, 20}))->empty());
+  world.run(seconds(20));
+  CHECK(!world.west.said("AUTH_LIFETIME"));
+  CHECK(!world.west.said("authentication is renewed"));
+}
+
+TEST_CASE("a responder's IKE_AUTH that lacks something, or answers what was not asked, brings nothing up") {
+  World world;
+  ScriptedPeer peer(world);
+  be_asked(world, peer);
+  Payloads payloads = peer.auth_payloads();
+  SECTION("without AUTH") { payloads.erase(payloads.begin() + 1); }
+  SECTION("without an identity") { payloads.erase(payloads.begin()); }
+  SECTION("AUTH of nothing") { std::get<ike::AuthPayload>(payloads[1]).data.clear(); }
+  SECTION("AUTH that differs in a bit") { std::get<ike::AuthPayload>(payloads[1]).data.back() ^= 1; }
+  SECTION("two proposals") {
+    auto& proposals = std::get<ike::SaPayload>(payloads[2]).proposals;
+    proposals.push_back(proposals.front());
+  }
+  SECTION("another transform than any that was offered") {
+    std::get<ike::SaPayload>(payloads[2]).proposals.front().transforms.front().id = 3;
+  }
+  SECTION("without selectors") { payloads.resize(3); }
+  SECTION("selectors of the initiator alone") { payloads.resize(4); }
+  peer.answer_auth(payloads);
+  CHECK(!world.west.up);
+  CHECK(world.west.inbound.empty());
+  CHECK(world.west.outbound.empty());
+  CHECK(world.west.failures.size() == 1);
+  world.run(seconds(100));
+  CHECK(world.west.daemon->empty());
+  CHECK(world.west.reserved.empty());
+  CHECK(world.complaints == std::vector<std::string>{});
 }
 
 TEST_CASE("a peer with two child SAs falls silent, and nothing is left or begun") {

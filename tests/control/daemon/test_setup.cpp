@@ -73,6 +73,20 @@ TEST_CASE("the first set-up takes two round trips and offers any to any") {
   CHECK(child.local.port == 500);
 }
 
+TEST_CASE("who keeps the keys is asked once for a set-up, and not for rekeys") {
+  World world(one(east_tunnel()), one(west_tunnel()));
+  require_established(world);
+  CHECK(world.east.keeper.questions == 1);
+  CHECK(world.west.keeper.questions == 1);
+  world.east.daemon->rekey_ike(0, world.now);
+  world.run(seconds(5));
+  CHECK(world.east.keeper.questions + world.west.keeper.questions == 2);
+  world.east.daemon->reauthenticate(0, world.now);
+  world.run(seconds(5));
+  CHECK(world.east.keeper.questions == 2);
+  CHECK(world.west.keeper.questions == 2);
+}
+
 TEST_CASE("a loaded responder asks for a cookie") {
   ike::Settings settings = World::quick();
   settings.cookie_threshold = 0;

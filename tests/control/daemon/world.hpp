@@ -59,6 +59,29 @@ inline constexpr Time kStart = Time(std::chrono::hours(1000));
 [[nodiscard]] conf::Tunnel west_tunnel();
 [[nodiscard]] conf::Tunnel copy(const conf::Tunnel& tunnel);
 
+// Counts what it is asked: of espgate-signer each question is a wait.
+class CountingKeeper final : public ike::Keeper {
+ public:
+  explicit CountingKeeper(const std::vector<conf::Tunnel>& tunnels) : keeper_(tunnels) {}
+  AuthPair shared_key_auths(TunnelId tunnel, crypto::Prf prf, crypto::Bytes octets,
+                            crypto::Bytes further) override {
+    ++questions;
+    return keeper_.shared_key_auths(tunnel, prf, octets, further);
+  }
+  ByteVector sign(TunnelId tunnel, crypto::SignatureScheme scheme, crypto::Bytes octets) override {
+    ++questions;
+    return keeper_.sign(tunnel, scheme, octets);
+  }
+  void mix_ppk(TunnelId tunnel, std::size_t ppk, crypto::Prf prf, ike::IkeKeys& keys) override {
+    ++questions;
+    keeper_.mix_ppk(tunnel, ppk, prf, keys);
+  }
+  unsigned questions{0};
+
+ private:
+  ike::LocalKeeper keeper_;
+};
+
 class World;
 
 class Gateway : public ike::Host {
@@ -90,7 +113,7 @@ class Gateway : public ike::Host {
   const std::string name;
   std::vector<conf::Tunnel> tunnels;
   ike::Settings settings;
-  ike::LocalKeeper keeper;
+  CountingKeeper keeper;
   std::unique_ptr<ike::Daemon> daemon;
 
   void send(const Endpoint& local, const Endpoint& remote, crypto::Bytes datagram) override;

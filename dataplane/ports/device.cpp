@@ -175,9 +175,13 @@ rte_mempool* Device::pool_for(const rte_eth_dev_info& info) {
   return own_pool_.get();
 }
 
+// A port's interface is up. Who else sets it up just now may find it down again: drivers read all its flags
+// and write them back.
 void Device::start() {
   check("starting", rte_eth_dev_start(ethdev_));
   started_ = true;
+  if (kernel_interface_ != 0 && !set_up(kernel_interface_))
+    log_line("port {}: its interface could not be set up", wanted_.name);
 }
 
 // A device lets no more multicast through than is wanted, if it can be told which; other stations' unicast

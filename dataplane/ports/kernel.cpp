@@ -19,6 +19,13 @@ bool ask_kernel(unsigned index, unsigned long request, ifreq& answer) noexcept {
   return socket && ioctl(socket.get(), request, &answer) == 0;
 }
 
+bool set_up(unsigned index) noexcept {
+  ifreq request{};
+  if (!ask_kernel(index, SIOCGIFFLAGS, request)) return false;
+  request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
+  return ask_kernel(index, SIOCSIFFLAGS, request);
+}
+
 channel::Fd join_groups(unsigned index, const std::set<Mac>& groups) {
   if (index == 0) return {};
   channel::Fd socket(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));

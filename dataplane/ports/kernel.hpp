@@ -15,6 +15,9 @@ namespace espgate::dataplane {
 // Asks about the interface with this index. False: there is none, or it has no answer.
 [[nodiscard]] bool ask_kernel(unsigned index, unsigned long request, ifreq& answer) noexcept;
 
+// Sets it up. False: it could not be.
+[[nodiscard]] bool set_up(unsigned index) noexcept;
+
 // What a kernel interface lets through, packet sockets get. The kernel forgets the wish with the socket, so
 // nothing is left behind. None: there is no such interface, or it refuses.
 [[nodiscard]] channel::Fd join_groups(unsigned index, const std::set<Mac>& groups);

@@ -277,11 +277,18 @@ def stop_all(pings, settle=0.5):
 
 
 def ping(space, destination, count=3, size=56, dont_fragment=False, seconds=10, interval=0.2, source=None):
-    """True when every one of `count` pings was answered."""
+    """True when `count` pings were answered within `seconds`. When an answer takes longer than `interval`, more are sent,
+    and answered. An ICMP error ends it."""
     flags = (["-M", "do"] if dont_fragment else []) + (["-I", source] if source else [])
     done = space.run("ping", "-n", "-q", "-c", str(count), "-i", str(interval), "-W", "2", "-w", str(seconds), "-s",
                      str(size), *flags, destination, check=False, timeout=seconds + 10)
-    return f" {count} received" in done.stdout
+    return pings_answered(done.stdout) >= count
+
+
+def pings_answered(text):
+    """How many pings were, by what ping has said in the end."""
+    found = re.search(r" (\d+) received", text)
+    return int(found.group(1)) if found else 0
 
 
 def forget_mtus(space):
@@ -331,8 +338,16 @@ class Capture:
         return self.path
 
     def count(self, *expression):
+        return len(self.packets(*expression))
+
+    def packets(self, *expression):
+        """A line for each, without its time. Two of an echo are the same only when it was seen twice."""
         done = run(["tcpdump", "-n", "-r", self.path, *expression], check=False)
-        return len([line for line in done.stdout.splitlines() if line[:2].isdigit()])
+        return [line.split(" ", 1)[1] for line in done.stdout.splitlines() if line[:2].isdigit()]
+
+    def wait_count(self, fewest, *expression):
+        """Until there are so many: for what a process of the gateway hands on."""
+        wait_until(lambda: self.count(*expression) >= fewest, 10, lambda: f"{fewest} packets: {self.packets(*expression)}")
 
     def lengths(self, *expression):
         """Of the frames, in bytes."""

@@ -52,7 +52,7 @@ class FastConnectCase(LabCase):
         head = bird.routes(cls.from_head) + loop + bird.bgp("cpe", FAR, NEAR, (31899, 65001), more="multihop 2;")
         cls.inside = bird.Bird(cls.head, "10.99.0.1", head).start()
         cls.start_own()
-        cls.gateway.wait_up("oci")
+        cls.gateway.wait_up("oci", seconds=90)  # BGP first, and then it is tried at longer and longer intervals
         wait_until(lambda: ping(cls.lan, PROTECTED, count=1, seconds=1), 60,
                    lambda: f"the protected network is learned: {cls.cpe.ip('route').stdout}{cls.gateway.drops()}")
 
@@ -126,7 +126,7 @@ class EncryptedOnly(FastConnectCase):
 
     def test_nothing_leaves_in_clear_while_the_tunnel_is_down(self):
         wire = Capture(self.drg, "fc", "")
-        self.addCleanup(self.gateway.wait_up, "oci")
+        self.addCleanup(self.gateway.wait_up, "oci", seconds=90)
         self.addCleanup(self.head_swan.start)
         self.head_swan.stop()
         wait_until(lambda: not self.gateway.up("oci"), 30, "the tunnel is down")
@@ -168,8 +168,8 @@ class AllTraffic(FastConnectCase):
         self.assertTrue(ping(self.lan, PROTECTED, count=5))
         self.assertTrue(ping(self.clear, "10.1.0.10", count=5))
         self.assertTrue(ping(self.vcn, "10.1.0.10", count=5))
-        self.assertEqual(self.crossed(wire), 20)
-        self.assertEqual(wire.count(f"icmp and host {CLEAR}"), 20)
+        self.assertGreaterEqual(self.crossed(wire), 20)
+        self.assertEqual(wire.count(f"icmp and host {CLEAR}"), wire.count(f"not ({ALLOWED})"), "nothing else in clear")
         self.assertEqual(wire.count("host 10.2.0.10"), 0)
 
     def held(self):

@@ -78,8 +78,13 @@ class Gateway:
 
     def settled_tunnels(self):
         """With what they have carried up to now: the dataplane brings it up to date four times a second."""
-        time.sleep(0.8)
+        self.settle()
         return self.tunnels()
+
+    def settle(self):
+        time.sleep(0.8)
+        wait_until(lambda: self.json("show", "version")["dataplane_heartbeat_ms"] < 300, 20,
+                   "the dataplane's main thread has had a CPU meanwhile")
 
     def up(self, name):
         return self.tunnels()[name]["state"] == "up"

@@ -101,6 +101,7 @@ class Children(LabCase):
         wait_until(lambda: all(self.pings().values()), 10, "pings")
         before = self.dropped_by_strongswan()
         flows = [Ping(self.net.lan_e, there, source=here, interval=0.02) for here, there in FLOWS.values()]
+        wait_until(lambda: all("bytes from" in flow.process.output() for flow in flows), 20, "pings run")
         work()
         lost = {}
         for name, (sent, missing) in zip(FLOWS, stop_all(flows, settle=3)):
@@ -238,9 +239,10 @@ class Refused(Children):
 
     def test_the_others_carry(self):
         self.assertEqual(self.pings("net", "staff"), {"net": True, "staff": True})
-        wait_until(lambda: self.east.tunnels()["voice"]["attempts"] >= 1, 20, "voice is tried")
-        row = self.east.tunnels()["voice"]
-        self.assertEqual(row["state"], "down")
+        def tried():
+            row = self.east.tunnels()["voice"]
+            return row["attempts"] >= 1 and row["state"] == "down" and row  # now and then it is being tried again
+        row = wait_until(tried, 20, lambda: f"voice is tried, and down: {self.east.tunnels()['voice']}")
         self.assertIn("TS_UNACCEPTABLE", row["last_error"])
         told = self.east.json("explain", "tunnel", "voice")
         self.assertEqual((told["parent"], told["parent_state"]), ("net", "up"))

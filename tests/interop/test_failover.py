@@ -8,7 +8,6 @@ A tunnel pair with the same selectors on both, as a group (ECMP), and the loss a
 """
 import re
 import signal
-import time
 import unittest
 
 import swan
@@ -82,13 +81,22 @@ class TunnelPair(LabCase):
         return {name: set(re.findall(r" 10\.1\.0\.10\.(\d+) > ", run(["tcpdump", "-n", "-r", capture.stop()]).stdout))
                 for name, capture in captures.items()}
 
-    def members(self):
-        time.sleep(0.8)  # the dataplane tells four times a second
+    def group(self):
         return {row["name"]: row for row in self.east.json("show", "group", "west")["members"]}
+
+    def members(self):
+        self.east.settle()
+        return self.group()
+
+    def wait_buckets(self, *buckets):
+        """A tunnel may be up, or down, before the group's flows have moved."""
+        wait_until(lambda: [row["buckets"] for row in self.group().values()] == list(buckets), 20,
+                   lambda: f"buckets {buckets}: {self.group()}")
 
     # Of 500 flows each has one way; those of the one that dies move and come back, the others never leave theirs.
     def test_flows_stay_where_they_are(self):
         wait_until(lambda: ping(self.net.lan_e, "10.2.0.10"), 10, "lan-w answers")
+        self.wait_buckets(256, 256)
         first = self.paths()
         shares = {name: len(flows) / FLOWS for name, flows in first.items()}
         print(shares)
@@ -99,6 +107,7 @@ class TunnelPair(LabCase):
         self.assertEqual([row["buckets"] for row in self.members().values()], [256, 256])
         self.peers["west-a"].stop(signal.SIGKILL)
         self.east.wait_down("west-a", seconds=60)
+        self.wait_buckets(0, 512)
         before = self.members()
         self.assertEqual([row["state"] for row in before.values()], ["down: no SA to send on", "up"])
         self.assertEqual(self.paths(), {"west-a": set(), "west-b": first["west-a"] | first["west-b"]})
@@ -107,6 +116,7 @@ class TunnelPair(LabCase):
         self.assertEqual(after["west-a"]["packets"], before["west-a"]["packets"])
         self.peers["west-a"] = self.stop_after(peer(self.net.west_a, "west-a").start())
         self.east.wait_up("west-a", seconds=90)
+        self.wait_buckets(256, 256)
         self.assertEqual(self.paths(), first)
 
     # Its peer dies without a word: dead peer detection finds out.

@@ -108,7 +108,7 @@ class FrrCase(Watched):
         return [shown.count("dev vti-a"), shown.count("dev vti-b")]
 
     def wait_routes(self, *counts):
-        wait_until(lambda: self.hops() == list(counts), 30, lambda: f"{counts} routes in the kernel: {self.hops()}")
+        wait_until(lambda: self.hops() == list(counts), 60, lambda: f"{counts} routes in the kernel: {self.hops()}")
 
 
 class Frr(FrrCase):
@@ -133,6 +133,8 @@ class Frr(FrrCase):
         for each in addresses:
             wait_until(lambda each=each: (self.frr.established(each) or 0) > before[each], 30,
                        lambda each=each: f"{each}'s session is a new one: {self.frr.ask('show bgp summary')[1]}")
+            # The kernel may have the routes of the session before yet.
+            wait_until(lambda each=each: self.frr.prefixes(each) == 10_000, 30, lambda each=each: self.frr.prefixes(each))
         self.wait_routes(10_000, 10_000)
         capture.stop()
         good, total = signed(capture)
@@ -176,8 +178,10 @@ class Through(LabCase):
         far_end = bird.Bird(self.net.lan_w, "10.0.0.2", bird.routes(MANY) +
                             bird_session("10.2.0.10", "10.1.0.10", f"multihop {hops}; passive on;"))
         near_end = frr.Frr(self.net.lan_e, bgpd("10.2.0.10", hops=hops, own="10.11.0.0/16"))
-        for each in (far_end.start(), near_end.start()):
-            self.addCleanup(each.stop)
+        self.addCleanup(far_end.start().stop)
+        # Its socket is there before the configuration is read: a kernel without a listener refuses, and signs nothing.
+        wait_until(lambda: "up and running" in far_end.ask("show", "status"), 20, "BIRD listens")
+        self.addCleanup(near_end.start().stop)
         return near_end
 
     def test_signed_sessions(self):
@@ -198,7 +202,7 @@ class Through(LabCase):
 
     def test_ttl_security_counts_this_hop(self):
         router = self.routers(2)
-        wait_until(lambda: self.dropped_for_ttl() > 0, 15, "a kernel drops a segment for its TTL")
+        wait_until(lambda: self.dropped_for_ttl() > 0, 40, "a kernel drops a segment for its TTL")
         self.assertIsNone(router.established("10.2.0.10"))
 
     def dropped_for_ttl(self):

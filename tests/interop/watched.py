@@ -134,8 +134,9 @@ class Watched(LabCase):
         time.sleep(2)
         kill()
         self.wait_alive("west-b", alive=False, seconds=10)
+        why = self.far_end("west-b")["reason"]
         blocked, lost, total, rate = stream.finish()
-        self.assertIn(reason, self.far_end("west-b")["reason"])
+        self.assertIn(reason, why)
         moved = [seconds for seconds in blocked if seconds > LEAST_BLOCKED]
         print(f"{self.id().split('.')[-1]}: {lost} of {total} packets lost at {rate:.0f} a second; of {len(moved)} flows "
               f"that were moved each was blocked for {1000 * max(moved, default=0):.0f} ms at most")
@@ -149,7 +150,7 @@ class Watched(LabCase):
         before = self.east.settled_tunnels()["west-b"]["tx_packets"]
         stream = self.stream()
         (revive or (lambda: self.start_peer("west-b")))()
-        self.wait_alive("west-b", seconds=35)
+        self.wait_alive("west-b", seconds=90)
         _, lost, total, rate = stream.finish()
         taken = self.east.settled_tunnels()["west-b"]["tx_packets"] - before
         print(f"{self.id().split('.')[-1]}: back: {lost} of {total} packets lost at {rate:.0f} a second")

@@ -40,7 +40,7 @@ class Links(LabCase):
         lan_w.address("eth0", *(host + "/24" for host in HOSTS[1:]))
         for space in (cls.east_space, cls.west_space):
             Lab.for_dpdk(space, "lan", "wan-a", "wan-b")
-        cls.east_space.ip("link", "set", "wan-b", "down")  # the gateway sets it up
+        cls.east_space.ip("link", "set", "wan-a", "down")  # the gateway sets it up
         Gateway(cls.west_space, side("west", "2", "1", WEST_LAN, "10.1.0.0/24", "wait",
                                      **{"main-cpu": 1, "workers": [0]})).start()
         cls.east = Gateway(cls.east_space, side("east", "1", "2", EAST_LAN, "10.2.0.0/24", "initiate")).start()

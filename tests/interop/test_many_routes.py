@@ -54,6 +54,8 @@ class ManyRoutes(LabCase):
         config = east_configuration(tunnel, routes=[], **{"max-routes": MANY + 1000})
         cls.east = Gateway(cls.net.east, config).start()
         cls.east.wait_up("west")
+        for process in (cls.east.process, cls.far.process):
+            process.comes_first()  # what else runs here is no part of what BFD is to see
 
     def setUp(self):
         self.wait_alive()

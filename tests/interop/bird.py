@@ -49,7 +49,7 @@ class Bird:
 
     def start(self):
         self.process = self.space.start(f"bird-{self.space.short}", "bird", "-f", "-c", self.file, "-s", self.socket)
-        wait_until(lambda: os.path.exists(self.socket), 10, lambda: f"BIRD runs: {self.process.output()}")
+        wait_until(lambda: os.path.exists(self.socket), 30, lambda: f"BIRD runs: {self.process.output()}")
         return self
 
     def ask(self, *words):

@@ -250,16 +250,39 @@ class Ping:
     """A paced flood of pings whose losses are counted by sequence number."""
 
     def __init__(self, space, destination, interval=0.01, size=56, name="ping", source=None):
+        # A gateway keeps some packets only for a host that it does not know yet: what is lost to that is not what counts.
+        wait_until(lambda: ping(space, destination, count=1, source=source), 30, f"{space.short} reaches {destination}")
         flags = ["-I", source] if source else []
         self.process = space.start(f"{name}-{space.short}-{time.monotonic_ns()}", "ping", "-n", "-i", str(interval),
                                    "-s", str(size), "-W", "2", *flags, destination)
 
+    def seen(self):
+        """The sequence numbers that were answered."""
+        return [int(number) for number in re.findall(r"bytes from .*icmp_seq=(\d+)", self.process.output())]
+
+    def wait_answered(self):
+        wait_until(self.seen, 30, lambda: f"a first answer: {self.process.output()}")
+        return self
+
+    def _sent(self):
+        """How many it has sent by now, as it says itself when it is asked."""
+        def told():
+            return re.findall(r"\d+/(\d+) packets, \d+% loss", self.process.output())
+        before = len(told())
+        self.process.popen.send_signal(signal.SIGQUIT)
+        wait_until(lambda: len(told()) > before or not self.process.running(), 10, "ping says how many it has sent")
+        return int(told()[-1]) if told() else 0
+
     def stop(self, settle=0.5):
-        """Returns (sent, missing sequence numbers). What was sent in the last moments is not counted."""
+        """Returns (sent, missing sequence numbers). It ends when what it had sent so far is answered, or some seconds later:
+        who has no CPU at this very moment answers after that. What was sent in the last moments is not counted."""
         time.sleep(settle)
+        sent = self._sent()
+        end = time.monotonic() + 3
+        while max(self.seen(), default=0) < sent and time.monotonic() < end:
+            time.sleep(0.02)
         self.process.stop(signal.SIGINT)
-        text = self.process.output()
-        seen = [int(number) for number in re.findall(r"bytes from .*icmp_seq=(\d+)", text)]
+        seen, text = self.seen(), self.process.output()
         sent = int(re.search(r"(\d+) packets transmitted", text).group(1))
         if not seen:
             return sent, list(range(1, sent + 1))
@@ -311,7 +334,7 @@ def told_mtu(space, destination, size=1500, by=r"\S+"):
 def iperf3_server(space, *more):
     """Listens when this returns."""
     server = space.start(f"iperf3-{time.monotonic_ns()}", "iperf3", "-s", *more)
-    wait_until(lambda: ":5201" in space.run("ss", "-Htln").stdout, 10, "iperf3 listens")
+    wait_until(lambda: ":5201" in space.run("ss", "-Htln").stdout, 30, "iperf3 listens")
     return server
 
 
@@ -330,10 +353,26 @@ class Capture:
         self.path = os.path.join(space.lab.directory, f"{space.short}-{interface}-{time.monotonic_ns()}.pcap")
         self.process = space.start(f"tcpdump-{space.short}-{interface}-{time.monotonic_ns()}", "tcpdump", "-U",
                                    "--immediate-mode", "-n", "-i", interface, "-s", "0", "-w", self.path, *expression)
-        wait_until(lambda: "listening on" in self.process.output(), 10, "tcpdump listens")
+        wait_until(lambda: "listening on" in self.process.output(), 30, "tcpdump listens")
+
+    def _counts(self):
+        """What tcpdump has told of itself: (captured, received, dropped) each time that it was asked."""
+        return [tuple(map(int, found)) for found in re.findall(
+            r"(\d+) packets? captured, (\d+) packets? received by filter, (\d+) packets? dropped", self.process.output())]
 
     def stop(self):
-        time.sleep(0.3)
+        """What the interface has seen up to now is in the file: tcpdump, which does not look at what it has not read yet
+        when it is told to end, is asked until it has done so, or gets no further."""
+        time.sleep(0.25)
+        received, end = None, time.monotonic() + 3
+        while self.process.running() and time.monotonic() < end:
+            told = len(self._counts())
+            self.process.popen.send_signal(signal.SIGUSR1)
+            time.sleep(0.05)
+            for captured, by_filter, dropped in self._counts()[told:]:
+                received = by_filter if received is None else received
+                if captured + dropped >= received:
+                    end = 0
         self.process.stop(signal.SIGINT)
         return self.path
 

@@ -159,6 +159,9 @@ class Paced:
                 "--rate", str(rate), "--flows", str(flows), *(["--count", str(count)] if count else []),
                 *(f"--{name}={value}" for name, value in more.items())]
         self.process = space.start(f"paced-{time.monotonic_ns()}", *argv)
+        # Here, as this file is a program of its own, too, which has no lab.
+        from lab import wait_until
+        wait_until(lambda: "sending" in self.process.output(), 30, lambda: f"it sends: {self.process.output()}")
 
     def stop(self):
         """Ends it, and returns its account."""

@@ -127,7 +127,7 @@ class Swan(Swanctl):
         self.process = self.space.start(self.name, "/usr/sbin/charon-systemd",
                                         env={"STRONGSWAN_CONF": os.path.join(self.directory, "strongswan.conf")})
         wait_until(lambda: os.path.exists(self.socket) or not self.process.running(), 20, "strongSwan's vici socket")
-        wait_until(lambda: self.load(check=False), 10, lambda: f"swanctl --load-all works: {self.log()[-2000:]}")
+        wait_until(lambda: self.load(check=False), 30, lambda: f"swanctl --load-all works: {self.log()[-2000:]}")
         # kernel-libipsec installs a route for the first family of a child's selectors only
         self.space.ip("-6", "route", "replace", "default", "dev", "ipsec0", "table", "220")
         return self

@@ -103,20 +103,23 @@ class ManualKeys(LabCase):
             east.start()
             east.wait_up("west")
             wait_until(lambda: ping(self.net.lan_e, "10.2.0.10", count=1), 20, "the tunnel carries")
-            flood = Ping(self.net.lan_e, "10.2.0.10", interval=0.002, name=f"flood{number}")
+            flood = Ping(self.net.lan_e, "10.2.0.10", interval=0.002, name=f"flood{number}").wait_answered()
             time.sleep(chance.uniform(0.1, 0.6))
             if number == 1:
                 east.kill("espgate-control")
                 time.sleep(chance.uniform(0.0, 0.3))
             self.kill(east, "espgate-control", "espgate-dataplane")
-            flood.stop(settle=0)
+            flood.process.stop()
         east.start()
         east.wait_up("west")
-        self.assertTrue(ping(self.net.lan_e, "10.2.0.10"))
-        row = east.json("show", "ipsec", "sa")[0]
+        wait_until(lambda: ping(self.net.lan_e, "10.2.0.10"), 20, "the tunnel carries")
+
+        def sa():
+            return east.json("show", "ipsec", "sa")[0]
+        wait_until(lambda: sa()["outbound_sequence"] > 4 * 2**25, 10, sa)
+        row = sa()
         self.assertTrue(row["manual"])
         self.assertLess(row["outbound_packets"], 100)  # counted from this start, unlike the numbers
-        self.assertGreater(row["outbound_sequence"], 4 * 2**25)
         self.assertEqual(east.tunnels()["west"]["keys"], "manual")
         numbers = self.check_wire(capture.stop(), WEST_SPI, TO_WEST)
         self.assertGreater(numbers[-1], 4 * 2**25)
@@ -129,7 +132,7 @@ class ManualKeys(LabCase):
         east.wait_up("west")
         wait_until(lambda: ping(self.net.lan_e, "10.2.0.10", count=1), 20, "the tunnel carries")
         before = east.json("show", "ipsec", "sa")[0]["outbound_sequence"]
-        flood = Ping(self.net.lan_e, "10.2.0.10")
+        flood = Ping(self.net.lan_e, "10.2.0.10").wait_answered()
         east.kill("espgate-control")
         east.wait_up("west")
         _, missing = flood.stop()

@@ -60,7 +60,8 @@ class PpkCase(LabCase):
                 self.begin(start, gateway, peer)
                 gateway.wait_up("west", seconds=30)
                 wait_until(lambda: ping(self.net.lan_e, "10.2.0.10"), 20, "a ping through the tunnel")
-                self.assertEqual([row["ppk"] for row in gateway.json("show", "ike", "sa")], [ppk])
+                # Of a short life, it may just have a successor.
+                self.assertEqual({row["ppk"] for row in gateway.json("show", "ike", "sa")}, {ppk})
                 self.assertEqual("using PPK for PPK_ID" in peer.log(), bool(ppk))
                 if with_rekeys:
                     self.rekeys(gateway, peer)

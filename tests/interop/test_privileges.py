@@ -80,7 +80,7 @@ class Privileges(LabCase):
         east = self.stop_after(east_gateway(self.net.east)).start()
         east.wait_up("west")
         west.wait_up("east")
-        self.assertTrue(ping(self.net.lan_e, "10.2.0.10"))
+        wait_until(lambda: ping(self.net.lan_e, "10.2.0.10"), 20, "the tunnel carries")
         pid, = east.pids("espgate-dataplane")
         threads = os.listdir(f"/proc/{pid}/task")
         self.assertGreater(len(threads), 1)
@@ -94,11 +94,11 @@ class Privileges(LabCase):
 
     def test_the_control_process_and_the_signer_have_given_up_all(self):
         east = self.stop_after(east_gateway(self.net.east)).start()
-        wait_until(lambda: east.pids("espgate-signer"), 10, "a signer")
+        wait_until(lambda: east.pids("espgate-signer"), 30, "a signer")
         uid = str(pwd.getpwnam("espgate").pw_uid)
         for name in ("espgate-control", "espgate-signer"):
             pid, = east.pids(name)
-            wait_until(lambda pid=pid: status_of(f"/proc/{pid}")["Seccomp"] == "2", 10, f"{name} is confined")
+            wait_until(lambda pid=pid: status_of(f"/proc/{pid}")["Seccomp"] == "2", 30, f"{name} is confined")
             status = status_of(f"/proc/{pid}")
             self.assertEqual((status["Uid"], status["Groups"].strip()), ("\t".join([uid] * 4), ""))
             self.assertEqual((status["NoNewPrivs"], status["Threads"]), ("1", "1"))
@@ -155,6 +155,7 @@ class Privileges(LabCase):
         east = self.stop_after(east_gateway(self.net.east)).start()
         east.wait_up("west")
         west.wait_up("east")
+        wait_until(lambda: ping(self.net.lan_e, "10.2.0.10", count=1), 20, "the tunnel carries")
         control = east.pids("espgate-control")
         east.kill("espgate-signer")
         self.assertTrue(ping(self.net.lan_e, "10.2.0.10"))
@@ -164,7 +165,7 @@ class Privileges(LabCase):
         signer, = east.pids("espgate-signer")
         os.kill(signer, signal.SIGSTOP)
         east.shell("reset", "tunnel", "west")
-        wait_until(lambda: "espgate-signer" in east.shell("explain", "tunnel", "west").stdout, 20,
+        wait_until(lambda: "espgate-signer" in east.shell("explain", "tunnel", "west").stdout, 40,
                    lambda: east.shell("explain", "tunnel", "west").stdout)
         os.kill(signer, signal.SIGCONT)
         east.wait_up("west", seconds=60)
@@ -172,10 +173,12 @@ class Privileges(LabCase):
 
     def test_a_responder_whose_signer_is_away_is_silent_until_it_is_back(self):
         west = self.stop_after(west_gateway(self.net.west, west_tunnel(start="wait"))).start()
-        os.kill(west.pids("espgate-signer")[0], signal.SIGSTOP)
+        signer, = wait_until(lambda: west.pids("espgate-signer"), 30, "a signer")
+        os.kill(signer, signal.SIGSTOP)
         east = self.stop_after(east_gateway(self.net.east)).start()
-        wait_until(lambda: "espgate-signer" in west.shell("show", "log").stdout, 20, lambda: west.shell("show", "log").stdout)
-        os.kill(west.pids("espgate-signer")[0], signal.SIGCONT)
+        wait_until(lambda: "espgate-signer" in west.shell("show", "log").stdout, 40,
+                   lambda: west.shell("show", "log").stdout)
+        os.kill(signer, signal.SIGCONT)
         east.wait_up("west", seconds=60)
         self.assertNotIn("AUTHENTICATION_FAILED", east.shell("show", "log").stdout)
 

@@ -100,12 +100,13 @@ class AgainstStrongSwan(LabCase):
     # ESP is dropped on its way to us; IKE, and its DPD, are not. With libipsec it is in UDP port 4500, where IKE has a
     # marker of zeros in the first four bytes.
     def test_traffic_one_way_only(self):
-        self.stop_after(west_swan(self.net.west).start())
-        east = self.stop_after(east_gateway(self.net.east)).start()
-        east.wait_up("west")
+        # From the beginning on: what west's kernel says of itself into its end of the tunnel would be a packet, too.
         self.net.west.nft("table inet hold { chain out { type filter hook output priority 0; "
                           "udp sport 4500 @th,64,32 != 0 drop; }; }")
         self.addCleanup(self.net.west.nft, "delete table inet hold")
+        self.stop_after(west_swan(self.net.west).start())
+        east = self.stop_after(east_gateway(self.net.east)).start()
+        east.wait_up("west")
         ping(self.net.lan_e, "10.2.0.10", count=20, interval=0.1)
         explained(east, "west", "packets went out by these SAs, and none came back", "asymmetric routing",
                   "let UDP port 4500 from 192.0.2.2")

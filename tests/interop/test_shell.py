@@ -59,7 +59,16 @@ class Shell(LabCase):
 
     def test_threads_that_had_no_cpu_are_seen(self):
         pid = self.east.pids("espgate-dataplane")[0]
+
+        def stands():
+            states = []
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{thread}/stat") as stat:
+                    states.append(stat.read().rsplit(")", 1)[1].split()[0])
+            return set(states) == {"T"}
         os.kill(pid, signal.SIGSTOP)
+        # A thread goes on until the one that has the signal, which may have to wait for a CPU, stops them all.
+        wait_until(stands, 10, "all its threads stand still")
         time.sleep(0.2)
         os.kill(pid, signal.SIGCONT)
 
@@ -111,7 +120,7 @@ class Check(LabCase):
         for word in words:
             self.assertIn(word, done.stdout)
         process = self.net.east.start("espgate-refused", program("espgate"), "run", gateway.file)
-        wait_until(lambda: not process.running(), 10, "espgate run ends")
+        wait_until(lambda: not process.running(), 30, "espgate run ends")
         self.assertNotEqual(process.popen.returncode, 0)
         self.assertEqual(self.net.east.pids(), [], "nothing was started")
 
@@ -180,7 +189,7 @@ class Life(LabCase):
     def test_second_gateway_in_one_runtime_directory_is_refused(self):
         gateway = self.stop_after(east_gateway(self.net.east)).start()
         other = self.net.east.start("espgate-second", program("espgate"), "run", gateway.file)
-        wait_until(lambda: not other.running(), 15, "the second one ends")
+        wait_until(lambda: not other.running(), 30, "the second one ends")
         self.assertNotEqual(other.popen.returncode, 0)
         self.assertTrue(gateway.answers(), "the first one goes on")
 

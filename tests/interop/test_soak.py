@@ -15,7 +15,7 @@ import unittest
 
 from base import LabCase
 from gateway import Gateway, configuration, tunnel
-from lab import Lab, wait_until
+from lab import Lab, ping, wait_until
 from paced import Paced
 from topologies import east, lan
 
@@ -126,6 +126,9 @@ class Soak(LabCase):
         gateways = (east_end, west)
         wait_until(lambda: all(row["state"] == "up" for end in gateways for row in end.tunnels().values()), 60,
                    "all tunnels are up")
+        # A gateway that is to deliver the first packets to a host it does not know yet keeps a few of them only.
+        for host, address in ((self.net.lan_e, "10.1.0.1"), (self.net.lan_w, "10.2.0.1")):
+            wait_until(lambda host=host, address=address: ping(host, address, count=1), 20, f"{address} answers")
         self.net.net.nft(LOSS)
         streams = {"esp-to-west": Paced((self.net.lan_e, "10.1.0.10"), (self.net.lan_w, "10.102.0.1"), RATE, TUNNELS,
                                         hosts=TUNNELS, step=256),

@@ -97,7 +97,7 @@ class Negotiation(Tunnels):
                                device=on_af_xdp)
         capture.stop()
         self.assertGreater(capture.count("udp"), 1)
-        self.assertGreater(east.json("show", "version")["reassembled"], 1)
+        wait_until(lambda: east.json("show", "version")["reassembled"] > 1, 10, "they are counted")
         self.assertEqual([name for name in east.drops() if "fragment" in name or "reassembly" in name], [])
 
     # A half-open SA makes strongSwan ask for cookies: IKE_AUTH of a first attempt is kept from it.
@@ -108,7 +108,7 @@ class Negotiation(Tunnels):
                           "udp dport 4500 drop; }; }")
         west.start()
         east.start()
-        wait_until(lambda: "parsed IKE_SA_INIT request" in west.log(), 15, "a first IKE_SA_INIT")
+        wait_until(lambda: "parsed IKE_SA_INIT request" in west.log(), 30, "a first IKE_SA_INIT")
         east.shell("reset", "tunnel", "west")
         wait_until(lambda: "N(COOKIE) SA" in west.log(), 30, "an IKE_SA_INIT with a cookie")
         self.net.west.nft("delete table inet hold")
@@ -234,7 +234,7 @@ class ControlDeath(LabCase):
         for sent, missing in (flow.stop(settle=12), back.stop()):
             self.assertGreater(sent, 500)
             self.assertEqual(missing, [], f"lost of {sent} pings; dropped: {self.east.drops()}")
-        self.assertFalse(self.east.tunnels()["west"]["adopted"], "it stands on SAs of its own")
+        wait_until(lambda: not self.east.tunnels()["west"]["adopted"], 20, "it stands on SAs of its own")
 
 
 class Wire(LabCase):
@@ -260,7 +260,7 @@ class Wire(LabCase):
         capture = Capture(self.net.west, "wan")
         self.send()
         self.assertFalse(self.seen_in_clear(capture), "before there is a tunnel")
-        self.assertGreaterEqual(east.drops().get("tunnel-down", 0), 10)
+        wait_until(lambda: east.drops().get("tunnel-down", 0) >= 10, 10, lambda: str(east.drops()))
 
         west = self.stop_after(west_swan(self.net.west).start())
         east.shell("reset", "tunnel", "west")

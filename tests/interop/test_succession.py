@@ -140,7 +140,7 @@ class Collisions(Succession):
                     self.wait_single()
                     before = self.child_spis()
                     self.both(("rekey", "tunnel", "west"), ("--rekey", "--child", "net"))
-                    wait_until(lambda: self.child_spis() - before, 30, "a new child SA")
+                    wait_until(lambda: self.child_spis() - before, 90, "a new child SA")
         finally:
             self.net.west.nft("delete table inet loss\n")
         self.wait_single()
@@ -154,7 +154,7 @@ class Collisions(Succession):
                     self.wait_single()
                     before = self.child_spis()
                     self.both(("rekey", "tunnel", "west"), ("--rekey", "--ike", "east"))
-                    wait_until(lambda: self.child_spis() - before, 40, "a new child SA")
+                    wait_until(lambda: self.child_spis() - before, 90, "a new child SA")
         finally:
             self.net.west.nft("delete table inet loss\n")
         self.wait_single()
@@ -204,7 +204,7 @@ class Verify(LabCase):
         east.wait_up("west")
         wait_until(lambda: "it is the group for PFS that does not fit" in str(east.tunnels()["west"]), 20,
                    lambda: f"the words: {east.tunnels()['west']} {east.shell('show', 'log').stdout}")
-        self.assertTrue(ping(self.net.lan_e, "10.2.0.10"))
+        wait_until(lambda: ping(self.net.lan_e, "10.2.0.10"), 20, "a ping")
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ class Branches(LabCase):
 
         # An identity that the pattern does not have; and one that it has, which wants what is another's.
         branches[2].initiate("intruder", seconds=5, check=False)
-        self.assertIn('192.0.2.12 says it is "intruder.example"', hub.process.output())
+        wait_until(lambda: '192.0.2.12 says it is "intruder.example"' in hub.process.output(), 10, "the words about it")
         branches[2].initiate("thief", seconds=5, check=False)
         wait_until(lambda: "offers 10.64.1.128/25, of which" in hub.process.output(), 10, "the words about it")
         self.assertIn('the tunnel of "b1.branches.example", has a part already', hub.process.output())
@@ -124,8 +124,8 @@ class Branches(LabCase):
             self.assertTrue(ping(self.lan_e, f"10.64.{number}.1"))
         branches[1].stop(signal.SIGKILL)
         self.branch(1).initiate("hub")
-        wait_until(lambda: "b1.branches.example" in self.carried(hub), 20, "branch 1 is back")
-        self.assertEqual(self.carried(hub)["b1.branches.example"]["name"], before)
+        row = wait_until(lambda: self.carried(hub).get("b1.branches.example"), 20, "branch 1 is back")
+        self.assertEqual(row["name"], before)
         self.wait_ping(1)
 
         # The operator ends it, and its route with it.

@@ -6,7 +6,6 @@ Sub-interfaces: a LAN on VLAN 10, and the tunnel between the gateways on VLAN 10
         fd00:1::10                           espgate                                espgate            fd00:2::10
 """
 import os
-import time
 import unittest
 
 from base import EAST, EAST_LAN, WEST, WEST_LAN, LabCase, east_tunnel, to_lan, west_tunnel
@@ -40,7 +39,7 @@ class Vlan(LabCase):
         Lab.for_dpdk(cls.east_space, "lan", "wan")
         Lab.for_dpdk(cls.west_space, "lan", "wan")
         switching = cls.switch.start("switch", "/usr/bin/python3", SWITCH, "access", "trunk", "10")
-        wait_until(lambda: "switching" in switching.output(), 10, "the switch runs")
+        wait_until(lambda: "switching" in switching.output(), 30, "the switch runs")
         east = on_vlans(configuration("east", [("lan", "lan", []), ("wan", "wan", [])], [east_tunnel()],
                                       to_lan(2, tunnel="west")),
                         ("lan10", "lan", 10, EAST_LAN), ("wan100", "wan", 100, [EAST + "/24"]))
@@ -60,26 +59,30 @@ class Vlan(LabCase):
 
     def test_arp_neighbour_discovery_and_ping_of_the_gateway(self):
         for destination in ("10.1.0.1", "fd00:1::1"):
-            self.assertTrue(ping(self.lan_e, destination), destination)
+            wait_until(lambda destination=destination: ping(self.lan_e, destination), 20, destination)
 
     def test_lan_to_lan_and_only_tagged_frames_between_the_gateways(self):
         capture = BothEnds((self.east_space, "wan"), (self.west_space, "wan"))
         for destination in ("10.2.0.10", "fd00:2::10"):
-            self.assertTrue(ping(self.lan_e, destination), destination)
-            self.assertTrue(ping(self.lan_e, destination, size=1350), destination)
+            for size in (56, 1350):
+                wait_until(lambda destination=destination, size=size: ping(self.lan_e, destination, size=size), 20,
+                           f"{size} bytes to {destination}")
         capture.stop()
         self.assertGreaterEqual(capture.count("vlan", "100", "and", "esp"), 24)
         self.assertEqual(capture.count("not", "vlan"), 0)
 
     def test_counters(self):
-        before = {row["name"]: row for row in self.east.json("show", "interfaces")}
-        self.assertTrue(ping(self.lan_e, "10.2.0.10", count=5))
-        time.sleep(0.5)
-        after = {row["name"]: row for row in self.east.json("show", "interfaces")}
-        for name in ("lan", "lan10", "wan", "wan100"):
-            for way in ("rx_packets", "tx_packets"):
-                self.assertGreaterEqual(after[name][way] - before[name][way], 5, f"{name} {way}")
-        self.assertEqual(after["wan100"]["device"], "VLAN 100 of wan")
+        def shown():
+            return {row["name"]: row for row in self.east.json("show", "interfaces")}
+        before = shown()
+        wait_until(lambda: ping(self.lan_e, "10.2.0.10", count=5), 20, "five pings")
+
+        def missing():
+            now = shown()
+            return [(name, way) for name in ("lan", "lan10", "wan", "wan100") for way in ("rx_packets", "tx_packets")
+                    if now[name][way] - before[name][way] < 5]
+        wait_until(lambda: not missing(), 10, lambda: f"these count the pings: {missing()}")
+        self.assertEqual(shown()["wan100"]["device"], "VLAN 100 of wan")
 
     def test_frames_of_other_networks(self):
         ip = "IP(src='10.1.0.10',dst='10.2.0.10')/UDP()"

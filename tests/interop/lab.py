@@ -119,6 +119,11 @@ class Process:
     def pid(self):
         return self.popen.pid  # `ip netns exec` replaces itself with the program
 
+    def waits(self):
+        """It has nothing to do: neither has it a CPU, nor would it take one (nor is it stopped)."""
+        with open(f"/proc/{self.pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] == "S"
+
     def comes_first(self):
         """It has a CPU when it wants one, as if it had one of its own: where the kernel shares CPUs between sessions."""
         try:
@@ -355,24 +360,10 @@ class Capture:
                                    "--immediate-mode", "-n", "-i", interface, "-s", "0", "-w", self.path, *expression)
         wait_until(lambda: "listening on" in self.process.output(), 30, "tcpdump listens")
 
-    def _counts(self):
-        """What tcpdump has told of itself: (captured, received, dropped) each time that it was asked."""
-        return [tuple(map(int, found)) for found in re.findall(
-            r"(\d+) packets? captured, (\d+) packets? received by filter, (\d+) packets? dropped", self.process.output())]
-
     def stop(self):
-        """What the interface has seen up to now is in the file: tcpdump, which does not look at what it has not read yet
-        when it is told to end, is asked until it has done so, or gets no further."""
-        time.sleep(0.25)
-        received, end = None, time.monotonic() + 3
-        while self.process.running() and time.monotonic() < end:
-            told = len(self._counts())
-            self.process.popen.send_signal(signal.SIGUSR1)
-            time.sleep(0.05)
-            for captured, by_filter, dropped in self._counts()[told:]:
-                received = by_filter if received is None else received
-                if captured + dropped >= received:
-                    end = 0
+        time.sleep(0.3)
+        # What the kernel holds for it when it is told to end it does not take any more.
+        wait_until(lambda: not self.process.running() or self.process.waits(), 20, "tcpdump has taken all")
         self.process.stop(signal.SIGINT)
         return self.path
 

@@ -311,9 +311,14 @@ void Associations::aim(Held& held, std::uint64_t now) {
   sa.outer.store(offload_.with_card(sa, resolve_outer(held, now)), std::memory_order_release);
 }
 
-void Associations::refresh_outer(Ribs::Tables changed, std::uint64_t now) {
-  for (auto& [key, held] : outbound_)
-    if (changed[held.underlay]) aim(held, now);
+void Associations::refresh_outer(const Ribs::FarEnd& far_end, std::uint64_t now) {
+  const auto [first, last] = outbound_to_.equal_range(far_end.second);
+  for (auto at = first; at != last; ++at)
+    if (Held& held = outbound_.at(at->second); held.underlay == far_end.first) aim(held, now);
+}
+
+void Associations::refresh_all_outer(std::uint64_t now) {
+  for (auto& [key, held] : outbound_) aim(held, now);
 }
 
 bool Associations::take_changed() noexcept { return std::exchange(changed_, false); }

@@ -59,8 +59,9 @@ class Associations {
   void list(const std::function<channel::Name(std::uint32_t tunnel)>& name_of, ControlLink& control,
             std::uint64_t now);
 
-  // After routes of these tables changed: looks the outer next hops that depend on them up again.
-  void refresh_outer(Ribs::Tables changed, std::uint64_t now);
+  // The way to this far end, or to all, may be another: looks the outer next hops up again.
+  void refresh_outer(const Ribs::FarEnd& far_end, std::uint64_t now);
+  void refresh_all_outer(std::uint64_t now);
 
   // NAT keepalives in one snapshot at most; the others follow with the next. Of 100,000 tunnels that are all
   // silent, with one every 20 s each, there are 1250.

@@ -94,7 +94,7 @@ CommandStatus Commands::install_outbound(const channel::InstallSa& install, std:
   const CommandStatus status = associations_.install_outbound(install, now);
   if (status != CommandStatus::ok) return status;
   if (!tunnel.wanted.remote.is_set()) {
-    tunnel.far_end = install.remote;
+    set_far_end(tunnel, install.remote);
     if (!selector_routes_.add(tunnel.wanted.overlay, install.tunnel, install.spi, install.selectors)) {
       (void)associations_.remove_outbound({install.tunnel, install.spi}, now);
       return CommandStatus::table_full;
@@ -136,12 +136,10 @@ CommandStatus Commands::sync_end(std::uint64_t now) {
 }
 
 void Commands::settle(std::uint64_t now) {
-  const Ribs::Tables changed = ribs_.commit();
+  const Ribs::Changes changes = ribs_.commit();
   tell_held(false);
-  if (changed.any()) {
-    groups_.member_changed();  // tunnels' packets may leave by other ports now
-    refresh_outer(changed, now);
-  }
+  if (changes.any) groups_.member_changed();  // tunnels' packets may leave by other ports now
+  for (const Ribs::FarEnd& far_end : changes.far_ends) refresh_outer(far_end, now);
   if (associations_.take_changed()) {
     groups_.member_changed();
     liveness_.look(now);
@@ -149,7 +147,7 @@ void Commands::settle(std::uint64_t now) {
   if (liveness_.take_changed()) groups_.member_changed();
   if (!groups_.settle(now)) return tell_twins(now);
   // Far ends that are reached through a group may be behind another gateway now.
-  refresh_outer(Ribs::Tables{}.set(), now);
+  refresh_all_outer(now);
   groups_.member_changed();
   (void)groups_.settle(now);
   tell_twins(now);
@@ -168,10 +166,16 @@ void Commands::tell_held(bool all) {
   }
 }
 
-void Commands::refresh_outer(const Ribs::Tables& changed, std::uint64_t now) {
-  associations_.refresh_outer(changed, now);
+void Commands::refresh_outer(const Ribs::FarEnd& far_end, std::uint64_t now) {
+  associations_.refresh_outer(far_end, now);
+  const auto [first, last] = tunnels_to_.equal_range(far_end);
+  for (auto at = first; at != last; ++at) fit_tunnel(tunnels_[at->second]);
+}
+
+void Commands::refresh_all_outer(std::uint64_t now) {
+  associations_.refresh_all_outer(now);
   for (TunnelState& tunnel : tunnels_)
-    if (tunnel.set && changed[tunnel.wanted.underlay]) fit_tunnel(tunnel);
+    if (tunnel.set) fit_tunnel(tunnel);
 }
 
 void Commands::tell_twins(std::uint64_t now) noexcept {

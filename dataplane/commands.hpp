@@ -84,7 +84,7 @@ class Commands {
     bool set{false};
     std::uint64_t mark{0};  // the sync during which it was set last
     channel::SetTunnel wanted{};
-    IpAddress far_end{};  // of a tunnel to anywhere: its last SA's
+    IpAddress far_end{};  // of a tunnel to anywhere its last SA's, if it has had one
     Path path{};
   };
   struct GroupState {
@@ -130,7 +130,9 @@ class Commands {
   [[nodiscard]] std::uint16_t derived_mtu(const TunnelState& tunnel, std::uint16_t outer) const noexcept;
   // What is held back of learned routes: news of it, or all.
   void tell_held(bool all);
-  void refresh_outer(const Ribs::Tables& changed, std::uint64_t now);
+  void refresh_outer(const Ribs::FarEnd& far_end, std::uint64_t now);
+  void refresh_all_outer(std::uint64_t now);
+  void set_far_end(TunnelState& tunnel, const IpAddress& far_end);
   void tell_path(const TunnelState& tunnel);
   void fit_tunnel(TunnelState& tunnel) noexcept;
   void publish_tunnel(TunnelState& tunnel);
@@ -148,6 +150,7 @@ class Commands {
   Mirror& mirror_;
   ControlLink& control_;
   std::vector<TunnelState> tunnels_;
+  std::multimap<Ribs::FarEnd, std::uint32_t> tunnels_to_;  // indices
   std::vector<GroupState> group_states_;
   std::map<RouteKey, StaticRoute> routes_;
   SelectorRoutes selector_routes_;

@@ -130,7 +130,10 @@ CommandStatus Commands::set_tunnel(const channel::SetTunnel& wanted, std::uint64
   tunnel.set = true;
   tunnel.mark = mark_;
   tunnel.wanted = wanted;
-  if (wanted.remote.is_set()) peers_.add(wanted.underlay, wanted.remote);
+  if (wanted.remote.is_set()) {
+    peers_.add(wanted.underlay, wanted.remote);
+    set_far_end(tunnel, wanted.remote);
+  }
   peers_.add_end(wanted.underlay, wanted.local);
   if (wanted.mode == channel::Mode::transport)
     peers_.add_transport(wanted.underlay, wanted.local, wanted.remote, wanted.index);
@@ -166,6 +169,7 @@ CommandStatus Commands::remove_tunnel(std::uint32_t index, std::uint64_t now) {
   associations_.remove_all_of(index, now);
   liveness_.forget(index, now);
   forget_peer(tunnel.wanted);
+  set_far_end(tunnel, {});
   twins_.remove_tunnel(index);
   tunnel = TunnelState{};
   learned_.erase(index);
@@ -179,6 +183,16 @@ void Commands::forget_peer(const channel::SetTunnel& tunnel) {
   peers_.remove(tunnel.underlay, tunnel.remote);
   peers_.remove_end(tunnel.underlay, tunnel.local);
   peers_.remove_transport(tunnel.underlay, tunnel.local, tunnel.remote, tunnel.index);
+}
+
+void Commands::set_far_end(TunnelState& tunnel, const IpAddress& far_end) {
+  const TableId underlay = tunnel.wanted.underlay;
+  const auto [first, last] = tunnels_to_.equal_range({underlay, tunnel.far_end});
+  const auto known =
+      std::find_if(first, last, [&](const auto& to) { return to.second == tunnel.wanted.index; });
+  if (known != last) tunnels_to_.erase(known);
+  tunnel.far_end = far_end;
+  if (far_end.is_set()) tunnels_to_.emplace(Ribs::FarEnd{underlay, far_end}, tunnel.wanted.index);
 }
 
 bool Commands::add_tunnel_routes(const channel::SetTunnel& tunnel) {
@@ -206,9 +220,8 @@ void Commands::remove_tunnel_routes(const channel::SetTunnel& tunnel) {
 // said so.
 std::uint16_t Commands::outer_mtu(const TunnelState& tunnel) const noexcept {
   const TableId underlay = tunnel.wanted.underlay;
-  const IpAddress& far_end = tunnel.wanted.remote.is_set() ? tunnel.wanted.remote : tunnel.far_end;
   NextHop to;
-  if (far_end.is_set()) to = tables_.member(tables_.routes(underlay).find_one(far_end), 0);
+  if (tunnel.far_end.is_set()) to = tables_.member(tables_.routes(underlay).find_one(tunnel.far_end), 0);
   std::uint16_t outer = kMaxMtu;
   if (to.kind == NextHopKind::connected || to.kind == NextHopKind::gateway)
     outer = tables_.ports[to.port].mtu;

@@ -117,7 +117,10 @@ void Rib::guard(const IpAddress& far_end) {
     touched.insert(place.first);
     news_.push_back({place.first, std::nullopt});
   }
-  for (const IpPrefix& to : touched) select(to);
+  for (const IpPrefix& to : touched) {
+    select(to);
+    note_change(to);
+  }
   if (!is_one) far_ends_.erase(far_end);
 }
 
@@ -127,10 +130,13 @@ std::vector<Rib::Held> Rib::held() const {
   return all;
 }
 
-bool Rib::commit() {
-  for (const IpAddress& far_end : std::exchange(unsure_, {})) guard(far_end);
+// What is held back, or no more, is that for every far end behind it: none of those is guarded once more.
+Rib::Changes Rib::commit() {
+  std::set<IpAddress> far_ends = std::exchange(unsure_, {});
+  for (const IpAddress& far_end : far_ends) guard(far_end);
+  far_ends.merge(std::exchange(unsure_, {}));
   routes_.commit();
-  return std::exchange(changed_, false);
+  return {std::exchange(changed_, false), std::move(far_ends)};
 }
 
 Ribs::Ribs(Forwarding& tables) {
@@ -138,10 +144,15 @@ Ribs::Ribs(Forwarding& tables) {
     ribs_.emplace_back(tables.routes(static_cast<TableId>(table)));
 }
 
-Ribs::Tables Ribs::commit() {
-  Tables changed;
-  for (std::size_t table = 0; table < ribs_.size(); table++) changed[table] = ribs_[table].commit();
-  return changed;
+Ribs::Changes Ribs::commit() {
+  Changes all;
+  for (std::size_t table = 0; table < ribs_.size(); table++) {
+    const Rib::Changes its = ribs_[table].commit();
+    all.any = all.any || its.any;
+    for (const IpAddress& far_end : its.far_ends)
+      all.far_ends.emplace_back(static_cast<TableId>(table), far_end);
+  }
+  return all;
 }
 
 }  // namespace espgate::dataplane

@@ -4,7 +4,6 @@
 // tunnel's far end. Main thread only.
 #pragma once
 
-#include <bitset>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -44,8 +43,12 @@ class Rib {
   // Whether the outer packets of a tunnel go to this address, so that no tunnel may be the way there.
   void set_far_end(const IpAddress& address, bool is_one);
 
-  // Lets the workers see all changes since the last call (one grace period). True: there were any.
-  bool commit();
+  struct Changes {
+    bool any{false};               // that workers see
+    std::set<IpAddress> far_ends;  // to which the way may be another now
+  };
+  // Lets the workers see all changes since the last call (one grace period).
+  Changes commit();
 
   // A guarded destination that a commit has begun to hold back, or (without `far_end`) holds back no more.
   struct Held {
@@ -66,7 +69,7 @@ class Rib {
 
   [[nodiscard]] Candidates::const_iterator best(const IpPrefix& to, const Candidates& candidates) const;
   void select(const IpPrefix& to);
-  void note_change(const IpPrefix& to);
+  void note_change(const IpPrefix& to);  // the way to far ends in there may be another
   [[nodiscard]] std::vector<Place> in_the_way_to(const IpAddress& far_end) const;
   void guard(const IpAddress& far_end);
 
@@ -83,13 +86,16 @@ class Rib {
 // Of all tables.
 class Ribs {
  public:
-  using Tables = std::bitset<kMaxTables>;
+  using FarEnd = std::pair<TableId, IpAddress>;  // in an underlay table
+  struct Changes {
+    bool any{false};
+    std::vector<FarEnd> far_ends;
+  };
 
   explicit Ribs(Forwarding& tables);
   // `table` < Forwarding::table_count().
   [[nodiscard]] Rib& operator[](TableId table) noexcept { return ribs_[table]; }
-  // Which tables had changes.
-  Tables commit();
+  Changes commit();
 
  private:
   std::vector<Rib> ribs_;

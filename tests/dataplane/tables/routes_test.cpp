@@ -271,23 +271,51 @@ TEST_CASE("the best candidate of a prefix wins, and the next one takes over") {
   const IpAddress inside = *parse_address("10.1.1.1");
   const NextHop configured{NextHopKind::tunnel, 0, 0, 1};
   const NextHop connected{NextHopKind::connected, 2, 0, 0};
-  CHECK_FALSE(rib.commit());
+  CHECK_FALSE(rib.commit().any);
   CHECK(rib.set(prefix, {RouteSource::configured, 0}, configured));
-  CHECK(rib.commit());
+  CHECK(rib.commit().any);
   CHECK(routes.find_one(inside) == configured);
   CHECK(rib.set(prefix, {RouteSource::connected, 2}, connected));
-  CHECK(rib.commit());
+  CHECK(rib.commit().any);
   CHECK(routes.find_one(inside) == connected);
   CHECK(rib.set(prefix, {RouteSource::configured, 0}, {NextHopKind::tunnel, 0, 0, 5}));
-  CHECK_FALSE(rib.commit());  // not the best: nothing that workers see
+  CHECK_FALSE(rib.commit().any);  // not the best: nothing that workers see
   CHECK(routes.find_one(inside) == connected);
   CHECK(rib.remove(prefix, {RouteSource::connected, 2}));
-  CHECK(rib.commit());
+  CHECK(rib.commit().any);
   CHECK(routes.find_one(inside).index == 5);
   CHECK(rib.remove(prefix, {RouteSource::configured, 0}));
   CHECK_FALSE(rib.remove(prefix, {RouteSource::configured, 0}));
-  CHECK(rib.commit());
+  CHECK(rib.commit().any);
   CHECK(routes.find_one(inside).kind == NextHopKind::none);
+}
+
+TEST_CASE("a commit tells to which far ends the way may be another") {
+  test::start_eal();
+  Rcu rcu(1);
+  Routes routes(rcu, 16);
+  Rib rib(routes);
+  const IpAddress near = *parse_address("192.0.2.1"), far = *parse_address("198.51.100.1"),
+                  other = *parse_address("2001:db8::1");
+  using FarEnds = std::set<IpAddress>;
+  for (const IpAddress& each : {near, far, other}) rib.set_far_end(each, true);
+  CHECK(rib.commit().far_ends == FarEnds{near, far, other});
+  const auto after = [&](const char* prefix, bool there) {
+    const Rib::Origin origin{RouteSource::configured, 0};
+    if (there) REQUIRE(rib.set(*parse_prefix(prefix), origin, {NextHopKind::connected, 1, 0, 0}));
+    if (!there) REQUIRE(rib.remove(*parse_prefix(prefix), origin));
+    return rib.commit().far_ends;
+  };
+  CHECK(after("198.51.100.0/24", true) == FarEnds{far});
+  CHECK(after("203.0.113.0/24", true).empty());
+  CHECK(after("0.0.0.0/0", true) == FarEnds{near, far});
+  CHECK(after("::/0", true) == FarEnds{other});
+  CHECK(after("198.51.100.0/24", false) == FarEnds{far});
+  CHECK(after("203.0.113.0/24", false).empty());
+  CHECK(rib.commit().far_ends.empty());
+  rib.set_far_end(far, false);
+  CHECK(rib.commit().far_ends == FarEnds{far});
+  CHECK(after("0.0.0.0/0", false) == FarEnds{near});
 }
 
 TEST_CASE("more next hops than 15 bits can name") {

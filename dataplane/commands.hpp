@@ -132,6 +132,7 @@ class Commands {
   void tell_held(bool all);
   void refresh_outer(const Ribs::FarEnd& far_end, std::uint64_t now);
   void refresh_all_outer(std::uint64_t now);
+  // Where the tunnel's packets go from now on, for refresh_outer. Not set: nowhere.
   void set_far_end(TunnelState& tunnel, const IpAddress& far_end);
   void tell_path(const TunnelState& tunnel);
   void fit_tunnel(TunnelState& tunnel) noexcept;

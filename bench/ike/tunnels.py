@@ -22,8 +22,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "tests", "interop"))
 
 from gateway import Gateway, configuration, tunnel  # noqa: E402
-from lab import Lab, LabError, ping, wait_until  # noqa: E402
-from test_scale import resident_mib, seconds_of_cpu  # noqa: E402
+from lab import Lab, LabError, ping, resident_mib, seconds_of_cpu, wait_until  # noqa: E402
 
 ENDS = 16  # addresses of either side, which is what a port may have
 TEMPLATES = 4

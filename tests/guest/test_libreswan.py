@@ -152,7 +152,8 @@ class Rekey(LibreswanCase):
     def rekeys(self, ours, theirs):
         east = self.bring_up("west", ours, theirs)
         flows = [Ping(self.net.lan_e, "10.2.0.10", interval=0.02), Ping(self.net.lan_w, "10.1.0.10", interval=0.02)]
-        wait_until(lambda: all("bytes from" in flow.process.output() for flow in flows), 30, "pings run")
+        for flow in flows:
+            flow.wait_answered()
         self.anew(east, "ipsec", lambda: self.swan.whack("--rekey-ipsec", "--name", "east"))
         self.anew(east, "ipsec", lambda: east.shell("rekey", "tunnel", "west"))
         self.anew(east, "ike", lambda: self.swan.whack("--rekey-ike", "--name", "east"))

@@ -104,6 +104,22 @@ def _exclusive(prefix):
     return lock
 
 
+def stat_fields(path):
+    """Of /proc/PID/stat or a thread's, from the state on (proc(5))."""
+    with open(path, encoding="ascii", errors="replace") as stat:
+        return stat.read().rsplit(")", 1)[1].split()
+
+
+def seconds_of_cpu(pid):
+    fields = stat_fields(f"/proc/{pid}/stat")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mib(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return int(next(line for line in status if line.startswith("VmRSS")).split()[1]) / 1024
+
+
 class Process:
     """One program in a namespace. Its output goes to a file in the lab's directory."""
 
@@ -121,8 +137,7 @@ class Process:
 
     def waits(self):
         """It has nothing to do: neither has it a CPU, nor would it take one (nor is it stopped)."""
-        with open(f"/proc/{self.pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] == "S"
+        return stat_fields(f"/proc/{self.pid}/stat")[0] == "S"
 
     def comes_first(self):
         """It has a CPU when it wants one, as if it had one of its own: where the kernel shares CPUs between sessions."""

@@ -9,7 +9,8 @@ import time
 sys.dont_write_bytecode = True
 import swan  # noqa: E402
 from gateway import Gateway, program  # noqa: E402
-from lab import ROOT, Capture, Lab, LabError, iperf3_server, ping, sweep, why_not  # noqa: E402
+from lab import (ROOT, Capture, Lab, LabError, iperf3_server, ping, resident_mib, seconds_of_cpu, sweep,  # noqa: E402
+                 why_not)
 from topologies import Dual  # noqa: E402
 
 PREFIX = "espgate-qs-"
@@ -100,23 +101,14 @@ def lose_one(net, east, peer):
     print(f"west-b: {after[0] - before[0]} packets sent, {after[1] - before[1]} received meanwhile")
 
 
-def ticks(pid):
-    """CPU time used so far, in seconds; and resident memory, in MiB."""
-    with open(f"/proc/{pid}/stat") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    with open(f"/proc/{pid}/status") as status:
-        resident = int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1)) // 1024
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), resident
-
-
 def show_rest(east, seconds=10):
     say(f"At rest: both tunnels up, no traffic, {seconds} s (idle: adaptive)")
     pids = {name: east.pids(name)[0] for name in ("espgate-dataplane", "espgate-control")}
-    before = {name: ticks(pid) for name, pid in pids.items()}
+    before = {name: seconds_of_cpu(pid) for name, pid in pids.items()}
     time.sleep(seconds)
     for name, pid in pids.items():
-        used, resident = ticks(pid)
-        print(f"{name:18} {100 * (used - before[name][0]) / seconds:5.1f} % of a core, {resident} MiB of memory")
+        used = seconds_of_cpu(pid) - before[name]
+        print(f"{name:18} {100 * used / seconds:5.1f} % of a core, {resident_mib(pid):.0f} MiB of memory")
 
 
 def bring_up(lab):

@@ -101,7 +101,8 @@ class Children(LabCase):
         wait_until(lambda: all(self.pings().values()), 10, "pings")
         before = self.dropped_by_strongswan()
         flows = [Ping(self.net.lan_e, there, source=here, interval=0.02) for here, there in FLOWS.values()]
-        wait_until(lambda: all("bytes from" in flow.process.output() for flow in flows), 20, "pings run")
+        for flow in flows:
+            flow.wait_answered()
         work()
         lost = {}
         for name, (sent, missing) in zip(FLOWS, stop_all(flows, settle=3)):

@@ -15,7 +15,7 @@ import unittest
 
 from base import EAST, EAST_LAN, LabCase
 from gateway import Gateway, configuration, tunnel
-from lab import Lab, ping, wait_until
+from lab import Lab, ping, resident_mib, seconds_of_cpu, wait_until
 from paced import Paced
 from topologies import east
 
@@ -56,17 +56,6 @@ class Many:
         self.west.address("br0", "10.2.0.10/24", "fd00:2::10/64")
         self.west.ip("route", "add", "local", "10.100.0.0/15", "dev", "lo")
         self.west.ip("-6", "route", "add", "local", "fd00:100::/32", "dev", "lo")
-
-
-def seconds_of_cpu(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_mib(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        return int(next(line for line in status if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 class ThousandTunnels(LabCase):

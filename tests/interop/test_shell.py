@@ -14,7 +14,7 @@ import unittest
 
 from base import LabCase, east_configuration, east_gateway, east_tunnel
 from gateway import Gateway, program
-from lab import run, wait_until
+from lab import run, stat_fields, wait_until
 from topologies import Single
 
 SHOWS = [["show", "tunnels"], ["show", "ike", "sa"], ["show", "ipsec", "sa"], ["show", "interfaces"],
@@ -61,11 +61,8 @@ class Shell(LabCase):
         pid = self.east.pids("espgate-dataplane")[0]
 
         def stands():
-            states = []
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{thread}/stat") as stat:
-                    states.append(stat.read().rsplit(")", 1)[1].split()[0])
-            return set(states) == {"T"}
+            threads = os.listdir(f"/proc/{pid}/task")
+            return {stat_fields(f"/proc/{pid}/task/{thread}/stat")[0] for thread in threads} == {"T"}
         os.kill(pid, signal.SIGSTOP)
         # A thread goes on until the one that has the signal, which may have to wait for a CPU, stops them all.
         wait_until(stands, 10, "all its threads stand still")

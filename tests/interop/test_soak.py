@@ -15,7 +15,7 @@ import unittest
 
 from base import LabCase
 from gateway import Gateway, configuration, tunnel
-from lab import Lab, ping, wait_until
+from lab import Lab, ping, resident_mib, wait_until
 from paced import Paced
 from topologies import east, lan
 
@@ -43,11 +43,6 @@ table ip loss {
   }
 }
 """
-
-
-def resident_mib(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        return int(next(line for line in status if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 class Wire:

@@ -278,8 +278,9 @@ void Core::note(std::optional<TunnelId> id, bool sent, const Header& header,
   if (!id) return;
   TunnelState& state = tunnels_[*id];
   state.story.add(header, sent, payloads, now);
-  // What went well while the tunnel is up needs no explanation.
-  const bool well = header.response && find_error(payloads) == nullptr;
+  // What went well while the tunnel is up needs no explanation. That the peer is there is no more than that.
+  const bool well =
+      header.response && header.exchange != Exchange::informational && find_error(payloads) == nullptr;
   if (well && state.sending != nullptr) state.story.forget_heard();
 }
 

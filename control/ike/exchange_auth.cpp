@@ -92,8 +92,7 @@ void IkeSa::auth_response(const Payloads& payloads) {
     core_.host.attempt_failed(*tunnel_, reason);
     fail_waiting(reason);
     abandon_offers();
-    if (its_fault) enqueue({Task::Kind::notify, 0, NotifyType::authentication_failed, {}, 0});
-    return delete_ike(reason);
+    return delete_ike(reason, its_fault ? NotifyType::authentication_failed : NotifyType{});
   }
   become_established();
   if (const NotifyPayload* told = find_notify(payloads, NotifyType::auth_lifetime)) follow_lifetime(*told);

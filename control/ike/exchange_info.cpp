@@ -26,8 +26,7 @@ Payloads IkeSa::answer_informational(const Payloads& payloads) {
       if (request->protocol == Protocol::esp) peer_deletes_children(*request, answer);
     } else if (const auto* notify = std::get_if<NotifyPayload>(&payload)) {
       if (notify->type == NotifyType::authentication_failed) {  // section 2.21.2
-        end_after_answer_ = Reason{Failure::authentication_failed,
-                                   "the peer does not accept our authentication (AUTHENTICATION_FAILED)"};
+        end_after_answer_ = refused_us();
         return {};
       }
       if (notify->type == NotifyType::auth_lifetime) follow_lifetime(*notify);
@@ -116,14 +115,14 @@ void IkeSa::temporary_failure() {
 // ---- the end
 
 // Out of the dataplane now; the peer is told.
-void IkeSa::delete_ike(const Reason& reason) {
+void IkeSa::delete_ike(const Reason& reason, NotifyType why) {
   if (state_ == State::deleting || state_ == State::gone) return;
   drop_tasks(reason);
   state_ = State::deleting;  // nothing begins on it while its children go
   while (!children.empty()) core_.remove_child(*children.back(), end_of_inbound(*children.back()), reason);
   if (tunnel_ && reason.failure != Failure::replaced)
     log("IKE SA with " + peer() + " closed: " + reason.summary);
-  begin_delete();
+  begin_delete(why);
 }
 
 // What another IKE SA made redundant: its children stay until the peer has answered, for what it still sends
@@ -136,10 +135,10 @@ void IkeSa::retire() {
     child->state = ChildSa::State::deleting;
     for (Timer* timer : {&child->rekey, &child->expire, &child->later}) timer->cancel();
   }
-  begin_delete();
+  begin_delete({});
 }
 
-void IkeSa::begin_delete() {
+void IkeSa::begin_delete(NotifyType why) {
   tasks_.clear();
   // A rekey of ours that is under way is waited for: what it makes has to be deleted, too.
   std::unique_ptr<IkeOffer> under_way = std::move(ike_offer_);
@@ -149,7 +148,7 @@ void IkeSa::begin_delete() {
   IkeSa* rival = ike_offer_ ? rival_of(*ike_offer_) : nullptr;
   if (rival != nullptr) rival->delete_ike({Failure::replaced, "closed while it was rekeyed"});
   for (Timer* timer : {&rekey_, &expire_, &dpd_, &redundant_, &reauth_}) timer->cancel();
-  enqueue({Task::Kind::delete_ike, 0, {}, {}, 0});
+  enqueue({Task::Kind::delete_ike, 0, why, {}, 0});
   next_task();
 }
 

@@ -19,6 +19,14 @@ NotifyPayload notify_of(const Refusal& refusal) {
   return {Protocol::none, {}, refusal.notify.value_or(NotifyType::invalid_syntax), refusal.notify_data};
 }
 
+// Section 2.21.2: a peer that knows the error by itself reads no further; others know a Delete.
+Payloads end_payloads(NotifyType why) {
+  Payloads out;
+  if (why != NotifyType{}) out.emplace_back(NotifyPayload{Protocol::none, {}, why, {}});
+  out.emplace_back(DeletePayload{Protocol::ike, {}});
+  return out;
+}
+
 }  // namespace
 
 IkeSa::IkeSa(Core& core, Role role, std::uint64_t our_spi, const Endpoint& local, const Endpoint& remote)
@@ -107,9 +115,6 @@ bool IkeSa::begin_task(const Task& task) {
     case Kind::dpd:
       send_request(task, Exchange::informational, {});
       return true;
-    case Kind::notify:
-      send_request(task, Exchange::informational, {NotifyPayload{Protocol::none, {}, task.notify, {}}});
-      return true;
     case Kind::create_child:
     case Kind::rekey_child:
       return state_ == State::established && begin_child(task);
@@ -120,7 +125,7 @@ bool IkeSa::begin_task(const Task& task) {
       send_request(task, Exchange::informational, {DeletePayload{Protocol::esp, {task.spi}}});
       return true;
     case Kind::delete_ike:
-      send_request(task, Exchange::informational, {DeletePayload{Protocol::ike, {}}});
+      send_request(task, Exchange::informational, end_payloads(task.why));
       return true;
   }
   return false;
@@ -280,7 +285,8 @@ void IkeSa::handle_request(const Header& header, const Result<Payloads>& content
   }
   for (const std::uint32_t spi : confirmed) {
     ChildSa* child = core_.find_child(spi);
-    if (child != nullptr && child->state == ChildSa::State::installed) core_.start_sending(*child);
+    const bool stays = child != nullptr && !child->owner->is_closing();
+    if (stays && child->state == ChildSa::State::installed) core_.start_sending(*child);
   }
   after_answer();
 }
@@ -386,7 +392,6 @@ void IkeSa::dispatch_response(const Request& request, const Payloads& payloads) 
     case Kind::rekey_ike:
       return ike_rekey_response(request, payloads);
     case Kind::dpd:
-    case Kind::notify:
     case Kind::delete_child:
     case Kind::delete_ike:
       return informational_response(request);

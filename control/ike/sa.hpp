@@ -64,11 +64,11 @@ class IkeSa {
   void rekey_ike();
   void reauthenticate();
   void child_expired(ChildSa& child);
-  void delete_child(ChildSa& child, const Reason& reason);  // out of the dataplane now, the peer is told
-  void delete_ike(const Reason& reason);                    // likewise, all
-  void delete_ike_once();                                   // shutdown: one message, no waiting
-  void close(const Reason& reason);                         // without telling the peer
-  void abandon();                                           // an attempt, without a word
+  void delete_child(ChildSa& child, const Reason& reason);     // out of the dataplane now, the peer is told
+  void delete_ike(const Reason& reason, NotifyType why = {});  // likewise, all; the peer is told why
+  void delete_ike_once();                                      // shutdown: one message, no waiting
+  void close(const Reason& reason);                            // without telling the peer
+  void abandon();                                              // an attempt, without a word
 
   [[nodiscard]] std::uint64_t our_spi() const {
     return role_ == Role::initiator ? spi_initiator_ : spi_responder_;
@@ -102,7 +102,6 @@ class IkeSa {
       init,
       auth,
       dpd,
-      notify,
       create_child,
       rekey_child,
       delete_child,
@@ -110,8 +109,8 @@ class IkeSa {
       delete_ike
     };
     Kind kind{};
-    std::uint32_t spi{0};  // inbound SPI of the child concerned
-    NotifyType notify{};
+    std::uint32_t spi{0};     // inbound SPI of the child concerned
+    NotifyType why{};         // told with the delete of the IKE SA
     crypto::DhGroup group{};  // the group that the peer asked for; none: ours
     unsigned attempts{0};     // INVALID_KE_PAYLOAD answers so far
     TunnelId tunnel{0};       // of the child to create
@@ -359,7 +358,7 @@ class IkeSa {
   void check_peer();
   void temporary_failure();
   void retire();
-  void begin_delete();
+  void begin_delete(NotifyType why);
   [[nodiscard]] Core::Inbound end_of_inbound(const ChildSa& child) const;
   [[nodiscard]] Time last_heard() const;
 

@@ -124,7 +124,12 @@ void Story::nat(bool local, bool remote) {
 }
 
 void Story::listen(const Header& header, const std::vector<Payload>& payloads) {
-  if (header.exchange == Exchange::informational) return;
+  if (header.exchange == Exchange::informational) {
+    // RFC 7296 section 2.21.2: an initiator says there what it thinks of our answer to IKE_AUTH.
+    const NotifyPayload* refusal = find_notify(payloads, NotifyType::authentication_failed);
+    if (refusal != nullptr) hear().error = refusal->type;
+    return;
+  }
   Heard& heard = hear();
   if (const NotifyPayload* error = find_error(payloads)) heard.error = error->type;
   if (const auto* sa = find<SaPayload>(payloads); sa != nullptr && !sa->proposals.empty()) {

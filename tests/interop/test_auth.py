@@ -8,6 +8,7 @@ How each side shows who it is: espgate (east) against strongSwan (west), each as
 Certificates are by an authority between, whose own is by the root that both sides trust.
 """
 import os
+import re
 import shutil
 import unittest
 
@@ -108,8 +109,11 @@ class AuthCase(LabCase):
         self.assertEqual(len(said), 2)
         return said
 
-    def check_refused(self, east, west, *words, row=None):
-        """espgate does not take strongSwan for what it says it is, and says why; whoever begins. `row`: of the table."""
+    def check_refused(self, east, west, *words, row=None, told=r"parsed .* \[ N\(AUTH_FAILED\)"):
+        """
+        espgate does not take strongSwan for what it says it is, says why, and tells it; whoever begins. `row`: of the
+        table; `told`: what the log of strongSwan has of it.
+        """
         for start in ("initiate", "wait"):
             with self.subTest("espgate " + ("initiates" if start == "initiate" else "responds")):
                 gateway, peer = east(start), west()
@@ -118,6 +122,7 @@ class AuthCase(LabCase):
                 if start == "wait":
                     peer.initiate("east", seconds=5, check=False)
                 wait_words(gateway, "west", *words)
+                wait_until(lambda: re.search(told, peer.log()), 20, f"strongSwan's log to have {told}")
                 self.assertFalse(gateway.up("west"))
                 if row:
                     self.shows("Refused, in words", row, "initiator" if start == "initiate" else "responder")
@@ -239,7 +244,7 @@ class Refused(AuthCase):
         other = pki.Authority(os.path.join(self.lab.directory, "pki"), "stranger")
         self.check_refused(lambda start: self.certified_east("p256", "initiate"),
                            lambda: self.certified_west("p256", remote={"cacerts": other.certificate}),
-                           "AUTHENTICATION_FAILED", "certificate")
+                           "AUTHENTICATION_FAILED", "certificate", told=r"generating .* \[ N\(AUTH_FAILED\)")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 // 4945, RFC 7670), and the words where one of them does not convince the other.
 #include <catch2/catch.hpp>
 
+#include "control/ike/story.hpp"
 #include "tests/crypto/pki_bytes.hpp"
 #include "world.hpp"
 
@@ -85,7 +86,9 @@ void check_refused(Ends ends, const std::string& words) {
     REQUIRE(world->east.failures.size() == 1);
     CHECK(world->east.failures.front().failure == Failure::authentication_failed);
     CHECK(world->east.failures.front().summary == words);
-    if (west_begins) CHECK(world->west.said("the peer refused us (AUTHENTICATION_FAILED)"));
+    CHECK(world->west.said("the peer refused us (AUTHENTICATION_FAILED)"));
+    const ike::Heard* heard = world->west.daemon->story(0).heard();
+    CHECK((heard != nullptr && heard->error == ike::NotifyType::authentication_failed));
     world->run(seconds(60));
     CHECK(world->east.ike_sas() + world->west.ike_sas() == 0);
     CHECK(world->complaints == std::vector<std::string>{});
@@ -251,6 +254,22 @@ TEST_CASE("no certificate, another method, another key") {
   check_refused(
       std::move(stolen),
       "\"west.example\" did not authenticate: the signature (ECDSA with SHA2-256) is not by its key");
+}
+
+TEST_CASE("a peer that is refused when authentication is renewed keeps what there was, until it is too old") {
+  Ends ends = certified();
+  ends.east.ike_reauth = seconds(100);
+  const auto world = world_of(std::move(ends));
+  REQUIRE(world->establish());
+  world->start_traffic();
+  world->watch_flow();
+  trust(world->east.tunnels[0], {kDer_other});
+  world->run(seconds(99));
+  CHECK(world->east.said("which is none of our authorities"));
+  CHECK(world->west.said("the peer refused us (AUTHENTICATION_FAILED)"));
+  CHECK(world->lost == 0);
+  CHECK(world->complaints == std::vector<std::string>{});
+  CHECK(world->west.downs.empty());
 }
 
 }  // namespace

@@ -26,6 +26,7 @@ struct ChildSa {
   State state{State::installed};
   bool sending{false};    // its outbound SA was installed
   bool verifying{false};  // its first rekey is to show that one can be made
+  bool refused{false};    // a rekey of it came to nothing, and may again
   Time established{}, rekey_at{}, expires_at{};
   Timer rekey, expire;
   Timer later;  // to begin sending, or to remove what the peer should have deleted

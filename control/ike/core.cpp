@@ -143,7 +143,7 @@ ChildSa& Core::install_child(IkeSa& owner, ChildInstall install, crypto::DhGroup
     child.rekey_at = now + rekey_after(lifetime);
     child.expires_at = now + lifetime;
     child.rekey.set(child.rekey_at, [&child] { child.owner->rekey_child(child); });
-    child.expire.set(child.expires_at, [&child] { child.owner->child_expired(child); });
+    child.expire.set(child.expires_at, [&child] { child.owner->lifetime_over(child); });
   }
   return child;
 }

@@ -204,7 +204,7 @@ void Daemon::child_expired(std::uint32_t inbound_spi, Time now) {
   impl_->at(now, [&] {
     ChildSa* child = impl_->core.find_child(inbound_spi);
     if (child == nullptr) return;
-    child->owner->delete_child(
+    child->owner->child_expired(
         *child, {Failure::lifetime,
                  "the child SA's limit of bytes or packets was reached before it could be rekeyed"});
   });

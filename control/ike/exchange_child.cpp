@@ -221,14 +221,28 @@ Reason IkeSa::rekey_refusal(Reason reason) {
 }
 
 void IkeSa::child_rejected(TunnelId tunnel, std::uint32_t replaces, const Reason& reason) {
-  if (replaces == 0) return core_.host.attempt_failed(tunnel, reason);
+  if (replaces == 0) {
+    core_.host.attempt_failed(tunnel, reason);
+    return needs_ike_auth(tunnel, reason) ? delete_ike(reason) : void();
+  }
   core_.host.rekey_failed(tunnel, reason);
   ChildSa* old = core_.find_child(replaces);
   if (old == nullptr) return;
+  old->refused = true;
   retry_rekey(*old, kRetry);
+  // Section 2.8: it goes with its IKE SA, which another takes the place of first, with a child of its own.
+  if (old->expires_at != Time{} && core_.now + kOvertime > old->expires_at) reauthenticate();
   // It is known now; what is tried again is the rekey that is due.
   if (std::exchange(old->verifying, false) && old->rekey_at > core_.now)
     old->rekey.set(old->rekey_at, [old] { old->owner->rekey_child(*old); });
+}
+
+// A peer that makes no child SA in CREATE_CHILD_SA, or none with a PFS group of ours, may make one in
+// IKE_AUTH: that takes another IKE SA, where this one is of no use.
+bool IkeSa::needs_ike_auth(TunnelId tunnel, const Reason& reason) const {
+  const bool may_help =
+      reason.failure == Failure::no_additional_child || reason.failure == Failure::no_esp_proposal;
+  return may_help && tunnel == *tunnel_ && children.empty() && tasks_.empty() && !begins_childless();
 }
 
 // An answer to our offer, in IKE_AUTH or CREATE_CHILD_SA: checked against it, and the inbound SA installed.
@@ -326,10 +340,20 @@ void IkeSa::leave_to_peer(ChildSa& child) {
 
 // A rekey that is on its way may take as long as any request: the peer may have the new SA already. Limits in
 // bytes and packets are the dataplane's, and are not stretched.
-void IkeSa::child_expired(ChildSa& child) {
+void IkeSa::lifetime_over(ChildSa& child) {
   if (child.state == ChildSa::State::rekeying && core_.now < child.expires_at + kOvertime)
-    return child.expire.set(core_.now + kOvertimeStep, [&child] { child.owner->child_expired(child); });
-  delete_child(child, {Failure::lifetime, "the child SA's lifetime ended before it could be rekeyed"});
+    return child.expire.set(core_.now + kOvertimeStep, [&child] { child.owner->lifetime_over(child); });
+  child_expired(child, {Failure::lifetime, "the child SA's lifetime ended before it could be rekeyed"});
+}
+
+// Section 2.8: an IKE SA by which a child SA can't be rekeyed is closed, but for others that it has.
+void IkeSa::child_expired(ChildSa& child, const Reason& reason) {
+  const auto stays = [&child](const ChildSa* other) {
+    return other != &child && other->state != ChildSa::State::replaced &&
+           other->state != ChildSa::State::deleting;
+  };
+  if (child.refused && std::none_of(children.begin(), children.end(), stays)) return delete_ike(reason);
+  delete_child(child, reason);
 }
 
 // Out of the dataplane now; the peer is told.

@@ -192,6 +192,7 @@ IkeSa& IkeSa::successor(Role role, SpiPair spis, const IkeChoice& choice, IkeKey
   heir.tunnel_ = tunnel_;
   heir.nat_ = nat_;
   heir.peer_fragments_ = peer_fragments_;
+  heir.peer_childless_ = peer_childless_;
   heir.software_ = software_;
   heir.set_keys(choice.algorithms, std::move(keys));
   heir.keys_.sk_pi = crypto::SecretBytes{};

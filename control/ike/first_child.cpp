@@ -16,11 +16,14 @@ constexpr auto kOthersAfter = std::chrono::milliseconds(2000);
 
 // ---- initiator
 
+bool IkeSa::begins_childless() const {
+  const auto wanted = config().childless;
+  return peer_childless_ && (wanted == conf::Childless::prefer || wanted == conf::Childless::require);
+}
+
 // False: there is no room for it.
 bool IkeSa::offer_first_child(Payloads& payloads) {
-  const auto wanted = config().childless;
-  const bool may = wanted == conf::Childless::prefer || wanted == conf::Childless::require;
-  if (may && peer_childless_) return true;
+  if (begins_childless()) return true;
   const std::uint32_t spi = core_.host.allocate_spi(*tunnel_);
   if (spi == 0) return false;
   child_offer_ = make_offer(*tunnel_, spi, false);

@@ -63,7 +63,7 @@ class IkeSa {
   void rekey_child(ChildSa& child);
   void rekey_ike();
   void reauthenticate();
-  void child_expired(ChildSa& child);
+  void child_expired(ChildSa& child, const Reason& reason);
   void delete_child(ChildSa& child, const Reason& reason);     // out of the dataplane now, the peer is told
   void delete_ike(const Reason& reason, NotifyType why = {});  // likewise, all; the peer is told why
   void delete_ike_once();                                      // shutdown: one message, no waiting
@@ -215,6 +215,7 @@ class IkeSa {
   [[nodiscard]] bool first_contact() const;
 
   // first_child.cpp
+  [[nodiscard]] bool begins_childless() const;
   [[nodiscard]] bool offer_first_child(Payloads& payloads);
   void first_child_answered(const Payloads& payloads);
   [[nodiscard]] static bool child_payloads_whole(const Payloads& payloads);
@@ -318,6 +319,8 @@ class IkeSa {
                                           ChildKeys keys, bool we_began) const;
   [[nodiscard]] ChildSa* child_by_outbound(std::uint32_t spi) const;
   void retry_rekey(ChildSa& child, std::chrono::milliseconds after);
+  void lifetime_over(ChildSa& child);
+  [[nodiscard]] bool needs_ike_auth(TunnelId tunnel, const Reason& reason) const;
 
   // answer_child.cpp
   [[nodiscard]] TunnelId tunnel_for(const TsPayload& tsi, const TsPayload& tsr) const;

@@ -99,8 +99,9 @@ void ScriptedPeer::auth() {
     throw std::runtime_error("IKE_AUTH was refused");
 }
 
-void ScriptedPeer::answer_auth(const Payloads& payloads) {
-  ike::Header head = header(ike::Exchange::ike_auth, 1);
+void ScriptedPeer::answer(const Payloads& payloads) {
+  const auto request = std::get<ike::Header>(ike::parse_header(heard_.back()));
+  ike::Header head = header(request.exchange, request.message_id);
   head.response = true;
   for (const ByteVector& datagram : ike::seal_message(head, payloads, *out_, 0)) give(datagram);
 }

@@ -22,7 +22,7 @@ class ScriptedPeer {
 
   // As the responder, of what west begins.
   void answer_init();
-  void answer_auth(const Payloads& payloads);  // auth_payloads(), or others
+  void answer(const Payloads& payloads);  // the protected request that came last
 
   [[nodiscard]] Payloads auth_payloads();  // a proper IKE_AUTH, as initiator or responder
   // Sends one protected request and returns the payloads of west's answer; empty: no answer.

@@ -48,7 +48,7 @@ TEST_CASE("a proper scripted peer is accepted") {
   }
   SECTION("as responder") {
     be_asked(world, peer);
-    peer.answer_auth(peer.auth_payloads());
+    peer.answer(peer.auth_payloads());
   }
   CHECK(world.west.up);
   CHECK(peer.ask(Exchange::informational, {})->empty());
@@ -58,7 +58,7 @@ TEST_CASE("a responder may say later, and again, for how long our authentication
   World world;
   ScriptedPeer peer(world);
   be_asked(world, peer);
-  peer.answer_auth(peer.auth_payloads());
+  peer.answer(peer.auth_payloads());
   REQUIRE(world.west.up);
   for (const ByteVector& wrong : {ByteVector{}, ByteVector{0, 0, 1}, ByteVector{0, 0, 0, 1, 0}})
     CHECK(peer.ask(Exchange::informational, lifetime(wrong))->empty());
@@ -85,6 +85,29 @@ TEST_CASE("an initiator has no say in when it is to authenticate anew") {
   CHECK(!world.west.said("authentication is renewed"));
 }
 
+// RFC 7296 section 4: one child SA, by IKE_AUTH, is all that a minimal implementation has.
+TEST_CASE(
+    "a peer that answers each CREATE_CHILD_SA with NO_ADDITIONAL_SAS gets another IKE SA when it has no "
+    "child") {
+  World world;
+  ScriptedPeer peer(world);
+  be_asked(world, peer);
+  peer.answer(peer.auth_payloads());
+  (void)peer.ask(Exchange::informational, {ike::DeletePayload{Protocol::esp, {0xaaaa}}});
+  CHECK(!world.west.up);
+  world.west.initiate();
+  const Payloads refusal{ike::NotifyPayload{Protocol::none, {}, NotifyType::no_additional_sas, {}}};
+  peer.answer(refusal);
+  REQUIRE(world.west.failures.size() == 1);
+  CHECK(world.west.failures.back().failure == Failure::no_additional_child);
+  CHECK(world.west.reserved.empty());
+  peer.answer({});  // the delete
+  CHECK(world.west.ike_sas() == 0);
+  be_asked(world, peer);
+  peer.answer(peer.auth_payloads());
+  CHECK(world.west.up);
+}
+
 TEST_CASE("a responder's IKE_AUTH that lacks something, or answers what was not asked, brings nothing up") {
   World world;
   ScriptedPeer peer(world);
@@ -103,7 +126,7 @@ TEST_CASE("a responder's IKE_AUTH that lacks something, or answers what was not 
   }
   SECTION("without selectors") { payloads.resize(3); }
   SECTION("selectors of the initiator alone") { payloads.resize(4); }
-  peer.answer_auth(payloads);
+  peer.answer(payloads);
   CHECK(!world.west.up);
   CHECK(world.west.inbound.empty());
   CHECK(world.west.outbound.empty());

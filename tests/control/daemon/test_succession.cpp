@@ -2,6 +2,7 @@
 // and whether a first child can be rekeyed at all.
 #include <catch2/catch.hpp>
 
+#include "control/ike/message.hpp"
 #include "world.hpp"
 
 namespace espgate::test {
@@ -213,6 +214,74 @@ TEST_CASE("verify: a PFS group that does not fit is told at set-up, and traffic 
     world.run(seconds(60));
     CHECK(world.east.failed_rekeys.empty());
   }
+}
+
+// The PFS groups differ: a child SA can be made in IKE_AUTH alone, which has none.
+World no_pfs_in_common(seconds east_lifetime, seconds west_lifetime) {
+  conf::Tunnel east = east_tunnel();
+  conf::Tunnel west = west_tunnel();
+  west.esp_proposals = {esp(EspSuite::aes256_gcm16, {DhGroup::ecp384})};
+  east.child_lifetime = east_lifetime;
+  west.child_lifetime = west_lifetime;
+  return World(one(std::move(east)), one(std::move(west)));
+}
+
+TEST_CASE("a child that the peer does not rekey: another IKE SA takes the place of its own in time") {
+  for (const auto& [east, west] : {std::pair{100, 0}, {0, 100}, {100, 100}, {20, 3600}}) {
+    CAPTURE(east, west);
+    World world = no_pfs_in_common(seconds(east), seconds(west));
+    REQUIRE(world.establish());
+    world.start_traffic();
+    world.watch_flow();
+    world.run(seconds(1000));
+    world.run(seconds(70), [&world] { return world.settled(); });
+    require_whole(world);
+    CHECK(world.east.failed_rekeys.size() + world.west.failed_rekeys.size() >= 9);
+    CHECK(count(world.east, "IKE SA established") >= 10);
+  }
+}
+
+TEST_CASE("a child that the peer does not rekey takes its IKE SA with it where no other came about") {
+  World world = no_pfs_in_common(seconds(100), seconds(0));
+  REQUIRE(world.establish());
+  bool closed = false;  // to whoever begins anew
+  world.fate = [&closed](const Datagram& d) {
+    const bool begins = d.bytes[18] == static_cast<std::uint8_t>(ike::Exchange::ike_sa_init);
+    return begins && closed ? std::vector<milliseconds>{} : std::vector{milliseconds(10)};
+  };
+  closed = true;
+  world.run(seconds(99));
+  CHECK(world.east.up);
+  SECTION("at the end of its time") { world.run(seconds(32)); }
+  SECTION("at the end of its packets") {
+    world.east.daemon->child_expired(world.east.inbound.begin()->first, world.now);
+  }
+  CHECK(!world.east.up);
+  CHECK(world.east.downs.back().failure == Failure::lifetime);
+  world.run(seconds(60));
+  CHECK(world.east.ike_sas() + world.west.ike_sas() == 0);
+  closed = false;
+  CHECK(world.establish());
+}
+
+TEST_CASE("a child SA that can't be made anew is made with an IKE SA of its own, but for a childless one") {
+  const bool childless = GENERATE(false, true);
+  std::vector<conf::Tunnel> east = one(east_tunnel()), west = one(west_tunnel());
+  if (childless) east[0].childless = Childless::prefer;
+  west[0].esp_proposals = {esp(EspSuite::aes256_gcm16, {DhGroup::ecp384})};
+  World world(std::move(east), std::move(west));
+  CHECK(world.establish() != childless);
+  if (!childless)
+    world.west.daemon->dataplane_refused(0, world.west.inbound.begin()->first, "for the test", world.now);
+  world.run(seconds(10));
+  CHECK(!world.east.up);
+  CHECK(world.east.ike_sas() == 1);
+  world.east.initiate();
+  world.run(seconds(10));
+  CHECK(world.east.failures.back().failure == Failure::no_esp_proposal);
+  CHECK(world.east.ike_sas() == (childless ? 1 : 0));
+  CHECK(world.west.ike_sas() == world.east.ike_sas());
+  CHECK(world.establish() != childless);
 }
 
 TEST_CASE("verify: a first child that can be rekeyed is, once, also when both want to know") {

@@ -112,21 +112,37 @@ unsigned least_outer_length(const Tunnel& tunnel) {
   return least;
 }
 
-// By which port a tunnel's packets leave may change with the routes; the largest is what can be had.
-void check_mtus(Errors& errors, const Node& root, const Configuration& configuration) {
+// Of the ports that routes of a table may lead to: its own, and those of tables that its routes lead out to.
+unsigned largest_mtu(const Configuration& configuration, const TableRef& table) {
+  const auto leads_there = [&](const Port& port) {
+    return port.table.name == table.name ||
+           std::any_of(configuration.routes.begin(), configuration.routes.end(), [&](const Route& route) {
+             return route.table.name == table.name && route.via_table.name == port.table.name;
+           });
+  };
   unsigned largest = 0;
-  for (const Port& port : configuration.ports) largest = std::max<unsigned>(largest, port.mtu);
+  for (const Port& port : configuration.ports)
+    if (leads_there(port)) largest = std::max<unsigned>(largest, port.mtu);
+  return largest;
+}
+
+// By which port a tunnel's packets leave may change with the routes; the largest is what can be had. A table
+// without ports is another matter.
+void check_mtus(Errors& errors, const Node& root, const Configuration& configuration) {
   for (std::size_t i = 0; i < configuration.tunnels.size(); ++i) {
     const Tunnel& tunnel = configuration.tunnels[i];
     if (tunnel.mtu == 0 || tunnel.fragmentation == Fragmentation::after || !tunnel.local.is_set()) continue;
     const unsigned outer = least_outer_length(tunnel);
-    if (outer <= largest) continue;
+    const unsigned largest = largest_mtu(configuration, tunnel.table);
+    if (largest == 0 || outer <= largest) continue;
+    const std::string where =
+        configuration.tables.empty() ? "" : fmt::format(" in table {}", in_quotes(tunnel.table.name));
     errors.add(
         root.at("tunnels").at(i).at("interface").at("mtu").mark,
         fmt::format(
-            "mtu: a packet of {} bytes has {} or more when it is encrypted, and no port's MTU is above {}; "
+            "mtu: a packet of {} bytes has {} or more when it is encrypted, and no port's MTU{} is above {}; "
             "expected a smaller one, none (then it is derived), or fragmentation: after",
-            tunnel.mtu, outer, largest));
+            tunnel.mtu, outer, where, largest));
   }
 }
 

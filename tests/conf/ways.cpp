@@ -58,3 +58,29 @@ TEST_CASE("an MTU that no port can carry once it is encrypted") {
   // The suite that leaves most counts, as it may be the one that is agreed on.
   CHECK(with_interface("mtu: 1447", "\n    esp: {proposals: [aes256gcm8, aes256-sha512]}") == "accepted");
 }
+
+TEST_CASE("an MTU that a port could carry to which no route of the tunnel's table leads") {
+  const auto configured = [](const std::string& more) {
+    return words_of(R"(tables: [{name: inet}, {name: other}]
+ports:
+  - {name: lan, device: "af_packet:lan", addresses: [10.1.0.1/24], mtu: 9000}
+  - {name: wan, device: "af_packet:wan", addresses: [192.0.2.1/24], table: inet}
+  - {name: jumbo, device: "af_packet:jumbo", addresses: [198.51.100.1/24], table: other, mtu: 9000}
+tunnels:
+  - name: a
+    table: inet
+    local: {address: 192.0.2.1}
+    remote: {address: 203.0.113.1}
+    psk: secret
+    interface: {name: vti-a, mtu: 1447}
+routes:
+)" + more);
+  };
+  CHECK(configured("  - {to: 203.0.113.0/24, table: inet, via: 192.0.2.254}\n") ==
+        "gw.yaml:12:35: mtu: a packet of 1447 bytes has 1504 or more when it is encrypted, and no port's MTU "
+        "in "
+        "table \"inet\" is above 1500; expected a smaller one, none (then it is derived), or fragmentation: "
+        "after");
+  CHECK(configured("  - {to: 203.0.113.0/24, table: inet, via: 198.51.100.9, via-table: other}\n") ==
+        "accepted");
+}

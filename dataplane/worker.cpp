@@ -58,6 +58,7 @@ void run_errand(Worker& worker, rte_mbuf* mbuf) noexcept {
     case Errand::frame:
       return send_frame(worker, note.port, mbuf);
     case Errand::route:
+    case Errand::ike:
       return sort_ip(worker, mbuf, {Note::kNoPort, note.table, false});
     case Errand::decrypt:
       return sort_ip(worker, mbuf, {note.port, note.table, true});

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "dataplane/log.hpp"
+#include "dataplane/path/cleartext.hpp"
 #include "dataplane/path/wire.hpp"
 #include "dataplane/ports/checksum.hpp"
 
@@ -29,9 +30,10 @@ bool has_v6(const std::vector<IpPrefix>& addresses) noexcept {
 
 }  // namespace
 
-Twins::Twins(std::string owner, Resolver& resolver, const Interfaces& interfaces, Outbox& outbox,
-             std::uint64_t seed)
+Twins::Twins(std::string owner, const Forwarding& tables, Resolver& resolver, const Interfaces& interfaces,
+             Outbox& outbox, std::uint64_t seed)
     : owner_("espgate " + std::move(owner)),
+      tables_(tables),
       resolver_(resolver),
       interfaces_(interfaces),
       outbox_(outbox),
@@ -305,10 +307,14 @@ void Twins::send(const Twin& twin, rte_mbuf* packet, std::uint64_t now) {
   send_by_port(twin.port, to, packet, now);
 }
 
-// Link-local addresses mean that link; all else the route decides.
+// Link-local addresses mean that link; all else the route decides. What may leave by a route's port, the
+// workers ask.
 void Twins::send_by_port(std::uint8_t port, const IpAddress& to, rte_mbuf* packet, std::uint64_t now) {
-  if (is_link_local(to)) return resolver_.send(port, to, packet, now);
-  outbox_.route(packet, interfaces_[port].table);
+  if (!is_link_local(to)) return outbox_.route(packet, interfaces_[port].table);
+  const auto* const ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+  if (tables_.ports[port].encrypted_only && !may_go_in_clear(ip, to.family, packet->data_len))
+    return outbox_.drop(packet, DropReason::cleartext_out);
+  resolver_.send(port, to, packet, now);
 }
 
 // Somebody has deleted the interface.

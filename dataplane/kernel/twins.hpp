@@ -40,8 +40,8 @@ class Twins {
   static constexpr std::uint64_t kPatience = 30'000'000'000;  // ns
 
   // `owner` marks the twins as this gateway's, and no other's. All else must outlive this.
-  Twins(std::string owner, Resolver& resolver, const Interfaces& interfaces, Outbox& outbox,
-        std::uint64_t seed);
+  Twins(std::string owner, const Forwarding& tables, Resolver& resolver, const Interfaces& interfaces,
+        Outbox& outbox, std::uint64_t seed);
   Twins(const Twins&) = delete;
   Twins& operator=(const Twins&) = delete;
 
@@ -144,6 +144,7 @@ class Twins {
   void note_gone(const Twin& twin) noexcept;
 
   std::string owner_;
+  const Forwarding& tables_;
   Resolver& resolver_;
   const Interfaces& interfaces_;
   Outbox& outbox_;

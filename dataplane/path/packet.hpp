@@ -39,6 +39,7 @@ enum class Errand : std::uint8_t {
   decrypt,  // from another worker (find_sa again), or reassembled by the main thread: data at the outer IP
             // header; as if just received on note.port
   route,    // from the main thread: data at an IP header; as if just received on no port, but its TTL stays
+  ike,      // the same, of our own IKE, whose later fragments may leave by ports that are encrypted-only
   protect,  // from the main thread: data at the IP header of a packet made here, note.tunnel says by which
             // tunnel
   move,     // from the main thread: data is a Move, no packet

@@ -77,9 +77,12 @@ void cut_up(Worker& worker, Packet& packet, std::uint16_t mtu, Whose whose, Take
   packet.length <= mtu ? wait(packet) : cut_up(worker, packet, mtu, whose, wait);
 }
 
-// Others' packets leave by an encrypted-only port in no case, and our own when they may.
+// Others' packets leave by an encrypted-only port in no case, and our own when they may. Of what was made
+// here, the main thread's note is as it was.
 [[gnu::noinline]] bool may_leave_in_clear(const Packet& packet) noexcept {
-  return !packet.forwarded && may_be_in_clear(packet.ip, packet.family, packet.length);
+  if (packet.forwarded) return false;
+  const bool ike = note_of(packet.mbuf).why == static_cast<std::uint8_t>(Errand::ike);
+  return ike || may_go_in_clear(packet.ip, packet.family, packet.length);
 }
 
 // False: the packet, of whose way no more than `most` bytes are known to go through, can't go now, and was

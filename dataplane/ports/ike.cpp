@@ -204,7 +204,7 @@ void IkePort::send_udp(const IkeDatagram& datagram, std::span<const std::uint8_t
     auto* out = rte_pktmbuf_mtod(packet, std::uint8_t*);
     write_header(out, datagram, piece, identification);
     std::memcpy(out + front, udp.data() + at, take);
-    outbox_.route(packet, datagram.table);
+    outbox_.route_ike(packet, datagram.table);
     at += take;
   }
 }

@@ -70,6 +70,10 @@ void Outbox::route(rte_mbuf* packet, TableId table) noexcept {
   put(worker_for(packet), packet, Errand::route, Note::kNoPort, table);
 }
 
+void Outbox::route_ike(rte_mbuf* packet, TableId table) noexcept {
+  put(worker_for(packet), packet, Errand::ike, Note::kNoPort, table);
+}
+
 void Outbox::protect(std::uint32_t tunnel, rte_mbuf* packet) noexcept {
   Worker& worker = worker_for(packet);
   const Tunnel* const into = worker.tables->tunnels[tunnel].tunnel.load(std::memory_order_relaxed);

@@ -30,6 +30,8 @@ class Outbox {
 
   // `packet`'s data begin at an IP header. A worker looks its route up in that table.
   void route(rte_mbuf* packet, TableId table) noexcept;
+  // The same, of a packet of our own IKE.
+  void route_ike(rte_mbuf* packet, TableId table) noexcept;
   // `packet`'s data begin at an IP header. A worker has it encrypted for the tunnel.
   void protect(std::uint32_t tunnel, rte_mbuf* packet) noexcept;
   // `packet`'s data begin behind the Ethernet header: puts that before them, with this ethertype.

@@ -143,6 +143,7 @@ void SlowPath::resolve(rte_mbuf* packet, std::uint64_t now) {
   const std::uint32_t flow = flow_hash(rte_pktmbuf_mtod(packet, const std::uint8_t*),
                                        v4 ? Family::v4 : Family::v6, packet->data_len);
   const NextHop to = tables_.member(tables_.routes(note_of(packet).table).find_one(destination), flow);
+  if (goes_in_clear(packet, to)) return outbox_.drop(packet, DropReason::cleartext_out);
   if (to.kind == NextHopKind::connected) return resolver_.send(to.port, destination, packet, now);
   if (to.kind == NextHopKind::gateway) {
     const Neighbour& gateway = tables_.neighbours.entry(to.index);
@@ -152,12 +153,21 @@ void SlowPath::resolve(rte_mbuf* packet, std::uint64_t now) {
   tell_and_drop(packet, IcmpError::no_route, 0, now);
 }
 
+// Of a packet that a worker had for another port: by one that is encrypted-only, and nothing that may be.
+bool SlowPath::goes_in_clear(rte_mbuf* packet, NextHop to) const noexcept {
+  if (to.kind != NextHopKind::connected && to.kind != NextHopKind::gateway) return false;
+  const std::uint8_t asked = note_of(packet).next_hop.port;
+  if (to.port == asked || !tables_.ports[to.port].encrypted_only) return false;
+  const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+  return !may_go_in_clear(ip, *ip >> 4 == 4 ? Family::v4 : Family::v6, packet->data_len);
+}
+
 // By a port that is encrypted-only, and nothing that is let through there.
 bool SlowPath::came_in_clear(rte_mbuf* packet) const noexcept {
   const Note& note = note_of(packet);
   if (note.port >= interfaces_.size() || !tables_.ports[note.port].encrypted_only) return false;
   const auto* ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
-  return !may_be_in_clear(ip, *ip >> 4 == 4 ? Family::v4 : Family::v6, packet->data_len);
+  return !may_come_in_clear(ip, *ip >> 4 == 4 ? Family::v4 : Family::v6, packet->data_len);
 }
 
 // RFC 4301 section 5.2, step 4: what the policy protects and came in clear. The neighbours of a link must

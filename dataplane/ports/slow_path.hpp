@@ -55,6 +55,7 @@ class SlowPath {
 
  private:
   [[nodiscard]] bool came_in_clear(rte_mbuf* packet) const noexcept;
+  [[nodiscard]] bool goes_in_clear(rte_mbuf* packet, NextHop to) const noexcept;
   [[nodiscard]] bool lacks_protection(rte_mbuf* packet) const;
   void to_host(rte_mbuf* packet, std::uint64_t now);
   void to_host4(rte_mbuf* packet, std::uint64_t now);

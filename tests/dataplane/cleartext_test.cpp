@@ -33,13 +33,15 @@ Octets from_outside(unsigned protocol, const Octets& payload, const char* to = "
 Octets from_inside(const char* to) {
   return ipv4_packet({.source = "10.1.0.2", .destination = to}, udp(1, 2, filling(30)));
 }
-Octets tcp(std::uint16_t from, std::uint16_t to) {
+enum Flags : std::uint8_t { kSyn = 2, kRst = 4, kAck = 16 };
+Octets tcp(std::uint16_t from, std::uint16_t to, unsigned flags = kAck) {
   Octets out(20);
   out[0] = static_cast<std::uint8_t>(from >> 8);
   out[1] = static_cast<std::uint8_t>(from);
   out[2] = static_cast<std::uint8_t>(to >> 8);
   out[3] = static_cast<std::uint8_t>(to);
   out[12] = 0x50;
+  out[13] = static_cast<std::uint8_t>(flags);
   return out;
 }
 Octets icmp(int type) {
@@ -47,10 +49,21 @@ Octets icmp(int type) {
   out[0] = static_cast<std::uint8_t>(type);
   return out;
 }
-bool may(const Octets& ip) {
+using May = bool (*)(const std::uint8_t* ip, Family family, std::uint16_t length) noexcept;
+constexpr May kIn = dataplane::may_come_in_clear;
+constexpr May kOut = dataplane::may_go_in_clear;
+bool may(May which, const Octets& ip) {
   const bool v4 = ip[0] >> 4 == 4;
-  return dataplane::may_be_in_clear(ip.data(), v4 ? Family::v4 : Family::v6,
-                                    static_cast<std::uint16_t>(ip.size()));
+  return which(ip.data(), v4 ? Family::v4 : Family::v6, static_cast<std::uint16_t>(ip.size()));
+}
+bool may(const Octets& ip) {
+  CHECK(may(kIn, ip) == may(kOut, ip));
+  return may(kIn, ip);
+}
+Octets later_fragment(unsigned protocol) {
+  return ipv4_packet(
+      {.source = "192.0.2.1", .destination = "10.3.0.2", .protocol = protocol, .fragment = 0x00b9},
+      filling(40));
 }
 
 }  // namespace
@@ -114,13 +127,27 @@ TEST_CASE(
   CHECK(g.rig.drops(DropReason::cleartext_out) == 2);
 }
 
+TEST_CASE("Of what the gateway itself says, later fragments leave if they are ESP's or its own IKE's") {
+  Gateway g;
+  const auto send = [&](Errand errand, unsigned protocol) {
+    return g.rig
+        .errand(errand, later_fragment(protocol), dataplane::Note::kNoTunnel, dataplane::Note::kNoPort)
+        .frames[kOutside]
+        .size();
+  };
+  CHECK(send(Errand::ike, 17) == 1);
+  CHECK(send(Errand::route, 50) == 1);
+  CHECK(g.rig.all_drops() == 0);
+  CHECK(send(Errand::route, 17) == 0);
+  CHECK(g.rig.drops(DropReason::cleartext_out) == 1);
+  g.rig.tables().ports[kOutside].encrypted_only = false;
+  CHECK(send(Errand::route, 17) == 1);
+}
+
 TEST_CASE("Which packets between the gateway and others may be in clear") {
   CHECK(may(from_outside(50, filling(40))));
   CHECK(may(from_outside(89, filling(40))));
-  for (const unsigned port : {500U, 4500U, 3784U, 3785U, 4784U, 6784U})
-    CHECK(may(from_outside(17, udp(50000, port, {}))));
-  CHECK(may(from_outside(17, udp(4500, 31000, filling(1)))));
-  CHECK(may(from_outside(6, tcp(179, 40000))));
+  for (const unsigned port : {3784U, 3785U, 4784U, 6784U}) CHECK(may(from_outside(17, udp(50000, port, {}))));
   CHECK(may(from_outside(6, tcp(40000, 179))));
   for (const int error : {3, 11, 12}) CHECK(may(from_outside(1, icmp(error))));
   CHECK_FALSE(may(from_outside(1, {8, 0, 0, 0, 0, 0, 0, 0})));
@@ -132,6 +159,33 @@ TEST_CASE("Which packets between the gateway and others may be in clear") {
   const auto icmp6 = [](int type) { return ipv6_packet({.next_header = 58}, icmp(type)); };
   for (const int type : {1, 2, 3, 4, 133, 135, 136}) CHECK(may(icmp6(type)));
   for (const int type : {128, 129, 138}) CHECK_FALSE(may(icmp6(type)));
+}
+
+// A port number of IKE is worth something on our side alone: the peer's may be any, and so may a stranger's.
+TEST_CASE("IKE is what comes to our ports of it, and what leaves from there") {
+  for (const unsigned port : {500U, 4500U}) {
+    const Octets to = from_outside(17, udp(31000, port, filling(1)));
+    const Octets from = from_outside(17, udp(port, 161, filling(1)));
+    CHECK(may(kIn, to));
+    CHECK_FALSE(may(kOut, to));
+    CHECK_FALSE(may(kIn, from));
+    CHECK(may(kOut, from));
+  }
+  CHECK(may(kIn, later_fragment(17)));
+  CHECK_FALSE(may(kOut, later_fragment(17)));
+  CHECK_FALSE(may(later_fragment(6)));
+}
+
+TEST_CASE("BGP's port opens no connection to another service, whichever side has it") {
+  CHECK(may(from_outside(6, tcp(40000, 179, kSyn))));
+  CHECK(may(from_outside(6, tcp(179, 179, kSyn))));
+  for (const unsigned answer : {kSyn | kAck, kAck + 0, kRst + 0, kRst | kAck})
+    CHECK(may(from_outside(6, tcp(179, 40000, answer))));
+  CHECK_FALSE(may(from_outside(6, tcp(179, 40000, kSyn))));
+  CHECK_FALSE(may(from_outside(6, tcp(179, 22, kSyn))));
+  CHECK_FALSE(may(from_outside(6, tcp(179, 22, kAck))));
+  const Octets whole = tcp(179, 40000, kAck);
+  CHECK_FALSE(may(from_outside(6, slice(whole, 0, 12))));  // its flags are elsewhere
 }
 
 }  // namespace espgate::test

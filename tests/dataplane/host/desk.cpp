@@ -45,7 +45,7 @@ Desk::Desk(unsigned count, unsigned buffers, std::uint32_t max_routes)
       outbox(workers, pool.get(), page.header().main_thread),
       liveness(tables, outbox, control, kSeed),
       slow_path(tables, interfaces, outbox, peers, control, kSeed),
-      twins("desk", slow_path.resolver(), interfaces, outbox, kSeed),
+      twins("desk", tables, slow_path.resolver(), interfaces, outbox, kSeed),
       ike(tables, outbox, peers, control, kSeed, {kSeed, dataplane::Identifications::kMainThread}),
       ribs(tables),
       offload(tables),

@@ -148,7 +148,7 @@ TEST_CASE("IKE to send becomes a UDP datagram") {
     desk.ike.send(*outgoing(500, 500, packet("ike")), desk.now);
     const auto sent = desk.sent();
     REQUIRE(sent.size() == 1);
-    CHECK(sent[0].errand == Errand::route);
+    CHECK(sent[0].errand == Errand::ike);
     CHECK(hex(sent[0].data) == hex(packet("ike_out_500")));
   }
   SECTION("port 4500: behind the marker") {
@@ -161,7 +161,7 @@ TEST_CASE("IKE to send becomes a UDP datagram") {
     desk.ike.send(*outgoing6(500, 500, packet("ike")), desk.now);
     const auto sent = desk.sent();
     REQUIRE(sent.size() == 1);
-    CHECK(sent[0].errand == Errand::route);
+    CHECK(sent[0].errand == Errand::ike);
     CHECK(hex(sent[0].data) == hex(packet("ike6_out_500")));
   }
   SECTION("IPv6, port 4500: behind the marker") {

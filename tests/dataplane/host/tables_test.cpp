@@ -134,4 +134,25 @@ TEST_CASE("an encrypted-only port answers no ping, and finds its neighbours") {
   CHECK(desk.sent().size() == 1);
 }
 
+TEST_CASE("a packet that waited for the main thread does not leave in clear because its route has moved") {
+  Desk desk;
+  const auto resolve = [&desk](const Octets& ip) {
+    rte_mbuf* packet = desk.make(ip);
+    dataplane::note_of(packet) = dataplane::Note{};
+    dataplane::note_of(packet).why = static_cast<std::uint8_t>(Exception::resolve);
+    dataplane::note_of(packet).next_hop = {NextHopKind::connected, kLan, 0, 0};  // what a worker was told
+    desk.slow_path.handle(packet, desk.now);
+    return desk.sent().size();
+  };
+  const auto to_wan = [](unsigned protocol) {
+    return ipv4_packet({.source = "10.1.0.2", .destination = "192.0.2.9", .protocol = protocol}, filling(40));
+  };
+  CHECK(resolve(to_wan(17)) == 1);  // asks for the neighbour
+  desk.tables.ports[kWan].encrypted_only = true;
+  CHECK(resolve(to_wan(17)) == 0);
+  CHECK(desk.drops(DropReason::cleartext_out) == 1);
+  CHECK(resolve(to_wan(50)) == 0);  // waits for the neighbour
+  CHECK(desk.all_drops() == 1);
+}
+
 }  // namespace espgate::test

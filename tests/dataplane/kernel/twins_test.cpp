@@ -279,6 +279,18 @@ TEST_CASE("A port's twin: by the route, and to a neighbour's link-local address 
   REQUIRE(sent.size() == 1);  // who has it, is asked first
   CHECK(sent[0].errand == Errand::frame);
   CHECK(sent[0].port == kLan);
+
+  SECTION("which on an encrypted-only port is asked what it is") {
+    desk.tables.ports[kLan].encrypted_only = true;
+    (void)NetworkNamespace::run("ping -c 1 -W 1 fe80::8%lan > /dev/null || true");
+    (void)desk.twins.serve(desk.now);
+    CHECK(desk.sent().empty());
+    CHECK(desk.drops(DropReason::cleartext_out) == 1);
+    (void)NetworkNamespace::run("timeout 0.2 bash -c ': > /dev/tcp/fe80::8%lan/179' 2> /dev/null || true");
+    (void)desk.twins.serve(desk.now);
+    CHECK(desk.sent().size() == 1);
+    CHECK(desk.drops(DropReason::cleartext_out) == 1);
+  }
 }
 
 TEST_CASE("The kernel's multicast stays with the kernel, and what is no IP packet goes nowhere") {

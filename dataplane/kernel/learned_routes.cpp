@@ -49,8 +49,7 @@ bool LearnedRoutes::serve(std::uint64_t now) {
 bool LearnedRoutes::open() {
   if (std::exchange(tried_, true)) return false;
   try {
-    const Space::Visit visit(*twins_.space_of(table_));
-    feed_ = std::make_unique<RouteFeed>();
+    feed_ = std::make_unique<RouteFeed>(*twins_.space_of(table_));
     twins_.wake_by(feed_->wake_fd());
     return true;
   } catch (const std::exception& error) {

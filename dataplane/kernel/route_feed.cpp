@@ -10,8 +10,11 @@
 #include <time.h>
 
 #include <cstdlib>
-#include <memory>
+#include <cstring>
 #include <stdexcept>
+#include <utility>
+
+#include "dataplane/log.hpp"
 
 namespace espgate::dataplane {
 
@@ -42,61 +45,71 @@ bool may_take_routes(nlmsghdr& message, bool objects) noexcept {
   return (link.ifi_change & IFF_UP) != 0 || (objects && (link.ifi_flags & IFF_RUNNING) == 0);
 }
 
-nl_sock* open_socket() {
-  nl_sock* const socket = nl_socket_alloc();
-  if (socket == nullptr) throw std::bad_alloc();
-  nl_socket_disable_seq_check(socket);
-  int result = nl_connect(socket, NETLINK_ROUTE);
-  if (result >= 0) result = nl_socket_set_nonblocking(socket);
-  if (result >= 0) result = nl_socket_set_msg_buf_size(socket, kMessages);
-  if (result < 0) {
-    nl_socket_free(socket);
-    throw std::runtime_error(fmt::format("netlink: {}", nl_geterror(result)));
-  }
-  return socket;
+// What the kernel has to say at a request's end: 0, or an errno.
+int error_of(nlmsghdr& end) noexcept {
+  int error = 0;
+  if (nlmsg_datalen(&end) >= static_cast<int>(sizeof error))
+    std::memcpy(&error, nlmsg_data(&end), sizeof error);
+  return std::abs(error);
 }
 
 }  // namespace
 
-RouteFeed::RouteFeed() : changes_(open_socket()), answers_(nullptr) {
-  try {
-    answers_ = open_socket();
-  } catch (...) {
-    nl_socket_free(changes_);
-    throw;
+void RouteFeed::Close::operator()(nl_sock* socket) const noexcept { nl_socket_free(socket); }
+
+RouteFeed::Socket RouteFeed::open() const {
+  const Space::Visit visit(space_);
+  Socket socket(nl_socket_alloc());
+  if (!socket) throw std::bad_alloc();
+  nl_socket_disable_seq_check(socket.get());
+  int result = nl_connect(socket.get(), NETLINK_ROUTE);
+  if (result >= 0) result = nl_socket_set_nonblocking(socket.get());
+  if (result >= 0) result = nl_socket_set_msg_buf_size(socket.get(), kMessages);
+  if (result < 0) throw std::runtime_error(fmt::format("netlink: {}", nl_geterror(result)));
+  return socket;
+}
+
+RouteFeed::RouteFeed(const Space& space) : space_(space), changes_(open()) {
+  setsockopt(wake_fd(), SOL_SOCKET, SO_RCVBUFFORCE, &kRoom, sizeof kRoom);
+  nl_socket_add_memberships(changes_.get(), RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_LINK,
+                            RTNLGRP_NEXTHOP, RTNLGRP_IPV4_IFADDR, 0);
+}
+
+int RouteFeed::wake_fd() const noexcept { return nl_socket_get_fd(changes_.get()); }
+
+// Changes that come while all is told wait, being newer. Those that wait come first, so that they are never
+// put off for more than one telling, however many more they call for.
+bool RouteFeed::serve(std::uint64_t now, std::uint64_t budget, const Take& take) {
+  now_ = now;
+  const std::uint64_t until = monotonic_ns() + budget;
+  bool more = true;
+  while (more && monotonic_ns() < until) {
+    more = read(stage_ == Stage::changes ? changes_.get() : answers_.get(), take);
+    if (more || stage_ != Stage::changes || !wanted_ || now < next_ns_) continue;
+    begin(take);
+    more = true;
   }
-  setsockopt(nl_socket_get_fd(changes_), SOL_SOCKET, SO_RCVBUFFORCE, &kRoom, sizeof kRoom);
-  nl_socket_add_memberships(changes_, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_LINK, RTNLGRP_NEXTHOP,
-                            RTNLGRP_IPV4_IFADDR, 0);
+  return more || stage_ != Stage::changes;
 }
 
-RouteFeed::~RouteFeed() {
-  nl_socket_free(changes_);
-  nl_socket_free(answers_);
+void RouteFeed::begin(const Take& take) {
+  try {
+    answers_ = open();
+  } catch (const std::exception& error) {
+    return fail(error.what());
+  }
+  wanted_ = false;
+  interrupted_ = false;
+  stage_ = Stage::all4;
+  take(Word::begin, {});
+  ask(AF_INET);
 }
-
-int RouteFeed::wake_fd() const noexcept { return nl_socket_get_fd(changes_); }
 
 void RouteFeed::ask(int family) {
   rtmsg all{};
   all.rtm_family = static_cast<unsigned char>(family);
-  nl_send_simple(answers_, RTM_GETROUTE, NLM_F_DUMP, &all, sizeof all);
-}
-
-bool RouteFeed::serve(std::uint64_t now, std::uint64_t budget, const Take& take) {
-  if (stage_ == Stage::changes && wanted_ && !stale_ && now - begun_ns_ >= kPause) {
-    wanted_ = false;
-    interrupted_ = false;
-    begun_ns_ = now;
-    stage_ = Stage::all4;
-    take(Word::begin, {});
-    ask(AF_INET);
-  }
-  // Changes that come meanwhile wait: they are newer than what is told of all.
-  const std::uint64_t until = monotonic_ns() + budget;
-  bool more = true;
-  while (more && monotonic_ns() < until) more = read(stage_ == Stage::changes ? changes_ : answers_, take);
-  return more || stage_ != Stage::changes;
+  const int result = nl_send_simple(answers_.get(), RTM_GETROUTE, NLM_F_DUMP, &all, sizeof all);
+  if (result < 0) fail(nl_geterror(result));
 }
 
 // One datagram. False: there is none now.
@@ -105,21 +118,21 @@ bool RouteFeed::read(nl_sock* socket, const Take& take) {
   unsigned char* buffer = nullptr;
   const int length = nl_recv(socket, &from, &buffer, nullptr);
   const std::unique_ptr<unsigned char, decltype(&std::free)> kept(buffer, &std::free);
+  const Stage stage = stage_;
   if (length == -NLE_AGAIN || length == 0) {
-    if (socket == changes_) stale_ = false;
+    if (stage == Stage::changes) stale_ = false;
     return false;
   }
-  if (length < 0) {  // ENOBUFS: the kernel had no room to say more, and says nothing until all is read
-    overruns_++;
-    wanted_ = true;
-    stale_ = socket == changes_;
-    if (stage_ != Stage::changes) next_stage(take);
+  if (length < 0) {
+    if (stage != Stage::changes) return fail(nl_geterror(length)), true;
+    overruns_++;  // ENOBUFS: the kernel had no room to say more, and says nothing until all is read
+    wanted_ = stale_ = true;
     return true;
   }
-  if (stale_ && socket == changes_) return true;
+  if (stale_ && stage == Stage::changes) return true;
   if (from.nl_pid != 0) return true;  // anybody may send us datagrams; only the kernel knows its routes
   int left = length;
-  for (auto* message = reinterpret_cast<nlmsghdr*>(buffer); nlmsg_ok(message, left);
+  for (auto* message = reinterpret_cast<nlmsghdr*>(buffer); stage == stage_ && nlmsg_ok(message, left);
        message = nlmsg_next(message, &left))
     handle(*message, take);
   return true;
@@ -129,8 +142,11 @@ void RouteFeed::handle(nlmsghdr& message, const Take& take) {
   if ((message.nlmsg_flags & NLM_F_DUMP_INTR) != 0) interrupted_ = true;
   switch (message.nlmsg_type) {
     case NLMSG_DONE:
-    case NLMSG_ERROR:
-      return next_stage(take);
+    case NLMSG_ERROR: {
+      if (stage_ == Stage::changes) return;
+      const int error = error_of(message);
+      return error == 0 ? next_stage(take) : fail(std::strerror(error));
+    }
     case RTM_NEWROUTE:
     case RTM_DELROUTE: {
       objects_ = objects_ || nlmsg_find_attr(&message, sizeof(rtmsg), RTA_NH_ID) != nullptr;
@@ -161,13 +177,26 @@ void RouteFeed::next_stage(const Take& take) {
     stage_ = Stage::all6;
     return ask(AF_INET6);
   }
-  if (stage_ != Stage::all6) return;
-  stage_ = Stage::changes;
+  failing_ = false;
+  leave_off(kPause);
   // What was not told may yet be there.
   if (interrupted_)
     wanted_ = true;
   else
     take(Word::end, {});
+}
+
+void RouteFeed::fail(const char* why) {
+  if (!std::exchange(failing_, true))
+    log_line("the kernel has not told all of its routes, and is asked again every second: {}", why);
+  wanted_ = true;
+  leave_off(kRetry);
+}
+
+void RouteFeed::leave_off(std::uint64_t pause) noexcept {
+  answers_.reset();
+  stage_ = Stage::changes;
+  next_ns_ = now_ + pause;
 }
 
 }  // namespace espgate::dataplane

@@ -5,8 +5,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 
 #include "dataplane/kernel/route_message.hpp"
+#include "dataplane/kernel/space.hpp"
 
 struct nl_sock;
 
@@ -19,15 +21,12 @@ class RouteFeed {
   enum class Word : std::uint8_t { begin, set, append, remove, end };
   using Take = std::function<void(Word word, const KernelRoute& route)>;
 
-  // In the network namespace of the thread that makes it. Throws std::runtime_error.
-  RouteFeed();
-  ~RouteFeed();
-  RouteFeed(const RouteFeed&) = delete;
-  RouteFeed& operator=(const RouteFeed&) = delete;
+  // Of the routes in `space`, which must outlive this. Throws std::runtime_error.
+  explicit RouteFeed(const Space& space);
 
   // Gives `take` what has come, for about `budget` ns. True: more waits.
   [[nodiscard]] bool serve(std::uint64_t now, std::uint64_t budget, const Take& take);
-  // All is to be told anew; not more often than every kPause.
+  // All is to be told anew: when no change waits, and not before kPause is over since it was told last.
   void tell_all() noexcept { wanted_ = true; }
   // Readable when there is something to serve.
   [[nodiscard]] int wake_fd() const noexcept;
@@ -35,23 +34,35 @@ class RouteFeed {
   [[nodiscard]] std::uint64_t overruns() const noexcept { return overruns_; }
 
  private:
-  static constexpr std::uint64_t kPause = 50'000'000;  // ns
+  static constexpr std::uint64_t kPause = 50'000'000;     // ns
+  static constexpr std::uint64_t kRetry = 1'000'000'000;  // ns; after the kernel has failed to tell all
   // What of the kernel's messages is told now, and what comes then.
   enum class Stage : std::uint8_t { changes, all4, all6 };
 
+  struct Close {
+    void operator()(nl_sock* socket) const noexcept;
+  };
+  using Socket = std::unique_ptr<nl_sock, Close>;
+  [[nodiscard]] Socket open() const;
+  void begin(const Take& take);
   void ask(int family);
   [[nodiscard]] bool read(nl_sock* socket, const Take& take);
   void handle(struct nlmsghdr& message, const Take& take);
   void next_stage(const Take& take);
+  void fail(const char* why);
+  void leave_off(std::uint64_t pause) noexcept;
 
-  nl_sock* changes_;  // notifications
-  nl_sock* answers_;  // to requests for all
+  const Space& space_;
+  Socket changes_;  // notifications
+  Socket answers_;  // to requests for all; of each telling its own, so that nothing of a failed one is left
   Stage stage_{Stage::changes};
   bool wanted_{true};
   bool objects_{false};      // some routes are by next-hop objects
   bool stale_{false};        // after an overrun: what waits is older than what is missing
   bool interrupted_{false};  // the routes changed while they were told
-  std::uint64_t begun_ns_{0};
+  bool failing_{false};      // so did the last telling
+  std::uint64_t now_{0};
+  std::uint64_t next_ns_{0};  // the next telling begins not before
   std::uint64_t overruns_{0};
 };
 

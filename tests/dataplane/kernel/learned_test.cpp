@@ -1,8 +1,13 @@
 // Routes that iproute2 puts into the kernel and that lead out of twins: what our own tables make of them.
+#include <dlfcn.h>
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <fstream>
 #include <thread>
 
@@ -19,6 +24,19 @@ using channel::RouteKind;
 namespace {
 
 constexpr std::uint64_t kMs = 1'000'000;
+
+// What goes wrong, once, when the kernel is to tell all of its routes.
+enum class Fault { none, asked, told, ended };
+Fault fault = Fault::none;
+
+nlmsghdr* spoilt(void* first, int left) {
+  for (auto* message = static_cast<nlmsghdr*>(first); NLMSG_OK(message, left);
+       message = NLMSG_NEXT(message, left)) {
+    const unsigned wanted = fault == Fault::told ? RTM_NEWROUTE : NLMSG_DONE;
+    if (message->nlmsg_type == wanted && (message->nlmsg_flags & NLM_F_MULTI) != 0) return message;
+  }
+  return nullptr;
+}
 
 // Until nothing more comes.
 void follow(Desk& desk, dataplane::LearnedRoutes& learned) {
@@ -97,6 +115,29 @@ double seconds_of(const std::function<void()>& work) {
 }
 
 }  // namespace
+
+// In place of the C library's, between libnl and the kernel.
+extern "C" ssize_t recvmsg(int socket, msghdr* message, int flags) {
+  static const auto real = reinterpret_cast<decltype(&recvmsg)>(dlsym(RTLD_NEXT, "recvmsg"));
+  const ssize_t length = real(socket, message, flags);
+  if (length <= 0 || (fault != Fault::told && fault != Fault::ended)) return length;
+  nlmsghdr* const bad = spoilt(message->msg_iov[0].iov_base, static_cast<int>(length));
+  if (bad == nullptr) return length;
+  const int error = -ENOBUFS;
+  if (fault == Fault::told) bad->nlmsg_type = NLMSG_ERROR;
+  std::memcpy(NLMSG_DATA(bad), &error, sizeof error);
+  fault = Fault::none;
+  return length;
+}
+
+extern "C" ssize_t sendmsg(int socket, const msghdr* message, int flags) {
+  static const auto real = reinterpret_cast<decltype(&sendmsg)>(dlsym(RTLD_NEXT, "sendmsg"));
+  const auto* const head = static_cast<const nlmsghdr*>(message->msg_iov[0].iov_base);
+  if (fault != Fault::asked || head->nlmsg_type != RTM_GETROUTE) return real(socket, message, flags);
+  fault = Fault::none;
+  errno = ENOBUFS;
+  return -1;
+}
 
 TEST_CASE("A route out of a tunnel's twin leads into that tunnel") {
   const NetworkNamespace space;
@@ -370,6 +411,55 @@ TEST_CASE("Routes that were there before the gateway are found") {
   }
   Gateway gateway;
   CHECK(gateway.to("10.9.1.1") == into(3));
+}
+
+TEST_CASE("Of a telling that fails nothing is believed, and all is asked for again") {
+  const NetworkNamespace space;
+  Gateway gateway;
+  gateway.run("ip route add 10.9.0.0/16 dev vti3; ip -6 route add fd00:9::/48 dev vti3");
+  gateway.run("ip route add 10.8.0.0/16 dev vti4");
+  (void)NetworkNamespace::run("ip link set vti4 down");  // of which the kernel tells nothing for each route
+  fault = GENERATE(Fault::asked, Fault::told, Fault::ended);
+  gateway.follow();
+  REQUIRE(fault == Fault::none);
+  CHECK(gateway.to("10.9.1.1") == into(3));
+  CHECK(gateway.to("fd00:9::1") == into(3));
+  CHECK(gateway.to("10.8.1.1") == into(4));
+  gateway.run("ip route add 10.7.0.0/16 dev vti3");  // changes are followed meanwhile
+  CHECK(gateway.to("10.7.1.1") == into(3));
+  gateway.desk.now += kSecond;
+  gateway.follow();
+  CHECK(gateway.to("10.8.1.1") == kNowhere);
+  CHECK(gateway.learned.size() == 3);
+}
+
+TEST_CASE("Changes do not wait for more than one telling of all, whatever they are") {
+  const NetworkNamespace space;
+  constexpr unsigned kMany = 3000;
+  const dataplane::Space here;
+  dataplane::RouteFeed feed(here);
+  unsigned tellings = 0;
+  unsigned added = 0;
+  std::uint64_t now = 0;
+  const auto take = [&](dataplane::RouteFeed::Word word, const dataplane::KernelRoute& route) {
+    tellings += word == dataplane::RouteFeed::Word::begin ? 1 : 0;
+    added += word == dataplane::RouteFeed::Word::set && route.to.length == 24 ? 1 : 0;
+  };
+  while (feed.serve(now += 60 * kMs, kMs, take)) continue;
+  REQUIRE(tellings == 1);
+  // After each next-hop object all is to be told, and the route comes after all of them.
+  const std::string path = "/tmp/espgate-nexthops-" + std::to_string(getpid());
+  std::ofstream file(path);
+  for (unsigned i = 1; i <= kMany; i++) file << "nexthop add id " << i << " dev lo\n";
+  file << "route add 10.9.9.0/24 dev lo\n";
+  file.close();
+  (void)NetworkNamespace::run("ip -batch " + path + "; rm " + path);
+  for (int i = 0; i < 1'000'000 && added == 0; i++) (void)feed.serve(now += 60 * kMs, kMs / 20, take);
+  CHECK(added == 1);
+  CHECK(tellings == 1);
+  while (feed.serve(now += 60 * kMs, kMs, take)) continue;
+  CHECK(tellings == 2);
+  CHECK(added == 2);
 }
 
 TEST_CASE("A hundred thousand routes, their withdrawal, and an overrun") {

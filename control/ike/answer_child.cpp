@@ -120,6 +120,7 @@ std::variant<IkeSa::ChildTerms, IkeSa::ChildAnswer> IkeSa::agree_on_child(const 
                        "; we accept " + accepted_selectors(*tunnel_) +
                        (core_.is_slot(request.tunnel) ? ", or a part of it" : ""));
   if (auto refusal = refuse_claimed(request, terms)) return std::move(*refusal);
+  if (auto refusal = refuse_beside(request, terms)) return std::move(*refusal);
   return terms;
 }
 
@@ -147,6 +148,27 @@ std::optional<IkeSa::ChildAnswer> IkeSa::refuse_claimed(const ChildRequest& requ
                  to_string(remote_.address) + " offers " + words(terms.remote) + ", of which " +
                      config(*other).name + ", the tunnel of \"" + core_.peer_of(*other) +
                      "\", has a part already");
+}
+
+// A tunnel has one pair. A second one would take the traffic of the first, so it must be for all of that.
+std::optional<IkeSa::ChildAnswer> IkeSa::refuse_beside(const ChildRequest& request,
+                                                       const ChildTerms& terms) const {
+  const auto carries_more = [&](const ChildSa* child) {
+    const ChildInstall& has = child->install;
+    const bool stays = child->state == ChildSa::State::installed || child->state == ChildSa::State::rekeying;
+    return stays && has.tunnel == request.tunnel &&
+           !(is_subset(has.local_selectors, terms.local) && is_subset(has.remote_selectors, terms.remote));
+  };
+  if (request.rekeys) return std::nullopt;
+  const auto first = std::find_if(children.begin(), children.end(), carries_more);
+  if (first == children.end()) return std::nullopt;
+  const ChildInstall& has = (*first)->install;
+  return refused(NotifyType::no_additional_sas, Failure::ts_unacceptable,
+                 to_string(remote_.address) + " wants a second child SA, for " + words(terms.remote) +
+                     " === " + words(terms.local) + " beside " + words(has.remote_selectors) +
+                     " === " + words(has.local_selectors) +
+                     ", and a tunnel has one: add a tunnel for the second, with parent: " + config().name +
+                     ", or let the peer ask for all networks by one");
 }
 
 // The key exchange of a child with PFS; nothing to do without.
@@ -233,7 +255,8 @@ Payloads IkeSa::answer_child_exchange(const Payloads& payloads, const Bytes& pee
                                      {peer_nonce, our_nonce},
                                      find<KePayload>(payloads),
                                      true,
-                                     transport},
+                                     transport,
+                                     old != nullptr},
                                     our_nonce);
   if (answer.refused) {
     core_.log(tunnel, "a child SA is refused: " + answer.refused->summary);
@@ -267,8 +290,8 @@ void IkeSa::begin_sending(ChildSa& child, ChildSa* old, Bytes lower) {
   }
 }
 
-// A tunnel has one pair. A peer that makes a second one without a word about the first has lost that: so does
-// strongSwan 5.9.8 when its rekey came too late and is answered with CHILD_SA_NOT_FOUND.
+// A peer that makes a second pair for all that the first is for, without a word about that, has lost it: so
+// does strongSwan 5.9.8 when its rekey came too late and is answered with CHILD_SA_NOT_FOUND.
 void IkeSa::leave_others(const ChildSa& fresh) {
   for (ChildSa* other : children)
     if (other != &fresh && other->install.tunnel == fresh.install.tunnel &&

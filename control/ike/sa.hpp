@@ -290,6 +290,7 @@ class IkeSa {
     const KePayload* ke;  // CREATE_CHILD_SA
     bool with_groups;
     bool transport;  // USE_TRANSPORT_MODE
+    bool rekeys;     // what there is
   };
   struct ChildTerms {
     crypto::DhGroup group{};
@@ -328,6 +329,8 @@ class IkeSa {
   [[nodiscard]] Selectors part_of_range(const Selectors& offered, TunnelId tunnel) const;
   [[nodiscard]] std::optional<ChildAnswer> refuse_claimed(const ChildRequest& request,
                                                           const ChildTerms& terms) const;
+  [[nodiscard]] std::optional<ChildAnswer> refuse_beside(const ChildRequest& request,
+                                                         const ChildTerms& terms) const;
   [[nodiscard]] static ChildAnswer refused(NotifyType type, Failure failure, std::string line,
                                            ByteVector data = {});
   [[nodiscard]] std::variant<ChildTerms, ChildAnswer> agree_on_child(const ChildRequest& request) const;

@@ -317,8 +317,40 @@ TEST_CASE("an offer goes to the tunnel that it fits best") {
     all.world.run(seconds(5));
     std::vector<TunnelId> there;
     for (const auto& [spi, install] : all.world.west.inbound) there.push_back(install.tunnel);
-    CHECK(std::ranges::count(there, row.answers) == (row.answers == 0 ? 2 : 1));
+    if (row.answers == 0) {  // which has one already, for other networks
+      CHECK(there == std::vector<TunnelId>{0});
+      CHECK(all.world.west.said("wants a second child SA, for 10.1.9.0/24 === 10.2.1.0/24 beside"));
+      continue;
+    }
+    CHECK(std::ranges::count(there, row.answers) == 1);
   }
+}
+
+// A policy-based peer has a child SA for each pair of its networks, whatever the other side has.
+TEST_CASE("a second child SA for other networks is refused in words, and the first goes on") {
+  std::vector<conf::Tunnel> east = family(east_tunnel()), west;
+  west.push_back(west_tunnel());  // any to any
+  for (conf::Tunnel& tunnel : east) tunnel.child_lifetime = seconds(60);
+  Family all(std::move(east), std::move(west));
+  all.begin(all.world.east);
+  all.world.run(seconds(2), [&all] { return all.world.settled(); });
+  REQUIRE(all.world.settled());
+  all.world.start_traffic();
+  all.world.watch_flow();
+  all.world.run(seconds(200));
+  all.world.run(seconds(20), [&all] { return all.world.settled(); });
+  CHECK(all.world.settled());
+  CHECK(all.world.east.up_tunnels == std::set<TunnelId>{0});
+  CHECK(all.world.lost == 0);
+  CHECK(all.world.complaints == std::vector<std::string>{});
+  CHECK(all.world.west.downs.empty());
+  CHECK(all.world.west.failures.empty());
+  CHECK(all.world.west.said(
+      "192.0.2.1 wants a second child SA, for 172.16.0.0/12 === 10.2.0.0/16 beside 10.1.0.0/16 === "
+      "10.2.0.0/16, "
+      "and a tunnel has one: add a tunnel for the second, with parent: east, or let the peer ask for all "
+      "networks by one"));
+  CHECK(all.world.east.failures.back().failure == Failure::no_additional_child);
 }
 
 TEST_CASE("a successor takes over while the SAs of all of them live on") {

@@ -267,6 +267,7 @@ Payloads IkeSa::answer_child_exchange(const Payloads& payloads, const Bytes& pee
       core_.host.attempt_failed(tunnel, *answer.refused);
     return std::move(answer.payloads);
   }
+  temporary_since_.reset();  // the two are in step
   begin_sending(*answer.child, old, lower_nonce(peer_nonce, our_nonce));
   return std::move(answer.payloads);
 }

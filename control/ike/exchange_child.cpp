@@ -295,7 +295,6 @@ void IkeSa::child_accept(const Payloads& payloads) {
     release_offer(*offer, payloads);
     return child_rejected(offer->tunnel, offer->replaces, *reason);
   }
-  temporary_since_.reset();
   took_over(*std::get<ChildSa*>(outcome), *offer, lower_nonce(offer->nonce, nonce->data));
 }
 

@@ -9,6 +9,7 @@ namespace {
 
 // RFC 7296 section 2.25: after "several minutes" of TEMPORARY_FAILURE the two sides are out of step.
 constexpr auto kTemporaryLimit = std::chrono::minutes(3);
+constexpr auto kTemporaryPause = std::chrono::minutes(2);  // longer than anything waits to be tried again
 constexpr auto kHintPause = std::chrono::seconds(1);
 
 }  // namespace
@@ -107,7 +108,8 @@ void IkeSa::unprotected_hint() {
 }
 
 void IkeSa::temporary_failure() {
-  if (!temporary_since_) temporary_since_ = core_.now;
+  if (!temporary_since_ || core_.now - temporary_last_ > kTemporaryPause) temporary_since_ = core_.now;
+  temporary_last_ = core_.now;
   if (core_.now - *temporary_since_ < kTemporaryLimit) return;
   delete_ike({Failure::protocol_error, "the peer has answered TEMPORARY_FAILURE for three minutes"});
 }

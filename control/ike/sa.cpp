@@ -379,6 +379,8 @@ void IkeSa::malformed_response(const Request& request, const Refusal& refusal) {
 
 void IkeSa::dispatch_response(const Request& request, const Payloads& payloads) {
   using Kind = Task::Kind;
+  if (request.exchange == Exchange::create_child_sa && !find_notify(payloads, NotifyType::temporary_failure))
+    temporary_since_.reset();
   const bool matters = request.task.kind == Kind::delete_ike || request.task.kind == Kind::rekey_ike;
   if (state_ == State::deleting && !matters) return;
   switch (request.task.kind) {

@@ -436,7 +436,8 @@ class IkeSa {
   Time reauth_at_{}, reauth_end_{}, redundant_at_{};
   Time retire_by_{};  // however much of what it carries nobody else does
   Time last_heard_{};
-  std::optional<Time> temporary_since_;
+  std::optional<Time> temporary_since_;  // the peer has answered nothing but TEMPORARY_FAILURE
+  Time temporary_last_{};
 };
 
 }  // namespace espgate::ike

@@ -108,6 +108,50 @@ TEST_CASE(
   CHECK(world.west.up);
 }
 
+// RFC 7296 section 2.25: for several minutes, which the moments of two collisions are not.
+TEST_CASE("a peer that answers TEMPORARY_FAILURE for three minutes is out of step; now and then it may") {
+  World world;
+  world.west.tunnels[0].dpd_interval = seconds(0);
+  ScriptedPeer peer(world);
+  be_asked(world, peer);
+  peer.answer(peer.auth_payloads());
+  const Payloads later{ike::NotifyPayload{Protocol::none, {}, NotifyType::temporary_failure, {}}};
+  const auto put_off = [&] {
+    world.west.daemon->rekey_child(world.west.inbound.rbegin()->first, world.now);
+    peer.answer(later);
+  };
+  SECTION("the peer rekeys itself between") {
+    put_off();
+    for (std::uint32_t spi = 0xbbbb; spi < 0xbbbf; ++spi) {
+      const std::uint32_t old = world.west.sending.at(0);
+      REQUIRE(peer.ask(Exchange::create_child_sa, child_request(peer, spi, old)).has_value());
+      (void)peer.ask(Exchange::informational, {ike::DeletePayload{Protocol::esp, {old}}});
+      world.run(seconds(90));
+      put_off();
+      CHECK(world.west.up);
+    }
+  }
+  SECTION("long ago") {
+    (void)peer.ask(Exchange::informational, {ike::DeletePayload{Protocol::esp, {0xaaaa}}});
+    for (int i = 0; i < 3; ++i) {
+      world.west.initiate();
+      peer.answer(later);
+      CHECK(world.west.ike_sas() == 1);
+      world.run(seconds(200));
+    }
+  }
+  SECTION("all the time") {
+    put_off();
+    for (int i = 0; i < 200 && world.west.up; ++i) {
+      world.run(milliseconds(1500));
+      peer.answer(later);
+    }
+    CHECK(!world.west.up);
+    CHECK(world.west.said("the peer has answered TEMPORARY_FAILURE for three minutes"));
+    CHECK(world.now - kStart >= seconds(180));
+  }
+}
+
 TEST_CASE("a responder's IKE_AUTH that lacks something, or answers what was not asked, brings nothing up") {
   World world;
   ScriptedPeer peer(world);

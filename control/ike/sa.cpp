@@ -272,16 +272,16 @@ void IkeSa::handle_request(const Header& header, const Result<Payloads>& content
     const NotifyPayload notify = notify_of(*refusal);
     log("a malformed request from " + peer() + ": " + refusal->words);
     respond(header, {notify}, std::nullopt, local, remote);
-    // Section 2.21.3: whoever answers INVALID_SYNTAX to an authentic request has closed the IKE SA.
-    if (notify.type == NotifyType::invalid_syntax)
-      end_after_answer_ =
-          Reason{Failure::protocol_error, "the peer sent a malformed request: " + refusal->words};
+    end_if_fatal({notify}, refusal->words);
   } else {
     const Payloads& payloads = std::get<Payloads>(content);
     chosen_by_peer(payloads);
     const auto about = concerned(header, payloads);
     core_.note(about, false, header, payloads);
-    respond(header, dispatch_request(header, payloads), about, local, remote);
+    const Payloads answer = dispatch_request(header, payloads);
+    respond(header, answer, about, local, remote);
+    end_if_fatal(answer,
+                 "its " + name_of(header.exchange) + " lacks a payload, or has a value that can't be");
   }
   for (const std::uint32_t spi : confirmed) {
     ChildSa* child = core_.find_child(spi);
@@ -289,6 +289,12 @@ void IkeSa::handle_request(const Header& header, const Result<Payloads>& content
     if (stays && child->state == ChildSa::State::installed) core_.start_sending(*child);
   }
   after_answer();
+}
+
+// Section 2.21.3: whoever answers INVALID_SYNTAX to an authentic request has closed the IKE SA.
+void IkeSa::end_if_fatal(const Payloads& answer, const std::string& why) {
+  if (end_after_answer_ || find_notify(answer, NotifyType::invalid_syntax) == nullptr) return;
+  end_after_answer_ = Reason{Failure::protocol_error, "the peer sent a malformed request: " + why};
 }
 
 // What had to wait until the answer was on its way.
@@ -379,6 +385,12 @@ void IkeSa::malformed_response(const Request& request, const Refusal& refusal) {
 
 void IkeSa::dispatch_response(const Request& request, const Payloads& payloads) {
   using Kind = Task::Kind;
+  if (!is_attempt() && find_notify(payloads, NotifyType::invalid_syntax) != nullptr) {
+    // It is told as one that had yet to be made.
+    if (request.task.kind == Kind::create_child) tasks_.push_front(request.task);
+    return close({Failure::protocol_error, "the peer finds our " + name_of(request.exchange) +
+                                               " malformed (INVALID_SYNTAX), and has closed the IKE SA"});
+  }
   if (request.exchange == Exchange::create_child_sa && !find_notify(payloads, NotifyType::temporary_failure))
     temporary_since_.reset();
   const bool matters = request.task.kind == Kind::delete_ike || request.task.kind == Kind::rekey_ike;

@@ -182,6 +182,7 @@ class IkeSa {
   void abandon_offers();
   void drop_tasks(const Reason& reason);
   void after_answer();
+  void end_if_fatal(const Payloads& answer, const std::string& why);
   [[nodiscard]] std::size_t datagram_limit() const;
   void log(const std::string& line) const { core_.log(tunnel_, line); }
   [[nodiscard]] std::optional<TunnelId> subject() const;  // the tunnel, as far as it can be told

@@ -235,6 +235,50 @@ TEST_CASE("a malformed IKE_AUTH is answered INVALID_SYNTAX and ends the attempt"
   CHECK(world.west.ike_sas() == 0);
 }
 
+// RFC 7296 section 2.21.3: for both, without a Delete.
+TEST_CASE("INVALID_SYNTAX ends the IKE SA, whoever says so") {
+  World world;
+  ScriptedPeer peer(world);
+  const Payloads fatal{ike::NotifyPayload{Protocol::none, {}, NotifyType::invalid_syntax, {}}};
+  be_asked(world, peer);
+  peer.answer(peer.auth_payloads());
+  REQUIRE(world.west.up);
+  SECTION("we, to a request without payloads") {
+    CHECK(answers(peer.ask(Exchange::create_child_sa, {}), NotifyType::invalid_syntax));
+    CHECK(world.west.said("the peer sent a malformed request: its CREATE_CHILD_SA lacks a payload"));
+  }
+  SECTION("we, to a DH value that can't be") {
+    Payloads request = child_request(peer, 0xbbbb, 0xaaaa);
+    std::get<ike::KePayload>(request.back()).data.assign(32, 0);
+    CHECK(answers(peer.ask(Exchange::create_child_sa, request), NotifyType::invalid_syntax));
+  }
+  SECTION("the peer, to a rekey of a child") {
+    world.west.daemon->rekey_child(world.west.inbound.begin()->first, world.now);
+    peer.answer(fatal);
+  }
+  SECTION("the peer, to a rekey of the IKE SA") {
+    world.west.daemon->rekey_ike(0, world.now);
+    peer.answer(fatal);
+  }
+  SECTION("the peer, to a new child") {
+    (void)peer.ask(Exchange::informational, {ike::DeletePayload{Protocol::esp, {0xaaaa}}});
+    world.west.initiate();
+    peer.answer(fatal);
+    REQUIRE(world.west.failures.size() == 1);
+    CHECK(world.west.failures.back().failure == Failure::protocol_error);
+  }
+  CHECK(world.west.ike_sas() == 0);
+  CHECK(!world.west.up);
+  CHECK(world.west.downs.size() == 1);
+  const unsigned said = world.sent;
+  world.run(seconds(100));
+  CHECK(world.sent == said);
+  CHECK(world.west.inbound.empty());
+  CHECK(world.west.reserved.empty());
+  CHECK(world.west.daemon->empty());
+  CHECK(world.complaints == std::vector<std::string>{});
+}
+
 TEST_CASE("nothing but IKE_AUTH comes before it, and it does not come again") {
   World world;
   ScriptedPeer peer(world);
@@ -254,7 +298,6 @@ TEST_CASE("rekeys of what does not exist, deletes of what does not exist") {
   CHECK(answers(peer.ask(Exchange::create_child_sa, child_request(peer, 0xbbbb, 0xdddd)),
                 NotifyType::child_sa_not_found));
   CHECK(peer.ask(Exchange::informational, {ike::DeletePayload{Protocol::esp, {0xdddd, 0xeeee}}})->empty());
-  CHECK(answers(peer.ask(Exchange::create_child_sa, {}), NotifyType::invalid_syntax));
   CHECK(world.west.up);
 
   SECTION("a rekey that exists; then the old one is being replaced and can't be rekeyed again") {

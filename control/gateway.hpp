@@ -107,6 +107,7 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   void tunnel_up(TunnelId tunnel) override;
   void tunnel_down(TunnelId tunnel, const ike::Reason& reason) override;
   void attempt_failed(TunnelId tunnel, const ike::Reason& reason) override;
+  void peer_attempt_failed(TunnelId tunnel, const ike::Reason& reason) override;
   void rekey_failed(TunnelId tunnel, const ike::Reason& reason) override;
   void log(std::optional<TunnelId> tunnel, const std::string& line) override;
 

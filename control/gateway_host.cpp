@@ -197,6 +197,11 @@ void Gateway::attempt_failed(TunnelId tunnel, const Reason& reason) {
   log_.add(Level::warning, name_of_tunnel(tunnel), "attempt failed: " + reason.summary);
 }
 
+void Gateway::peer_attempt_failed(TunnelId tunnel, const Reason& reason) {
+  manager_.peer_attempt_failed(tunnel, reason, now_);
+  log_.add(Level::warning, name_of_tunnel(tunnel), "the peer's attempt failed: " + reason.summary);
+}
+
 void Gateway::rekey_failed(TunnelId tunnel, const Reason& reason) {
   manager_.note_error(tunnel, reason, now_);
   log_.add(Level::warning, name_of_tunnel(tunnel), "the child SA could not be rekeyed: " + reason.summary);

@@ -147,7 +147,7 @@ void IkeSa::gave_up_half_way() {
   if (lacks_ppk) line += ": it uses a PPK (RFC 8784), perhaps requires one, and we have none for it";
   const std::optional<TunnelId> id = subject();
   if (!lacks_ppk || !id) return core_.log_stranger(line);
-  if (core_.stranger_log.allows(core_.now)) core_.host.attempt_failed(*id, {Failure::no_ppk_here, line});
+  if (core_.stranger_log.allows(core_.now)) core_.host.peer_attempt_failed(*id, {Failure::no_ppk_here, line});
 }
 
 }  // namespace espgate::ike

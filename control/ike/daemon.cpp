@@ -43,7 +43,7 @@ void tell_of_ikev1(Core& core, const Endpoint& local, const Endpoint& remote) {
   for (const TunnelId id : core.between(local, remote.address)) {
     const std::vector<IkeSa*> sas = core.tunnel(id).sas;
     for (IkeSa* sa : sas) sa->other_version(reason);
-    if (sas.empty() && core.stranger_log.allows(core.now)) core.host.attempt_failed(id, reason);
+    if (sas.empty() && core.stranger_log.allows(core.now)) core.host.peer_attempt_failed(id, reason);
   }
   if (core.candidates(local, remote.address).empty())
     core.log_stranger(to_string(remote.address) + " speaks IKEv1, and only IKEv2 is spoken here");

@@ -116,6 +116,9 @@ class Host {
   virtual void tunnel_up(TunnelId tunnel) = 0;
   virtual void tunnel_down(TunnelId tunnel, const Reason& reason) = 0;
   virtual void attempt_failed(TunnelId tunnel, const Reason& reason) = 0;
+  // What the peer began, or somebody in its name, came to nothing: nobody has shown who he is, so it explains
+  // and changes nothing.
+  virtual void peer_attempt_failed(TunnelId tunnel, const Reason& reason) = 0;
   // A child SA could not be replaced; it carries traffic until its lifetime ends.
   virtual void rekey_failed(TunnelId tunnel, const Reason& reason) = 0;
   // One line for the log; `tunnel` is absent for strangers.

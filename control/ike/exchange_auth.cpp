@@ -114,12 +114,10 @@ void IkeSa::attempt_over(const Reason& reason) {
   tasks_.clear();
   abandon_offers();
   linger();
-  if (id) {
-    core_.host.attempt_failed(*id, reason);
-    if (role_ == Role::initiator) fail_waiting(reason);
-  } else {
-    core_.log_stranger(reason.summary);
-  }
+  if (!id) return core_.log_stranger(reason.summary);
+  if (role_ == Role::responder) return core_.host.peer_attempt_failed(*id, reason);
+  core_.host.attempt_failed(*id, reason);
+  fail_waiting(reason);
 }
 
 // The tunnels that waited for this IKE SA are as far as before.
@@ -231,7 +229,7 @@ void IkeSa::postpone_auth(const std::string& why) {
   const TunnelId id = *std::exchange(tunnel_, std::nullopt);
   if (core_.is_slot(id)) return core_.log_stranger(why);  // of nobody yet
   if (core_.tunnel(id).sas.empty() && core_.stranger_log.allows(core_.now))
-    core_.host.attempt_failed(id, {Failure::keys_away, why});
+    core_.host.peer_attempt_failed(id, {Failure::keys_away, why});
 }
 
 // INITIAL_CONTACT (section 2.4). What was established after this IKE SA was begun is no leftover: both sides

@@ -63,7 +63,7 @@ void refuse_proposals(Core& core, const Stranger& s, const SaPayload& offered,
                                                     describe(offered) + "; we accept " + describe(accepted) +
                                                     ": " + mismatch_words(offered, accepted)};
   if (const auto tunnel = only(core, candidates)) {
-    core.host.attempt_failed(*tunnel, reason);
+    core.host.peer_attempt_failed(*tunnel, reason);
   } else {
     core.log(std::nullopt, reason.summary);
   }

@@ -150,6 +150,12 @@ void Manager::attempt_failed(TunnelId tunnel, const Reason& reason, Time now) {
   show_state(tunnel, now);
 }
 
+void Manager::peer_attempt_failed(TunnelId tunnel, const Reason& reason, Time now) {
+  if (entries_.at(tunnel).status.state == TunnelState::up) return;
+  ++entries_.at(tunnel).status.attempts;
+  note_error(tunnel, reason, now);
+}
+
 void Manager::adoption_ended(TunnelId tunnel, Time now) {
   Entry& entry = entries_.at(tunnel);
   const bool was_wanted = wanted(tunnel);

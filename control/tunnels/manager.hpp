@@ -77,6 +77,9 @@ class Manager {
   void tunnel_up(TunnelId tunnel, Time now);
   void tunnel_down(TunnelId tunnel, const ike::Reason& reason, Time now);
   void attempt_failed(TunnelId tunnel, const ike::Reason& reason, Time now);
+  // What somebody began in the peer's name failed: it says why the tunnel is not up, where it is not, and
+  // keeps ours from nothing.
+  void peer_attempt_failed(TunnelId tunnel, const ike::Reason& reason, Time now);
   // The last adopted SA that carried the tunnel is gone.
   void adoption_ended(TunnelId tunnel, Time now);
   // Something that is worth an operator's eye, though no attempt failed.

@@ -147,6 +147,25 @@ TEST_CASE("the jitter keeps many tunnels from trying in step", "[manager]") {
   CHECK(waits.size() > 25);
 }
 
+TEST_CASE("what somebody begins in the peer's name explains, and postpones nothing", "[manager]") {
+  Fixture f;
+  f.manager.start({}, f.now);
+  f.manager.advance(f.now);
+  const Reason theirs{Failure::no_ike_proposal, "theirs"};
+  f.manager.peer_attempt_failed(0, theirs, f.now);
+  CHECK(f.manager.status(0).state == TunnelState::connecting);  // our own attempt goes on
+  f.manager.attempt_failed(0, {Failure::no_answer, "ours"}, f.now);
+  const auto due = f.manager.next_deadline();
+  for (int count = 0; count < 10; ++count) f.manager.peer_attempt_failed(0, theirs, f.now);
+  CHECK(f.manager.status(0).last_error.summary == "theirs");
+  CHECK(f.manager.next_deadline() == due);
+  REQUIRE(f.next_attempt(2s).has_value());
+  f.manager.tunnel_up(0, f.now);
+  f.manager.peer_attempt_failed(0, theirs, f.now);
+  CHECK(f.manager.status(0).last_error.summary.empty());
+  CHECK(f.manager.status(0).attempts == 0);
+}
+
 TEST_CASE("failures are counted and told, and coming up clears them", "[manager]") {
   Fixture f;
   f.manager.start({}, f.now);

@@ -103,6 +103,9 @@ class UdpHost : public ike::Host {
   void tunnel_up(TunnelId) override { say("up"); }
   void tunnel_down(TunnelId, const ike::Reason& reason) override { say("down: {}", reason.summary); }
   void attempt_failed(TunnelId, const ike::Reason& reason) override { say("failed: {}", reason.summary); }
+  void peer_attempt_failed(TunnelId, const ike::Reason& reason) override {
+    say("the peer failed: {}", reason.summary);
+  }
   void rekey_failed(TunnelId, const ike::Reason& reason) override { say("not rekeyed: {}", reason.summary); }
   void log(std::optional<TunnelId>, const std::string& line) override { say("log: {}", line); }
 

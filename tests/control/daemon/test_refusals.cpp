@@ -47,6 +47,8 @@ TEST_CASE("a wrong pre-shared key") {
              "or is not \"west\"");
   check_told(world->west, Failure::authentication_failed,
              "the pre-shared key of \"east\" is not the one that we have for it");
+  CHECK(world->east.own_failures == 1);
+  CHECK(world->west.own_failures == 0);
   world->run(seconds(60));
   CHECK(world->east.ike_sas() + world->west.ike_sas() == 0);
   CHECK(!world->west.daemon->next_deadline());
@@ -60,6 +62,7 @@ TEST_CASE("no IKE proposal in common") {
              "the peer has no IKE proposal in common: we offered aes256gcm16-prfsha256-ecp256, it answered "
              "NO_PROPOSAL_CHOSEN");
   REQUIRE(!world->west.failures.empty());
+  CHECK(world->west.own_failures == 0);  // anybody may say so in its name
   CHECK(world->west.failures.front().failure == Failure::no_ike_proposal);
   CHECK(world->west.failures.front().summary ==
         "no IKE proposal in common: 192.0.2.1 offered aes256gcm16-prfsha256-ecp256; we accept "

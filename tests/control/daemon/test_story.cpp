@@ -210,6 +210,7 @@ TEST_CASE("a peer that speaks IKEv1 is told of in words") {
       world.west.daemon->received({address("192.0.2.2"), 500}, {address("192.0.2.1"), 500}, ikev1(7),
                                   world.now);
     CHECK(world.west.failures.size() < 20);
+    CHECK(world.west.own_failures == 0);
   }
   SECTION("a stranger") {
     world.west.daemon->received({address("192.0.2.2"), 500}, {address("203.0.113.9"), 500}, ikev1(7),

@@ -205,7 +205,13 @@ void Gateway::tunnel_down(TunnelId tunnel, const Reason& reason) {
 void Gateway::attempt_failed(TunnelId tunnel, const Reason& reason) {
   failures.push_back(reason);
   failed.push_back(tunnel);
+  ++own_failures;
   if (retry) retry_at[tunnel] = world_.now + seconds(1);
+}
+
+void Gateway::peer_attempt_failed(TunnelId tunnel, const Reason& reason) {
+  failures.push_back(reason);
+  failed.push_back(tunnel);
 }
 
 void Gateway::rekey_failed(TunnelId, const Reason& reason) { failed_rekeys.push_back(reason); }

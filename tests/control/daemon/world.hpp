@@ -97,6 +97,7 @@ class Gateway : public ike::Host {
   std::vector<std::string> lines;             // the log
   std::vector<Reason> failures, downs, failed_rekeys;
   std::vector<TunnelId> failed;  // whose each of `failures` is
+  unsigned own_failures{0};      // how many of `failures` end what we began
   unsigned ups{0};
   bool up{false};  // some tunnel is
   std::set<TunnelId> up_tunnels;
@@ -130,6 +131,7 @@ class Gateway : public ike::Host {
   void tunnel_up(TunnelId tunnel) override;
   void tunnel_down(TunnelId tunnel, const Reason& reason) override;
   void attempt_failed(TunnelId tunnel, const Reason& reason) override;
+  void peer_attempt_failed(TunnelId tunnel, const Reason& reason) override;
   void rekey_failed(TunnelId tunnel, const Reason& reason) override;
   void log(std::optional<TunnelId> tunnel, const std::string& line) override;
 

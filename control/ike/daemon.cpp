@@ -54,11 +54,13 @@ bool is_protected(const Header& header) {
          header.next_payload == PayloadType::encrypted_fragment;
 }
 
-bool says_unknown_spi(const Header& header, Bytes datagram) {
+bool says_unknown_spi(Core& core, const Header& header, Bytes datagram) {
   if (!header.response) return false;
   const auto parsed = parse_plain(header, datagram);
   const auto* payloads = std::get_if<std::vector<Payload>>(&parsed);
-  return payloads != nullptr && find_notify(*payloads, NotifyType::invalid_ike_spi) != nullptr;
+  if (payloads == nullptr || find_notify(*payloads, NotifyType::invalid_ike_spi) == nullptr) return false;
+  core.note(std::nullopt, false, header, *payloads);
+  return true;
 }
 
 void dispatch(Core& core, const Header& header, Bytes datagram, const Endpoint& local,
@@ -78,7 +80,7 @@ void dispatch(Core& core, const Header& header, Bytes datagram, const Endpoint& 
   }
   if (sa->table() != local.table) return;  // no port of its table has it from its peer
   if (is_protected(header)) return sa->received(header, datagram, local, remote);
-  if (says_unknown_spi(header, datagram)) sa->unprotected_hint();
+  if (says_unknown_spi(core, header, datagram)) sa->unprotected_hint();
 }
 
 }  // namespace

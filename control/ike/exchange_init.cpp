@@ -105,7 +105,7 @@ void IkeSa::unreachable(const Reason& reason) {
 }
 
 void IkeSa::init_refused(Reason reason) {
-  if (init_problem_) return;
+  if (init_problem_ && init_problem_->failure != Failure::unreachable) return;
   log("from " + peer() + ", not authenticated: " + reason.summary);
   init_problem_ = std::move(reason);
   life_.set(core_.now + kPatience, [this] { attempt_over(*init_problem_); });

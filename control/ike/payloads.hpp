@@ -117,6 +117,8 @@ enum class NotifyType : std::uint16_t {
   failed_cp_required = 37,
   ts_unacceptable = 38,
   invalid_selectors = 39,
+  unacceptable_addresses = 40,  // RFC 4555
+  unexpected_nat_detected = 41,
   temporary_failure = 43,
   child_sa_not_found = 44,
   initial_contact = 16384,
@@ -130,14 +132,31 @@ enum class NotifyType : std::uint16_t {
   http_cert_lookup_supported = 16392,
   rekey_sa = 16393,
   esp_tfc_padding_not_supported = 16394,
-  mobike_supported = 16396,
+  non_first_fragments_also = 16395,
+  mobike_supported = 16396,  // RFC 4555
+  additional_ip4_address = 16397,
+  additional_ip6_address = 16398,
+  no_additional_addresses = 16399,
+  update_sa_addresses = 16400,
+  cookie2 = 16401,
+  no_nats_allowed = 16402,
   auth_lifetime = 16403,  // RFC 4478
+  multiple_auth_supported = 16404,  // RFC 4739
+  another_auth_follows = 16405,
+  redirect_supported = 16406,  // RFC 5685
+  redirect = 16407,
+  ticket_request = 16410,  // RFC 5723
+  eap_only_authentication = 16417,
   childless_ikev2_supported = 16418,
+  quick_crash_detection = 16419,            // RFC 6290
+  ikev2_message_id_sync_supported = 16420,  // RFC 6311
+  ipsec_replay_counter_sync_supported = 16421,
   fragmentation_supported = 16430,
   signature_hash_algorithms = 16431,
   use_ppk = 16435,  // RFC 8784
   ppk_identity = 16436,
-  no_ppk_auth = 16437
+  no_ppk_auth = 16437,
+  intermediate_exchange_supported = 16438  // RFC 9242
 };
 // "NO_PROPOSAL_CHOSEN", or "notify 12345".
 [[nodiscard]] std::string name_of(NotifyType type);

@@ -156,9 +156,17 @@ void NotifyCounters::add(bool sent, const std::vector<Payload>& payloads) {
   for (const Payload& payload : payloads) {
     const auto* notify = std::get_if<NotifyPayload>(&payload);
     if (notify == nullptr) continue;
-    Count& count = counts_[has_name(notify->type) ? notify->type : NotifyType{}];
+    Count& count = count_of(notify->type);
     ++(sent ? count.sent : count.received);
   }
+}
+
+NotifyCounters::Count& NotifyCounters::count_of(NotifyType type) {
+  constexpr unsigned kMostUnnamed = 64;
+  if (const auto known = counts_.find(type); known != counts_.end()) return known->second;
+  if (!has_name(type) && unnamed_ == kMostUnnamed) return counts_[NotifyType{}];
+  if (!has_name(type)) ++unnamed_;
+  return counts_[type];
 }
 
 std::string software_of(const std::vector<Payload>& payloads) {

@@ -69,11 +69,14 @@ class NotifyCounters {
     std::uint64_t sent{0}, received{0};
   };
   void add(bool sent, const std::vector<Payload>& payloads);
-  // By type; those that have no name here are counted together as type 0.
+  // By type. Of types that have no name here the first sixty-four have their own count, as strangers can make
+  // them up; the others are counted together as type 0.
   [[nodiscard]] const std::map<NotifyType, Count>& counts() const { return counts_; }
 
  private:
+  Count& count_of(NotifyType type);
   std::map<NotifyType, Count> counts_;
+  unsigned unnamed_{0};
 };
 
 // "strongSwan", of a Vendor ID payload that is known or is text; hex digits of others.

@@ -258,6 +258,34 @@ TEST_CASE("ICMP explains why nothing came, and ends nothing") {
   }
 }
 
+TEST_CASE("each notify is counted by its type, and strangers can't make up types without end") {
+  ike::NotifyCounters counters;
+  for (unsigned type = 40000; type < 41000; ++type)
+    counters.add(false, {ike::NotifyPayload{ike::Protocol::none, {}, static_cast<NotifyType>(type), {}}});
+  counters.add(true, {ike::NotifyPayload{ike::Protocol::none, {}, NotifyType::cookie2, {}}});
+  const auto& counts = counters.counts();
+  CHECK(counts.size() == 66);
+  CHECK(counts.at(static_cast<NotifyType>(40063)).received == 1);
+  CHECK(counts.at(NotifyType{}).received == 1000 - 64);
+  CHECK(counts.at(NotifyType::cookie2).sent == 1);
+}
+
+TEST_CASE("an answer of IKE's tells more than the ICMP before it") {
+  std::vector<conf::Tunnel> east;
+  east.push_back(east_tunnel());
+  east[0].ike_proposals = {ike_gcm(crypto::DhGroup::ecp256)};
+  World world(std::move(east));
+  world.fate = [](const Datagram&) { return std::vector<milliseconds>{}; };
+  world.east.initiate();
+  world.run(seconds(1));
+  world.east.daemon->unreachable({address("192.0.2.1"), 0}, address("192.0.2.2"),
+                                 {Failure::unreachable, "nobody listens"}, world.now);
+  world.fate = nullptr;  // its daemon has started
+  world.run(seconds(10));
+  REQUIRE(world.east.failures.size() == 1);
+  CHECK(world.east.failures[0].failure == Failure::no_ike_proposal);
+}
+
 TEST_CASE("an offer of a thousand transforms is cut short") {
   ike::SaPayload sa;
   for (int i = 0; i < 100; ++i) {

@@ -103,7 +103,7 @@ channel::Command Gateway::sa_command(CommandKind kind, const ike::ChildInstall& 
   sa.fixed_dscp = tunnel.outer.dscp ? static_cast<std::uint8_t>(*tunnel.outer.dscp + 1) : std::uint8_t{0};
   sa.follow = inbound && child.follow && child.mode == channel::Mode::tunnel ? 1 : 0;
   sa.keepalive = static_cast<std::uint8_t>(std::min<std::int64_t>(child.keepalive.count(), UINT8_MAX));
-  sa.tfc_length = tunnel.tfc_length;
+  sa.tfc_length = child.padding ? tunnel.tfc_length : std::uint16_t{0};
   sa.label = child.label;
   copy_selectors(child, sa.selectors);
   return command;

@@ -204,6 +204,7 @@ IkeSa::ChildAnswer IkeSa::answer_child(const ChildRequest& request, Bytes our_no
   const bool transport = request.transport && transport_mode(request.tunnel);
   if (request.transport && !transport) log("the peer asks for transport mode; we answer in tunnel mode");
   install.mode = transport ? channel::Mode::transport : channel::Mode::tunnel;
+  install.padding = request.padding;
   install.local_selectors = terms.local;
   install.remote_selectors = terms.remote;
   ChildAnswer out;
@@ -256,6 +257,7 @@ Payloads IkeSa::answer_child_exchange(const Payloads& payloads, const Bytes& pee
                                      find<KePayload>(payloads),
                                      true,
                                      transport,
+                                     accepts_padding(tunnel, payloads),
                                      old != nullptr},
                                     our_nonce);
   if (answer.refused) {

@@ -40,6 +40,7 @@ struct ChildInstall {
   crypto::EspSuite suite{};
   channel::Mode mode{};
   bool esn{false};
+  bool padding{true};  // the peer accepts traffic flow confidentiality padding
   crypto::SecretBytes inbound_keys;
   crypto::SecretBytes outbound_keys;
   Endpoint local;  // outer; the ports count only with udp_encapsulation

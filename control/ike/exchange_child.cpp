@@ -268,6 +268,11 @@ std::variant<ChildSa*, Reason> IkeSa::install_answer(const Payloads& payloads, c
   if (!is_subset(tsi->selectors, offer.local) || !is_subset(tsr->selectors, offer.remote))  // section 2.9
     return Reason{Failure::ts_unacceptable, "the peer's traffic selectors are not within ours: it answered " +
                                                 words(tsi->selectors) + " === " + words(tsr->selectors)};
+  if (std::max(tsi->selectors.size(), tsr->selectors.size()) > channel::kMaxSelectors)
+    return Reason{Failure::ts_unacceptable,
+                  "the peer narrowed our traffic selectors to more than the dataplane can hold, which are " +
+                      std::to_string(channel::kMaxSelectors) + ": it answered " + words(tsi->selectors) +
+                      " === " + words(tsr->selectors)};
   crypto::SecretBytes secret;
   if (choice->group != crypto::DhGroup::none) {
     const auto* ke = find<KePayload>(payloads);
@@ -281,9 +286,19 @@ std::variant<ChildSa*, Reason> IkeSa::install_answer(const Payloads& payloads, c
   ChildKeys keys = derive_child_keys(algorithms_.prf, keys_.sk_d.view(), secret.view(), nonces, *row);
   ChildInstall install = make_install(offer.tunnel, *choice, offer.spi, std::move(keys), true);
   install.mode = transport ? channel::Mode::transport : channel::Mode::tunnel;
+  install.padding = accepts_padding(offer.tunnel, payloads);
   install.local_selectors = tsi->selectors;
   install.remote_selectors = tsr->selectors;
   return &core_.install_child(*this, std::move(install), choice->group);
+}
+
+// Section 1.3.1: what a peer does not accept and is sent all the same would be lost.
+bool IkeSa::accepts_padding(TunnelId tunnel, const Payloads& payloads) {
+  if (find_notify(payloads, NotifyType::esp_tfc_padding_not_supported) == nullptr) return true;
+  if (config(tunnel).tfc_length != 0)
+    core_.log(tunnel,
+              "the peer does not accept padding (ESP_TFC_PADDING_NOT_SUPPORTED): esp.tfc is not done");
+  return false;
 }
 
 void IkeSa::child_accept(const Payloads& payloads) {

@@ -77,8 +77,17 @@ void IkeSa::answer_first_child(const Payloads& payloads, Payloads& answer) {
   const TsPayload& tsi = *find_ts(payloads, true);
   const TsPayload& tsr = *find_ts(payloads, false);
   const TunnelId tunnel = tunnel_for(tsi, tsr);
-  ChildAnswer child =
-      answer_child({tunnel, sa, &tsi, &tsr, {theirs, ours}, nullptr, false, transport, false}, {});
+  ChildAnswer child = answer_child({tunnel,
+                                    sa,
+                                    &tsi,
+                                    &tsr,
+                                    {theirs, ours},
+                                    nullptr,
+                                    false,
+                                    transport,
+                                    accepts_padding(tunnel, payloads),
+                                    false},
+                                   {});
   answer.insert(answer.end(), child.payloads.begin(), child.payloads.end());
   if (child.refused) {
     log("the IKE SA is up, without a child SA");

@@ -140,7 +140,7 @@ enum class NotifyType : std::uint16_t {
   update_sa_addresses = 16400,
   cookie2 = 16401,
   no_nats_allowed = 16402,
-  auth_lifetime = 16403,  // RFC 4478
+  auth_lifetime = 16403,            // RFC 4478
   multiple_auth_supported = 16404,  // RFC 4739
   another_auth_follows = 16405,
   redirect_supported = 16406,  // RFC 5685

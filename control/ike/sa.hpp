@@ -291,6 +291,7 @@ class IkeSa {
     const KePayload* ke;  // CREATE_CHILD_SA
     bool with_groups;
     bool transport;  // USE_TRANSPORT_MODE
+    bool padding;    // no ESP_TFC_PADDING_NOT_SUPPORTED
     bool rekeys;     // what there is
   };
   struct ChildTerms {
@@ -303,6 +304,7 @@ class IkeSa {
   void child_response(const Request& request, const Payloads& payloads);
   void child_error(const Request& request, const NotifyPayload& error);
   void child_accept(const Payloads& payloads);
+  [[nodiscard]] bool accepts_padding(TunnelId tunnel, const Payloads& payloads);
   [[nodiscard]] bool transport_mode(TunnelId tunnel) const;
   [[nodiscard]] std::unique_ptr<ChildOffer> make_offer(TunnelId tunnel, std::uint32_t spi,
                                                        bool with_groups) const;

@@ -54,6 +54,58 @@ TEST_CASE("a proper scripted peer is accepted") {
   CHECK(peer.ask(Exchange::informational, {})->empty());
 }
 
+TEST_CASE("a peer that accepts no padding is sent none") {
+  std::vector<conf::Tunnel> west;
+  west.push_back(west_tunnel());
+  west[0].tfc_length = 1000;
+  World world({}, std::move(west));
+  ScriptedPeer peer(world);
+  const ike::NotifyPayload none{Protocol::none, {}, NotifyType::esp_tfc_padding_not_supported, {}};
+  SECTION("as initiator") {
+    peer.init();
+    Payloads payloads = peer.auth_payloads();
+    payloads.emplace_back(none);
+    REQUIRE(peer.ask(Exchange::ike_auth, payloads).has_value());
+  }
+  SECTION("as responder") {
+    be_asked(world, peer);
+    Payloads payloads = peer.auth_payloads();
+    payloads.emplace_back(none);
+    peer.answer(payloads);
+  }
+  SECTION("in CREATE_CHILD_SA") {
+    peer.init();
+    peer.auth();
+    Payloads payloads = child_request(peer, 0xbbbb, 0xaaaa);
+    payloads.emplace_back(none);
+    REQUIRE(peer.ask(Exchange::create_child_sa, payloads).has_value());
+  }
+  REQUIRE(world.west.up);
+  CHECK(world.west.said("the peer does not accept padding (ESP_TFC_PADDING_NOT_SUPPORTED)"));
+  const auto padded = [](const auto& sas) {
+    return std::ranges::count_if(sas, [](const auto& sa) { return sa.second.padding; });
+  };
+  CHECK(padded(world.west.inbound) ==
+        (world.west.inbound.size() == 2 ? 1 : 0));  // of the one that is replaced
+}
+
+TEST_CASE("a responder that narrows to more selectors than there is room for is told no") {
+  World world;
+  ScriptedPeer peer(world);
+  be_asked(world, peer);
+  Payloads payloads = peer.auth_payloads();
+  auto& selectors = std::get<ike::TsPayload>(payloads.back()).selectors;
+  for (unsigned part = 0; part < channel::kMaxSelectors; ++part) {
+    selectors.push_back(selectors.front());
+    selectors.back().protocol = static_cast<std::uint8_t>(part + 1);
+  }
+  peer.answer(payloads);
+  CHECK(!world.west.up);
+  CHECK(world.west.inbound.empty());
+  REQUIRE(world.west.failures.size() == 1);
+  CHECK(world.west.failures[0].failure == Failure::ts_unacceptable);
+}
+
 TEST_CASE("a responder may say later, and again, for how long our authentication counts") {
   World world;
   ScriptedPeer peer(world);

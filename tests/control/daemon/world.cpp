@@ -17,6 +17,7 @@ ike::ChildInstall copy_of(const ike::ChildInstall& from) {
   out.suite = from.suite;
   out.mode = from.mode;
   out.esn = from.esn;
+  out.padding = from.padding;
   out.inbound_keys = from.inbound_keys.copy();
   out.outbound_keys = from.outbound_keys.copy();
   out.local = from.local;

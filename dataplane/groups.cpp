@@ -46,11 +46,17 @@ Groups::State& Groups::make(std::uint32_t index) {
   return *state;
 }
 
-// A new one is seen at once: the routes that will lead into it are committed before groups are settled.
 void Groups::set(std::uint32_t index, std::span<const WeightedHop> members, std::uint64_t now,
                  GroupChoice choice) {
+  set(index, members, now, choice, nobodys());
+}
+
+// A new one is seen at once: the routes that will lead into it are committed before groups are settled.
+void Groups::set(std::uint32_t index, std::span<const WeightedHop> members, std::uint64_t now,
+                 GroupChoice choice, const Buckets& seed) {
   const bool is_new = !groups_.contains(index);
   State& state = make(index);
+  if (is_new) state.seed = state.buckets = seed;
   place_members(state, members, now);
   state.changed = std::exchange(state.choice, choice) != choice || state.changed;
   if (!is_new) return;
@@ -110,8 +116,9 @@ void Groups::vacate(State& state, std::size_t place, std::uint64_t now) {
   if (is_free(state.members[place])) return;
   unpin(state.members[place].hop, now);
   state.members[place] = WeightedHop{};
-  for (std::uint8_t& member : state.buckets.member)
-    if (member == place) member = Buckets::kNobody;
+  for (Buckets* const buckets : {&state.buckets, &state.seed})
+    std::replace(buckets->member.begin(), buckets->member.end(), static_cast<std::uint8_t>(place),
+                 Buckets::kNobody);
   state.changed = true;
   changed_ = true;
 }
@@ -138,7 +145,21 @@ Groups::Key Groups::key_of(std::span<const WeightedHop> members) {
   return key;
 }
 
-NextHop Groups::shared(std::span<const WeightedHop> members, std::uint64_t now) {
+// By hop, for the members of a new group have their places in the order in which they are named.
+Buckets Groups::seed_of(NextHop former, std::span<const WeightedHop> members) const {
+  Buckets seed = nobodys();
+  const auto found = former.kind == NextHopKind::group ? groups_.find(former.index) : groups_.end();
+  if (found == groups_.end()) return seed;
+  const State& before = *found->second;
+  for (std::uint8_t place = 0; place < members.size(); place++)
+    for (std::size_t b = 0; b < Buckets::kCount; b++) {
+      const std::uint8_t at = before.buckets.member[b];
+      if (at != Buckets::kNobody && before.members[at].hop == members[place].hop) seed.member[b] = place;
+    }
+  return seed;
+}
+
+NextHop Groups::shared(std::span<const WeightedHop> members, std::uint64_t now, NextHop former) {
   if (!is_sound(members)) return {};
   const Key key = key_of(members);
   auto found = shared_.find(key);
@@ -146,7 +167,12 @@ NextHop Groups::shared(std::span<const WeightedHop> members, std::uint64_t now) 
     if (free_shared_.empty()) return {};
     found = shared_.emplace(key, free_shared_.front()).first;
     free_shared_.pop_front();
-    set(found->second, members, now);
+    // Who is named first makes no other group of them.
+    std::vector<WeightedHop> in_order(members.begin(), members.end());
+    std::sort(in_order.begin(), in_order.end(), [](const WeightedHop& a, const WeightedHop& b) {
+      return std::bit_cast<std::uint64_t>(a.hop) < std::bit_cast<std::uint64_t>(b.hop);
+    });
+    set(found->second, in_order, now, GroupChoice::flow, seed_of(former, in_order));
   }
   groups_.at(found->second)->users++;
   return {NextHopKind::group, 0, 0, found->second};
@@ -241,7 +267,7 @@ void Groups::choose(State& state) const noexcept {
     if (up[place]) weights[place] = all[place];
   }
   if (!state.changed && weights == state.weights) return;
-  if (state.changed || priority != state.priority) state.home = home_of(all);
+  if (state.changed || priority != state.priority) state.home = rebalance(state.seed, home_of(all), all);
   state.weights = weights;
   state.priority = priority;
   const bool by_flow = state.choice == GroupChoice::flow;

@@ -53,8 +53,9 @@ class Groups {
 
   // A group for the dataplane's own use (routes learned from the kernel): the one there is of these members,
   // in whatever order, or a new one. Each call is one user more. Kind `none`: not sound, or kSharedGroups are
-  // in use. The caller's neighbours must be pinned until this returns.
-  [[nodiscard]] NextHop shared(std::span<const WeightedHop> members, std::uint64_t now);
+  // in use. The caller's neighbours must be pinned until this returns. Where the caller's packets went to
+  // `former` until now, a new group begins with its flows where they were, as far as these are members.
+  [[nodiscard]] NextHop shared(std::span<const WeightedHop> members, std::uint64_t now, NextHop former = {});
   // One user less. The group goes with the next `settle`, so no route may lead into it any more when the
   // routes are committed before that. What is no shared group is ignored.
   void release(NextHop group, std::uint64_t now);
@@ -86,6 +87,7 @@ class Groups {
     std::uint8_t priority{0};                            // theirs; 0: nobody is up
     Buckets buckets{nobodys()};
     Buckets home{nobodys()};  // what they would have if all of this priority were up
+    Buckets seed{nobodys()};  // what it began with, by the group before it
     bool changed{true};       // members came or went since it was published
     std::unique_ptr<GroupPackets[]> packets;
     std::array<std::uint64_t, Group::kMembers> before{};  // packets of who was in a place earlier
@@ -100,6 +102,9 @@ class Groups {
   [[nodiscard]] static Key key_of(std::span<const WeightedHop> members);
 
   [[nodiscard]] State& make(std::uint32_t index);
+  void set(std::uint32_t index, std::span<const WeightedHop> members, std::uint64_t now, GroupChoice choice,
+           const Buckets& seed);
+  [[nodiscard]] Buckets seed_of(NextHop former, std::span<const WeightedHop> members) const;
   void place_members(State& state, std::span<const WeightedHop> wanted, std::uint64_t now);
   void vacate(State& state, std::size_t place, std::uint64_t now);
   void pin(NextHop hop, std::uint64_t now);

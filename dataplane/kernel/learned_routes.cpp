@@ -144,7 +144,9 @@ LearnedRoutes::Way LearnedRoutes::way_of(const KernelRoute& route) {
   const NextHop first = members.front().hop;
   const auto is_tunnel = [](const WeightedHop& member) { return member.hop.kind == NextHopKind::tunnel; };
   if (members.size() == 1) return {first, false, is_tunnel(members.front())};
-  const NextHop group = groups_.shared(members, now_);
+  const Place former = routes_.find({route.to, route.metric});
+  const NextHop group =
+      groups_.shared(members, now_, former == routes_.end() ? NextHop{} : former->second.way.next_hop);
   const bool grouped = group.kind == NextHopKind::group;
   for (const WeightedHop& member : members)
     if (grouped || !(member.hop == first)) let_go(member.hop);

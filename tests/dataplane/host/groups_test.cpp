@@ -247,6 +247,58 @@ TEST_CASE("shared groups: one for the same members, for as long as it has users"
   desk.groups.release({NextHopKind::group, 0, 0, 0xffffffff}, desk.now);
 }
 
+// What a routing daemon makes of a far end that died: first the group notices, and then the routes are told
+// anew without it; and the same in the other order when it is back.
+TEST_CASE("a route that changes its next hops moves no flows but those of the one that left or came") {
+  GroupDesk desk;
+  const auto hops = [&desk](NextHop group) {
+    const dataplane::Group& shown = *desk.tables.groups[group.index].load();
+    std::vector<std::uint32_t> found;
+    for (const std::uint8_t place : shown.buckets.member) found.push_back(shown.members[place].index);
+    return found;
+  };
+  const auto turn_to = [&desk](NextHop former, const std::vector<WeightedHop>& members) {
+    const NextHop next = desk.groups.shared(members, desk.now, former);
+    REQUIRE(next.kind == NextHopKind::group);
+    desk.groups.release(former, desk.now);
+    desk.commands.settle(desk.now);
+    return next;
+  };
+  const NextHop all = desk.groups.shared(std::vector{to_tunnel(3), to_tunnel(1), to_tunnel(2)}, desk.now);
+  desk.commands.settle(desk.now);
+  const auto at_first = hops(all);
+  desk.down(2);
+  const auto without = hops(all);
+  for (std::size_t b = 0; b < at_first.size(); b++)
+    if (at_first[b] != 2) REQUIRE(without[b] == at_first[b]);
+
+  const NextHop two = turn_to(all, {to_tunnel(1), to_tunnel(3)});
+  CHECK(hops(two) == without);
+  SECTION("and in it who never had to move does not") {
+    desk.down(3);
+    desk.up(3);
+    CHECK(hops(two) == without);
+  }
+  SECTION("back") {
+    desk.up(2);
+    const NextHop again = turn_to(two, {to_tunnel(2), to_tunnel(1), to_tunnel(3)});
+    CHECK(hops(again) == at_first);
+  }
+  SECTION("another in its place") {
+    const NextHop other = turn_to(two, {to_tunnel(4), to_tunnel(3), to_tunnel(1)});
+    const auto shared_out = hops(other);
+    for (std::size_t b = 0; b < without.size(); b++)
+      if (shared_out[b] != 4) REQUIRE(shared_out[b] == without[b]);
+    CHECK(buckets(desk, other.index) == Counts{{1, 171}, {3, 171}, {4, 170}});
+  }
+  SECTION("one that is removed leaves it, and the others stay") {
+    Command remove = command(CommandKind::remove_tunnel);
+    remove.body.remove_tunnel.index = 3;
+    REQUIRE(desk.run(remove) == CommandStatus::ok);
+    CHECK(buckets(desk, two.index) == Counts{{1, 512}});
+  }
+}
+
 TEST_CASE("there is an end to shared groups, and a place for each that goes") {
   GroupDesk desk;
   std::vector<NextHop> groups;

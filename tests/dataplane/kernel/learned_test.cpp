@@ -294,6 +294,27 @@ TEST_CASE("Several next hops are a group, with the kernel's weights") {
   }
 }
 
+TEST_CASE("A route of three next hops that loses one moves the flows of that one alone") {
+  const NetworkNamespace space;
+  Gateway gateway;
+  gateway.add_tunnel(5);
+  const auto flows = [&gateway] {
+    const dataplane::Group& group = *gateway.desk.tables.groups[gateway.to("10.9.1.1").index].load();
+    std::vector<std::string> found;
+    for (const std::uint8_t place : group.buckets.member)
+      found.push_back(gateway.name_of(group.members[place]));
+    return found;
+  };
+  gateway.run("ip route add 10.9.0.0/16 nexthop dev vti3 nexthop dev vti4 nexthop dev vti5");
+  const auto before = flows();
+  gateway.run("ip route replace 10.9.0.0/16 nexthop dev vti5 nexthop dev vti3");
+  const auto after = flows();
+  for (std::size_t b = 0; b < before.size(); b++)
+    if (before[b] != "tunnel 4") REQUIRE(after[b] == before[b]);
+  gateway.run("ip route replace 10.9.0.0/16 nexthop dev vti4 nexthop dev vti3 nexthop dev vti5");
+  CHECK(flows() == before);
+}
+
 TEST_CASE("A group's members may be gateways, and next hops that are not ours are none") {
   const NetworkNamespace space;
   Gateway gateway;

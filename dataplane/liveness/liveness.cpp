@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::uint64_t kNever = bfd::Session::kNever;
 constexpr std::uint64_t kNsPerMs = 1'000'000;
+constexpr std::uint64_t kNsPerUs = 1000;
 // Looks at the counters, four a second, at which packets only went out.
 constexpr unsigned kOneWayLooks = 4;
 
@@ -22,17 +23,26 @@ bool is_watched(const channel::Watch& wanted) noexcept {
   return wanted.bfd_peer.is_set() || wanted.probe_to.is_set();
 }
 
-// The first address of the interface that the peer's packets can have as their destination.
-IpAddress own_address(const channel::SetTunnel& wanted, Family family) noexcept {
-  for (std::uint32_t i = 0; i < wanted.address_count; i++)
-    if (wanted.addresses[i].address.family == family) return wanted.addresses[i].address;
-  return {};
+// The interface's address on the far end's network, which is what the far end takes for its neighbour's; or
+// else the first that its packets can have as their destination.
+IpAddress own_address(const channel::SetTunnel& wanted, const IpAddress& far) noexcept {
+  const IpPrefix* best = nullptr;
+  for (std::uint32_t i = 0; i < wanted.address_count; i++) {
+    const IpPrefix& own = wanted.addresses[i];
+    if (own.address.family != far.family) continue;
+    const bool nearer =
+        contains(own, far) && (best == nullptr || !contains(*best, far) || own.length > best->length);
+    if (best == nullptr || nearer) best = &own;
+  }
+  return best == nullptr ? IpAddress{} : best->address;
 }
 
 bool is_far(const channel::SetTunnel& wanted, const IpAddress& address) noexcept {
   if (!is_valid(address) || !is_unicast(address)) return false;
-  const IpAddress own = own_address(wanted, address.family);
-  return own.is_set() && own != address;
+  const auto end = wanted.addresses.begin() + wanted.address_count;
+  const bool ours =
+      std::any_of(wanted.addresses.begin(), end, [&](const IpPrefix& own) { return own.address == address; });
+  return own_address(wanted, address).is_set() && !ours;
 }
 
 bfd::Settings settings_of(const channel::Watch& wanted) noexcept {
@@ -68,16 +78,25 @@ std::uint32_t Liveness::new_discriminator() {
   }
 }
 
+// Nobody else's, while there are any.
+std::uint16_t Liveness::new_identifier() {
+  for (;;) {
+    const auto picked = static_cast<std::uint16_t>(random_());
+    if (!probes_.contains(picked) || probes_.size() > 0x8000) return picked;
+  }
+}
+
 void Liveness::watch(const channel::SetTunnel& wanted, std::uint64_t now) {
   const channel::Watch& watch = wanted.watch;
   if (!is_watched(watch)) return forget(wanted.index, now);
+  farewells_.erase(wanted.index);
   const auto [entry, is_new] = watched_.try_emplace(wanted.index);
   Watched& watched = entry->second;
   watched.tunnel = wanted.index;
   if (is_new || watch.hold_initial != watched.wanted.hold_initial ||
       watch.hold_maximum != watched.wanted.hold_maximum)
     watched.hold = {watch.hold_initial * kNsPerMs, watch.hold_maximum * kNsPerMs};
-  set_bfd(watched, watch, own_address(wanted, watch.bfd_peer.family));
+  set_bfd(watched, watch, own_address(wanted, watch.bfd_peer));
   set_probe(watched, wanted);
   watched.wanted = watch;
   note_sa(watched, now);
@@ -99,28 +118,44 @@ void Liveness::set_bfd(Watched& watched, const channel::Watch& wanted, const IpA
 
 void Liveness::set_probe(Watched& watched, const channel::SetTunnel& wanted) {
   const channel::Watch& watch = wanted.watch;
-  const IpAddress from = own_address(wanted, watch.probe_to.family);
+  const IpAddress from = own_address(wanted, watch.probe_to);
   const bool same = watched.probe && watched.wanted.probe_to == watch.probe_to &&
                     watched.probe_from == from && watched.wanted.probe_interval == watch.probe_interval &&
                     watched.wanted.probe_losses == watch.probe_losses;
   if (same) return;
-  watched.probe.reset();
+  end_probe(watched);
   watched.probe_from = from;
-  watched.identifier = static_cast<std::uint16_t>(random_());
-  if (watch.probe_to.is_set()) watched.probe.emplace(watch.probe_interval * kNsPerMs, watch.probe_losses);
+  if (!watch.probe_to.is_set()) return;
+  watched.identifier = new_identifier();
+  watched.probe.emplace(watch.probe_interval * kNsPerMs, watch.probe_losses);
+  probes_.emplace(watched.identifier, watched.tunnel);
 }
 
-// Where there still is a way, the peer is told that this is no failure.
+void Liveness::end_probe(Watched& watched) {
+  if (!watched.probe) return;
+  watched.probe.reset();
+  const auto [first, last] = probes_.equal_range(watched.identifier);
+  probes_.erase(std::find_if(first, last, [&](const auto& each) { return each.second == watched.tunnel; }));
+}
+
+// Where there still is a way, the peer is told that this is no failure: so often that it has heard it before
+// it would miss us, of whom it expects slow packets from the first of them on.
 void Liveness::forget(std::uint32_t tunnel, std::uint64_t now) {
+  farewells_.erase(tunnel);  // the tunnel may be another one by now
   const auto found = watched_.find(tunnel);
   if (found == watched_.end()) return;
   Watched& watched = found->second;
   note_sa(watched, now);
   if (watched.bfd) {
     watched.bfd->disable();
-    if (watched.has_sa) send_bfd(watched, now);
     discriminators_.erase(watched.bfd->discriminator());
+    const std::uint64_t expected = std::uint64_t{watched.bfd->transmit_interval()} * kNsPerUs;
+    const std::uint64_t until = now + watched.bfd->settings().detect_multiplier * expected;
+    if (watched.has_sa)
+      farewells_.insert({tunnel, {*watched.bfd, watched.local, watched.wanted.bfd_peer, until}});
+    say_farewells(now);
   }
+  end_probe(watched);
   schedule(watched, kNever);
   watched.up = true;
   tell(watched, LivenessReason::not_watched, now);
@@ -145,25 +180,34 @@ void Liveness::note_sa(Watched& watched, std::uint64_t now) {
 }
 
 bool Liveness::receive(rte_mbuf* packet, std::uint64_t now) {
-  const auto found = watched_.find(note_of(packet).tunnel);
-  if (found == watched_.end() || packet->nb_segs != 1) return false;
-  Watched& watched = found->second;
+  if (packet->nb_segs != 1) return false;
   const auto* const ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
   const Family family = *ip >> 4 == 4 ? Family::v4 : Family::v6;
-  if (upper_layer(ip, family, packet->data_len).protocol != kProtocolUdp)
-    return receive_echo(watched, packet, now);
+  if (upper_layer(ip, family, packet->data_len).protocol != kProtocolUdp) return receive_echo(packet, now);
+  const auto found = watched_.find(note_of(packet).tunnel);
+  if (found == watched_.end()) return false;
+  Watched& watched = found->second;
   if (watched.bfd) receive_bfd(watched, packet, now);
   return watched.bfd.has_value();
 }
 
-// Others may ask through the same tunnel: their answers are theirs.
-bool Liveness::receive_echo(Watched& watched, rte_mbuf* packet, std::uint64_t now) {
-  if (!watched.probe) return false;
-  const auto* const ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+// The far end may answer by another tunnel of the same route table. Others may ask as well: their answers are
+// theirs.
+bool Liveness::receive_echo(rte_mbuf* packet, std::uint64_t now) {
+  if (probes_.empty()) return false;
   const std::optional<Echo> echo = read_echo_reply(packet);
-  if (!echo || echo->identifier != watched.identifier || source_of(ip) != watched.wanted.probe_to ||
-      destination_of(ip) != watched.probe_from || !watched.probe->answered(echo->number))
-    return false;
+  if (!echo) return false;
+  const auto* const ip = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+  const auto [first, last] = probes_.equal_range(echo->identifier);
+  const auto asked = std::find_if(first, last, [&](const auto& each) {
+    const Watched& watched = watched_.at(each.second);
+    const Tunnel* const tunnel = tables_.tunnels[each.second].tunnel.load(std::memory_order_relaxed);
+    return tunnel != nullptr && tunnel->overlay == note_of(packet).table &&
+           source_of(ip) == watched.wanted.probe_to && destination_of(ip) == watched.probe_from;
+  });
+  if (asked == last) return false;
+  Watched& watched = watched_.at(asked->second);
+  if (!watched.probe->answered(echo->number)) return false;
   rte_pktmbuf_free(packet);
   serve(watched, now);
   return true;
@@ -185,10 +229,13 @@ void Liveness::receive_bfd(Watched& watched, rte_mbuf* packet, std::uint64_t now
 void Liveness::advance(std::uint64_t now) {
   while (!deadlines_.empty() && deadlines_.begin()->first <= now)
     serve(watched_.at(deadlines_.begin()->second), now);
+  say_farewells(now);
 }
 
 std::uint64_t Liveness::next_deadline() const noexcept {
-  return deadlines_.empty() ? kNever : deadlines_.begin()->first;
+  std::uint64_t next = deadlines_.empty() ? kNever : deadlines_.begin()->first;
+  for (const auto& [tunnel, farewell] : farewells_) next = std::min(next, farewell.bfd.next_deadline());
+  return next;
 }
 
 bool Liveness::up(std::uint32_t tunnel) const noexcept {
@@ -242,11 +289,25 @@ void Liveness::note_traffic(Watched& watched, std::uint64_t sent, std::uint64_t 
 }
 
 void Liveness::send_bfd(Watched& watched, std::uint64_t now) {
+  say(*watched.bfd, watched.tunnel, watched.local, watched.wanted.bfd_peer, now);
+}
+
+void Liveness::say(bfd::Session& bfd, std::uint32_t tunnel, const IpAddress& local, const IpAddress& peer,
+                   std::uint64_t now) {
   constexpr std::uint32_t kSources = 65536 - kFirstBfdSource;
-  const auto source = static_cast<std::uint16_t>(kFirstBfdSource + watched.tunnel % kSources);
-  while (const auto packet = watched.bfd->next_packet(now))
-    if (rte_mbuf* const mbuf = make_bfd(outbox_, {watched.local, watched.wanted.bfd_peer, source}, *packet))
-      outbox_.protect(watched.tunnel, mbuf);
+  const auto source = static_cast<std::uint16_t>(kFirstBfdSource + tunnel % kSources);
+  while (const auto packet = bfd.next_packet(now))
+    if (rte_mbuf* const mbuf = make_bfd(outbox_, {local, peer, source}, *packet))
+      outbox_.protect(tunnel, mbuf);
+}
+
+void Liveness::say_farewells(std::uint64_t now) {
+  for (auto at = farewells_.begin(); at != farewells_.end();) {
+    auto& [tunnel, farewell] = *at;
+    const bool way = tables_.tunnels[tunnel].outbound.load(std::memory_order_relaxed) != nullptr;
+    if (way) say(farewell.bfd, tunnel, farewell.local, farewell.peer, now);
+    at = way && now < farewell.until ? std::next(at) : farewells_.erase(at);
+  }
 }
 
 void Liveness::schedule(Watched& watched, std::uint64_t when) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <random>
 #include <set>
+#include <unordered_map>
 #include <utility>
 
 #include "channel/messages.hpp"
@@ -71,15 +72,28 @@ class Liveness {
     std::uint64_t deadline{bfd::Session::kNever};
   };
 
+  // A session that has ended, and says so until the peer has had its time to hear it (RFC 5880
+  // section 6.8.16).
+  struct Farewell {
+    bfd::Session bfd;
+    IpAddress local;
+    IpAddress peer;
+    std::uint64_t until;
+  };
+
   void set_bfd(Watched& watched, const channel::Watch& wanted, const IpAddress& local);
   void set_probe(Watched& watched, const channel::SetTunnel& wanted);
+  void end_probe(Watched& watched);
   void receive_bfd(Watched& watched, rte_mbuf* packet, std::uint64_t now);
   void note_sa(Watched& watched, std::uint64_t now);
   void serve(Watched& watched, std::uint64_t now);
-  [[nodiscard]] bool receive_echo(Watched& watched, rte_mbuf* packet, std::uint64_t now);
+  [[nodiscard]] bool receive_echo(rte_mbuf* packet, std::uint64_t now);
   void note_traffic(Watched& watched, std::uint64_t sent, std::uint64_t received, std::uint64_t now);
   void send_probe(Watched& watched, std::uint64_t now);
   void send_bfd(Watched& watched, std::uint64_t now);
+  void say(bfd::Session& bfd, std::uint32_t tunnel, const IpAddress& local, const IpAddress& peer,
+           std::uint64_t now);
+  void say_farewells(std::uint64_t now);
   void judge(Watched& watched, std::uint64_t now);
   void tell(Watched& watched, channel::LivenessReason reason, std::uint64_t now);
   void schedule(Watched& watched, std::uint64_t when);
@@ -88,13 +102,16 @@ class Liveness {
   [[nodiscard]] static std::uint32_t span_of(const Watched& watched, channel::LivenessReason reason,
                                              std::uint64_t now) noexcept;
   [[nodiscard]] std::uint32_t new_discriminator();
+  [[nodiscard]] std::uint16_t new_identifier();
 
   Forwarding& tables_;
   Outbox& outbox_;
   ControlLink& control_;
-  std::map<std::uint32_t, Watched> watched_;  // by tunnel
+  std::map<std::uint32_t, Watched> watched_;     // by tunnel
+  std::map<std::uint32_t, Farewell> farewells_;  // by tunnel
   std::set<std::pair<std::uint64_t, std::uint32_t>> deadlines_;
   std::set<std::uint32_t> discriminators_;
+  std::unordered_multimap<std::uint16_t, std::uint32_t> probes_;  // tunnels by their requests' identifier
   std::mt19937_64 random_;
   bool changed_{false};
 };

@@ -84,10 +84,10 @@ struct Far {
   }
 
   // As a worker hands it up.
-  void hear(const Octets& packet, std::uint32_t tunnel = kTunnel) {
+  void hear(const Octets& packet, std::uint32_t tunnel = kTunnel, TableId table = kMainTable) {
     rte_mbuf* const mbuf = desk.make(packet);
     dataplane::note_of(mbuf) = dataplane::Note{
-        static_cast<std::uint8_t>(Exception::to_host), dataplane::Note::kNoPort, 0, tunnel, {}, {}};
+        static_cast<std::uint8_t>(Exception::to_host), dataplane::Note::kNoPort, 0, tunnel, {}, {}, table};
     if (!desk.liveness.receive(mbuf, desk.now)) desk.slow_path.handle(mbuf, desk.now);
     follow();
   }
@@ -256,6 +256,35 @@ TEST_CASE("a watch that ends tells the peer so, and the groups use the tunnel as
   far.pass(5000 * kMs);
 }
 
+// RFC 5880 section 6.8.16: one packet may be lost.
+TEST_CASE("a peer is told for its detection time that a watch has ended") {
+  Far far;
+  far.bring_up();
+  (void)far.said();
+  REQUIRE(far.desk.run(set_tunnel(kTunnel)) == CommandStatus::ok);
+  REQUIRE(far.said().size() == 1);
+  SECTION("and no longer") {
+    far.pass(3100 * kMs);
+    const auto more = far.said();
+    CHECK((more.size() >= 2 && more.size() <= 4));
+    for (const ControlPacket& packet : more) CHECK(packet.state == State::admin_down);
+    far.pass(5000 * kMs);
+    CHECK(far.said().empty());
+  }
+  SECTION("or until there is another one") {
+    REQUIRE(far.desk.run(watched_tunnel()) == CommandStatus::ok);
+    far.pass(3000 * kMs);
+    for (const ControlPacket& packet : far.said()) CHECK(packet.state == State::down);
+  }
+  SECTION("or until there is no tunnel") {
+    Command remove = command(channel::CommandKind::remove_tunnel);
+    remove.body.remove_tunnel.index = kTunnel;
+    REQUIRE(far.desk.run(remove) == CommandStatus::ok);
+    far.pass(5000 * kMs);
+    CHECK(far.said().empty());
+  }
+}
+
 TEST_CASE("the same watch again changes nothing; another interval is told by a poll") {
   Far far;
   far.bring_up();
@@ -355,7 +384,7 @@ TEST_CASE("watches that can't be are refused") {
 namespace {
 
 // Answers what the probe asks, as a host would: the same message with another type.
-void answer_probes(Far& far, bool answering) {
+void answer_probes(Far& far, bool answering, std::uint32_t by = kTunnel, TableId table = kMainTable) {
   for (const Sent& sent : far.desk.sent()) {
     if (sent.errand != Errand::protect || sent.data.size() != 28 || sent.data[20] != 8 || !answering)
       continue;
@@ -365,7 +394,7 @@ void answer_probes(Far& far, bool answering) {
     const unsigned folded = (sum & 0xffff) + (sum >> 16);
     icmp[2] = static_cast<std::uint8_t>(folded >> 8);
     icmp[3] = static_cast<std::uint8_t>(folded);
-    far.hear(ip_packet(1, icmp, 64));
+    far.hear(ip_packet(1, icmp, 64), by, table);
   }
 }
 
@@ -393,6 +422,60 @@ TEST_CASE("a tunnel with a probe is in its groups while the far end answers") {
   REQUIRE(lost);
   CHECK((lost->reason == LivenessReason::probe_lost && lost->milliseconds >= 600));
   CHECK(lost->milliseconds <= 620);
+}
+
+TEST_CASE("a probe's answer may come by another tunnel of the table") {
+  Far far;
+  REQUIRE(far.desk.run(probed_tunnel()) == CommandStatus::ok);
+  answer_probes(far, true, kOther, kRed);
+  CHECK_FALSE(far.in_group(kTunnel));
+  far.pass(250 * kMs);
+  answer_probes(far, true, kOther);
+  CHECK(far.in_group(kTunnel));
+  REQUIRE(far.desk.run(set_tunnel(kTunnel)) == CommandStatus::ok);
+  REQUIRE(far.desk.run(probed_tunnel()) == CommandStatus::ok);
+  CHECK_FALSE(far.in_group(kTunnel));
+  answer_probes(far, true, kOther);
+  CHECK(far.in_group(kTunnel));
+}
+
+TEST_CASE("the far end is spoken to from the address on its network") {
+  Far far;
+  const auto among_others = [](Command wanted) {
+    channel::SetTunnel& tunnel = wanted.body.set_tunnel;
+    const IpPrefix own = tunnel.addresses[0];
+    tunnel.addresses[0] = *parse_prefix("10.0.0.1/30");
+    tunnel.addresses[1] = own;
+    tunnel.addresses[2] = *parse_prefix("169.254.0.9/16");
+    tunnel.address_count = 3;
+    return wanted;
+  };
+  const auto spoken_from = [&far] {
+    const auto sent = far.desk.sent();
+    REQUIRE(sent.size() == 1);
+    return to_string(dataplane::source_of(sent[0].data.data()));
+  };
+  SECTION("BFD") {
+    REQUIRE(far.desk.run(among_others(watched_tunnel())) == CommandStatus::ok);
+    CHECK(spoken_from() == "169.254.3.1");
+    far.hear(far.answer(State::down));
+    CHECK(far.desk.drops(DropReason::bfd_no_session) == 0);
+  }
+  SECTION("the probe") {
+    REQUIRE(far.desk.run(among_others(probed_tunnel())) == CommandStatus::ok);
+    CHECK(spoken_from() == "169.254.3.1");
+  }
+  SECTION("to a host behind it, from the first") {
+    Command behind = among_others(probed_tunnel());
+    behind.body.set_tunnel.watch.probe_to = *parse_address("10.2.0.1");
+    REQUIRE(far.desk.run(behind) == CommandStatus::ok);
+    CHECK(spoken_from() == "10.0.0.1");
+  }
+  SECTION("but to none of our own") {
+    Command ours = among_others(probed_tunnel());
+    ours.body.set_tunnel.watch.probe_to = *parse_address("169.254.0.9");
+    CHECK(far.desk.run(ours) == CommandStatus::bad_address);
+  }
 }
 
 TEST_CASE("packets that only go out of a probed tunnel make it ask at once") {

@@ -188,7 +188,8 @@ TEST_CASE("a peer that answers TEMPORARY_FAILURE for three minutes is out of ste
     for (int i = 0; i < 3; ++i) {
       world.west.initiate();
       peer.answer(later);
-      CHECK(world.west.ike_sas() == 1);
+      REQUIRE(world.west.ike_sas() == 1);
+      CHECK(world.west.daemon->list().front().state == "established");
       world.run(seconds(200));
     }
   }

@@ -461,10 +461,12 @@ TEST_CASE("Changes do not wait for more than one telling of all, whatever they a
   dataplane::RouteFeed feed(here);
   unsigned tellings = 0;
   unsigned added = 0;
+  unsigned tellings_before = 0;  // it was added first
   std::uint64_t now = 0;
   const auto take = [&](dataplane::RouteFeed::Word word, const dataplane::KernelRoute& route) {
     tellings += word == dataplane::RouteFeed::Word::begin ? 1 : 0;
-    added += word == dataplane::RouteFeed::Word::set && route.to.length == 24 ? 1 : 0;
+    if (word == dataplane::RouteFeed::Word::remove || route.to.length != 24) return;
+    if (added++ == 0) tellings_before = tellings;
   };
   while (feed.serve(now += 60 * kMs, kMs, take)) continue;
   REQUIRE(tellings == 1);
@@ -476,8 +478,7 @@ TEST_CASE("Changes do not wait for more than one telling of all, whatever they a
   file.close();
   (void)NetworkNamespace::run("ip -batch " + path + "; rm " + path);
   for (int i = 0; i < 1'000'000 && added == 0; i++) (void)feed.serve(now += 60 * kMs, kMs / 20, take);
-  CHECK(added == 1);
-  CHECK(tellings == 1);
+  CHECK(tellings_before == 1);
   while (feed.serve(now += 60 * kMs, kMs, take)) continue;
   CHECK(tellings == 2);
   CHECK(added == 2);

@@ -13,6 +13,12 @@ namespace {
 
 constexpr unsigned kSweptPerCall = 4096;
 
+// Neither the kernel's own nor ours.
+bool is_somebodys(const KernelRoute& route) noexcept {
+  const std::uint8_t by = route.protocol;
+  return by != RTPROT_KERNEL && by != RTPROT_REDIRECT && by != RTPROT_UNSPEC && by != OwnRoutes::kProtocol;
+}
+
 Rib::Origin origin_of(std::uint32_t metric) noexcept { return {RouteSource::learned, metric}; }
 
 }  // namespace
@@ -63,64 +69,65 @@ void LearnedRoutes::take(RouteFeed::Word word, const KernelRoute& route) {
     case RouteFeed::Word::begin:
       telling_++;
       sweep_from_.reset();
+      skipped_.reset();
       return;
     case RouteFeed::Word::end:
       sweep_from_.emplace();
       return tell_refused();
-    case RouteFeed::Word::set:
-    case RouteFeed::Word::append:
-    case RouteFeed::Word::remove:
+    default:
       break;
   }
-  if (route.table != RT_TABLE_MAIN || route.protocol == OwnRoutes::kProtocol) return;
-  if (word == RouteFeed::Word::set) return set(route);
-  word == RouteFeed::Word::append ? append(route) : remove(route);
+  if (route.table != RT_TABLE_MAIN) return;
+  word == RouteFeed::Word::remove ? remove(route) : put(word, route);
 }
 
-void LearnedRoutes::set(const KernelRoute& route) {
-  const Key key{route.to, route.metric};
-  const Way way = way_of(route);
-  if (way.next_hop.kind == NextHopKind::none) {
-    const Place former = routes_.find(key);
-    if (former != routes_.end()) drop(former);
-    return;
+void LearnedRoutes::put(RouteFeed::Word word, const KernelRoute& route) {
+  const auto [place, is_new] = routes_.try_emplace({route.to, route.metric});
+  auto& [key, learned] = *place;
+  const bool told = word == RouteFeed::Word::told;
+  if (word == RouteFeed::Word::only || learned.telling != telling_) {
+    learned.rivals.clear();
+    learned.unsure = false;
   }
-  const Place place = routes_.try_emplace(key).first;
-  place->second.telling = telling_;
-  place->second.hops = route.hops;
-  lead(place, way);
+  learned.telling = telling_;
+  // One that leads nowhere here is before it.
+  if (is_new && (told ? skipped_ == key : word == RouteFeed::Word::append && route.to.address.is_v4()))
+    learned.rivals.append({.to = route.to, .hops = {}});
+  // What was told of all may be newer, and then has it in its right place.
+  const bool again = !told && !feed_->caught_up();
+  learned.unsure = learned.unsure || (again && word != RouteFeed::Word::only);
+  if (!again || !learned.rivals.contains(route)) switch (word) {
+      case RouteFeed::Word::prepend:
+        learned.rivals.prepend(route);
+        break;
+      case RouteFeed::Word::replace:
+        learned.rivals.replace(route);
+        break;
+      default:
+        learned.rivals.append(route);
+        break;
+    }
+  settle(place);
 }
 
-// Of IPv4 routes that agree in prefix and metric the first counts, and a second waits behind it.
-void LearnedRoutes::append(const KernelRoute& route) {
-  const Place former = routes_.find({route.to, route.metric});
-  if (former == routes_.end()) return set(route);
-  if (route.to.address.is_v4()) return;
-  KernelRoute whole = route;
-  whole.hops = former->second.hops;
-  for (const KernelHop& hop : route.hops)
-    if (std::find(whole.hops.begin(), whole.hops.end(), hop) == whole.hops.end()) whole.hops.push_back(hop);
-  set(whole);
-}
-
-// Of an IPv6 route single next hops may go; one without any is meant whole.
 void LearnedRoutes::remove(const KernelRoute& route) {
-  const Place former = routes_.find({route.to, route.metric});
-  if (former == routes_.end()) return;
-  KernelRoute rest = route;
-  rest.hops = former->second.hops;
-  std::erase_if(rest.hops, [&](const KernelHop& hop) {
-    return std::any_of(route.hops.begin(), route.hops.end(), [&](const KernelHop& gone) {
-      return gone.interface == hop.interface && gone.gateway == hop.gateway;
-    });
-  });
-  const bool another =
-      route.to.address.is_v4() && !route.hops.empty() && rest.hops.size() == former->second.hops.size();
-  if (another) return;
-  if (rest.hops.empty() || route.hops.empty() || route.to.address.is_v4())
-    drop(former);
-  else
-    set(rest);
+  const Place place = routes_.find({route.to, route.metric});
+  if (place == routes_.end()) return;
+  Rivals& rivals = place->second.rivals;
+  const bool unknown = !rivals.remove(route) && rivals.first().type == RTN_UNSPEC;
+  if (unknown || place->second.unsure) feed_->tell_all();
+  rivals.size() == 0 ? void(drop(place)) : settle(place);
+}
+
+void LearnedRoutes::settle(Place place) {
+  auto& [key, learned] = *place;
+  const KernelRoute& first = learned.rivals.first();
+  const Way way = is_somebodys(first) ? way_of(first) : Way{};
+  if (way.next_hop.kind != NextHopKind::none) return lead(place, way);
+  leave(place);
+  if (learned.rivals.size() > 1) return;
+  skipped_ = key;
+  routes_.erase(place);
 }
 
 void LearnedRoutes::lead(Place place, const Way& way) {
@@ -132,13 +139,14 @@ void LearnedRoutes::lead(Place place, const Way& way) {
   if (!fits) rib_.remove(key.first, origin_of(key.second));  // what it led to before is not true any more
   refused_ += static_cast<std::size_t>(!fits) - static_cast<std::size_t>(learned.refused);
   ungrouped_ += static_cast<std::size_t>(way.ungrouped) - static_cast<std::size_t>(learned.way.ungrouped);
+  used_ += learned.way.next_hop.kind == NextHopKind::none ? 1 : 0;
   learned.refused = !fits;
   learned.way = way;
   changed_ = true;
 }
 
 LearnedRoutes::Way LearnedRoutes::way_of(const KernelRoute& route) {
-  if (route.blackhole) return {{NextHopKind::blackhole, 0, 0, 0}};
+  if (is_blackhole(route)) return {{NextHopKind::blackhole, 0, 0, 0}};
   const std::vector<WeightedHop> members = members_of(route.hops);
   if (members.empty()) return {};
   const NextHop first = members.front().hop;
@@ -158,6 +166,7 @@ LearnedRoutes::Way LearnedRoutes::way_of(const KernelRoute& route) {
 std::vector<WeightedHop> LearnedRoutes::members_of(const std::vector<KernelHop>& hops) {
   std::vector<WeightedHop> members;
   for (const KernelHop& hop : hops) {
+    if (!hop.usable) continue;
     const std::optional<NextHop> behind = twins_.behind(table_, hop.interface);
     if (!behind) continue;
     const NextHop by = behind->kind == NextHopKind::tunnel ? *behind : gateway(behind->port, hop.gateway);
@@ -192,14 +201,23 @@ void LearnedRoutes::let_go(NextHop next_hop) {
   if (next_hop.kind == NextHopKind::tunnel && --users_[next_hop.index] == 0) users_.erase(next_hop.index);
 }
 
-LearnedRoutes::Place LearnedRoutes::drop(Place place) {
-  const auto& [key, learned] = *place;
-  let_go(learned.way.next_hop);
-  if (!learned.refused) rib_.remove(key.first, origin_of(key.second));
-  if (learned.refused) refused_--;
-  if (learned.way.ungrouped) ungrouped_--;
+void LearnedRoutes::leave(Place place) {
+  auto& [key, learned] = *place;
+  const Way way = std::exchange(learned.way, {});
+  if (way.next_hop.kind == NextHopKind::none) return;
+  let_go(way.next_hop);
+  used_--;
+  if (way.ungrouped) ungrouped_--;
+  if (std::exchange(learned.refused, false))
+    refused_--;
+  else
+    rib_.remove(key.first, origin_of(key.second));
   note_room();
   changed_ = true;
+}
+
+LearnedRoutes::Place LearnedRoutes::drop(Place place) {
+  leave(place);
   return routes_.erase(place);
 }
 
@@ -231,12 +249,12 @@ void LearnedRoutes::forget(std::uint32_t tunnel) {
 void LearnedRoutes::tell_refused() {
   if (std::exchange(told_refused_, refused_) != refused_ && refused_ != 0)
     log_line("the route table is full (max-routes): {} of {} routes learned from the kernel are not used",
-             refused_, routes_.size());
+             refused_, used_);
   if (std::exchange(told_ungrouped_, ungrouped_) != ungrouped_ && ungrouped_ != 0)
     log_line(
         "there are more than {} different groups of next hops: {} of {} routes learned from the kernel "
         "have but the first of theirs",
-        Forwarding::kSharedGroups, ungrouped_, routes_.size());
+        Forwarding::kSharedGroups, ungrouped_, used_);
 }
 
 }  // namespace espgate::dataplane

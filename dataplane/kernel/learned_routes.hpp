@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "dataplane/groups.hpp"
+#include "dataplane/kernel/rivals.hpp"
 #include "dataplane/kernel/route_feed.hpp"
 #include "dataplane/kernel/twins.hpp"
 #include "dataplane/ports/interfaces.hpp"
@@ -48,7 +49,7 @@ class LearnedRoutes {
   [[nodiscard]] bool busy() const noexcept { return busy_; }
 
   // What is in our tables, and what found no room there.
-  [[nodiscard]] std::size_t size() const noexcept { return routes_.size() - refused_; }
+  [[nodiscard]] std::size_t size() const noexcept { return used_ - refused_; }
   [[nodiscard]] std::size_t refused() const noexcept { return refused_; }
   // Those with several next hops that have but the first, because there is no group left.
   [[nodiscard]] std::size_t ungrouped() const noexcept { return ungrouped_; }
@@ -64,23 +65,25 @@ class LearnedRoutes {
     bool operator==(const Way&) const = default;
   };
   struct Learned {
-    std::vector<KernelHop> hops;
-    Way way;
+    Rivals rivals;
+    Way way;              // of the first
     bool refused{false};  // our tables have no room for it
+    bool unsure{false};   // the kernel may have others behind the first
     std::uint32_t telling{0};
   };
   using Place = std::map<Key, Learned>::iterator;
 
   [[nodiscard]] bool open();
   void take(RouteFeed::Word word, const KernelRoute& route);
-  void set(const KernelRoute& route);
-  void append(const KernelRoute& route);
+  void put(RouteFeed::Word word, const KernelRoute& route);
   void remove(const KernelRoute& route);
+  void settle(Place place);
   void lead(Place place, const Way& way);
   [[nodiscard]] Way way_of(const KernelRoute& route);
   [[nodiscard]] std::vector<WeightedHop> members_of(const std::vector<KernelHop>& hops);
   [[nodiscard]] NextHop gateway(std::uint8_t port, const IpAddress& address);
   void let_go(NextHop next_hop);
+  void leave(Place place);
   Place drop(Place place);
   void sweep();
   void forget(std::uint32_t tunnel);
@@ -94,13 +97,15 @@ class LearnedRoutes {
   Groups& groups_;
   Twins& twins_;
   std::unique_ptr<RouteFeed> feed_;  // once there is a twin
-  std::map<Key, Learned> routes_;
+  std::map<Key, Learned> routes_;  // also those of which the first leads nowhere here, but not if it is alone
+  std::optional<Key> skipped_;     // what was seen last of those that are alone and lead nowhere
   std::unordered_map<std::uint32_t, std::size_t> users_;  // of each tunnel: routes straight into it
   std::uint32_t telling_{0};
   std::optional<Key> sweep_from_;  // what was not told again goes, from here on
   std::uint64_t twins_seen_{0};
   std::uint64_t now_{0};
   std::uint64_t retry_ns_{0};
+  std::size_t used_{0};  // those of which the first leads somewhere
   std::size_t refused_{0};
   std::size_t ungrouped_{0};
   std::size_t told_refused_{0};

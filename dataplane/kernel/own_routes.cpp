@@ -107,7 +107,7 @@ bool OwnRoutes::find(const Take& take) {
     ended = ended || message->nlmsg_type == NLMSG_DONE || message->nlmsg_type == NLMSG_ERROR;
     const std::optional<KernelRoute> route = read_route(*message);
     if (!route || route->table != RT_TABLE_MAIN || route->protocol != kProtocol) continue;
-    if (route->metric == kMetric) take(*route);
+    if (route->metric == kMetric && (!route->hops.empty() || is_blackhole(*route))) take(*route);
   }
   if (!ended) return true;
   if (asked_ == AF_INET6) return false;

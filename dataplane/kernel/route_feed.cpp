@@ -31,10 +31,13 @@ std::uint64_t monotonic_ns() noexcept {
   return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-// Next hops of one IPv6 route may come one by one; the first comes as exclusive, or replaces others.
-bool is_one_more(const nlmsghdr& message, const KernelRoute& route) noexcept {
-  if ((message.nlmsg_flags & NLM_F_APPEND) != 0) return true;
-  return route.to.address.is_v6() && (message.nlmsg_flags & (NLM_F_REPLACE | NLM_F_EXCL)) == 0;
+RouteFeed::Word word_of(const nlmsghdr& message, const KernelRoute& route) noexcept {
+  const auto has = [&](unsigned flag) { return (message.nlmsg_flags & flag) != 0; };
+  if (message.nlmsg_type == RTM_DELROUTE) return RouteFeed::Word::remove;
+  if (has(NLM_F_REPLACE)) return RouteFeed::Word::replace;
+  if (has(NLM_F_EXCL)) return RouteFeed::Word::only;
+  const bool last = has(NLM_F_APPEND) || route.to.address.is_v6();
+  return last ? RouteFeed::Word::append : RouteFeed::Word::prepend;
 }
 
 // Its carrier changes with its tunnel; without it, next-hop objects are lost, but not routes that have next
@@ -100,6 +103,7 @@ void RouteFeed::begin(const Take& take) {
   }
   wanted_ = false;
   interrupted_ = false;
+  caught_up_ = false;
   stage_ = Stage::all4;
   take(Word::begin, {});
   ask(AF_INET);
@@ -120,7 +124,10 @@ bool RouteFeed::read(nl_sock* socket, const Take& take) {
   const std::unique_ptr<unsigned char, decltype(&std::free)> kept(buffer, &std::free);
   const Stage stage = stage_;
   if (length == -NLE_AGAIN || length == 0) {
-    if (stage == Stage::changes) stale_ = false;
+    if (stage == Stage::changes) {
+      stale_ = false;
+      caught_up_ = true;
+    }
     return false;
   }
   if (length < 0) {
@@ -152,9 +159,7 @@ void RouteFeed::handle(nlmsghdr& message, const Take& take) {
       objects_ = objects_ || nlmsg_find_attr(&message, sizeof(rtmsg), RTA_NH_ID) != nullptr;
       const std::optional<KernelRoute> route = read_route(message);
       if (!route) return;
-      if (message.nlmsg_type == RTM_DELROUTE) return take(Word::remove, *route);
-      return take(stage_ == Stage::changes && is_one_more(message, *route) ? Word::append : Word::set,
-                  *route);
+      return take(stage_ == Stage::changes ? word_of(message, *route) : Word::told, *route);
     }
     case RTM_NEWLINK:
       if (!may_take_routes(message, objects_)) return;

@@ -17,8 +17,9 @@ namespace espgate::dataplane {
 class RouteFeed {
  public:
   // A whole telling lies between `begin` and `end`: what was told before `begin` and not between them is
-  // gone.
-  enum class Word : std::uint8_t { begin, set, append, remove, end };
+  // gone. Changes are told as they are in the kernel's order of those with one destination and metric: `only`
+  // is the first of them, `replace` is instead of one, `prepend` before and `append` behind all.
+  enum class Word : std::uint8_t { begin, told, end, only, replace, prepend, append, remove };
   using Take = std::function<void(Word word, const KernelRoute& route)>;
 
   // Of the routes in `space`, which must outlive this. Throws std::runtime_error.
@@ -28,6 +29,8 @@ class RouteFeed {
   [[nodiscard]] bool serve(std::uint64_t now, std::uint64_t budget, const Take& take);
   // All is to be told anew: when no change waits, and not before kPause is over since it was told last.
   void tell_all() noexcept { wanted_ = true; }
+  // False: what is told now may be older than what was told of all.
+  [[nodiscard]] bool caught_up() const noexcept { return caught_up_; }
   // Readable when there is something to serve.
   [[nodiscard]] int wake_fd() const noexcept;
 
@@ -60,7 +63,8 @@ class RouteFeed {
   bool objects_{false};      // some routes are by next-hop objects
   bool stale_{false};        // after an overrun: what waits is older than what is missing
   bool interrupted_{false};  // the routes changed while they were told
-  bool failing_{false};      // so did the last telling
+  bool caught_up_{false};
+  bool failing_{false};  // so did the last telling
   std::uint64_t now_{0};
   std::uint64_t next_ns_{0};  // the next telling begins not before
   std::uint64_t overruns_{0};

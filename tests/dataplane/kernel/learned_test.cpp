@@ -9,6 +9,9 @@
 #include <chrono>
 #include <cstring>
 #include <fstream>
+#include <functional>
+#include <random>
+#include <set>
 #include <thread>
 
 #include "dataplane/kernel/learned_routes.hpp"
@@ -28,6 +31,9 @@ constexpr std::uint64_t kMs = 1'000'000;
 // What goes wrong, once, when the kernel is to tell all of its routes.
 enum class Fault { none, asked, told, ended };
 Fault fault = Fault::none;
+
+// Happens, once, just before the kernel is asked for all of its routes.
+std::function<void()> before_asked;
 
 nlmsghdr* spoilt(void* first, int left) {
   for (auto* message = static_cast<nlmsghdr*>(first); NLMSG_OK(message, left);
@@ -133,6 +139,7 @@ extern "C" ssize_t recvmsg(int socket, msghdr* message, int flags) {
 extern "C" ssize_t sendmsg(int socket, const msghdr* message, int flags) {
   static const auto real = reinterpret_cast<decltype(&sendmsg)>(dlsym(RTLD_NEXT, "sendmsg"));
   const auto* const head = static_cast<const nlmsghdr*>(message->msg_iov[0].iov_base);
+  if (before_asked && head->nlmsg_type == RTM_GETROUTE) std::exchange(before_asked, nullptr)();
   if (fault != Fault::asked || head->nlmsg_type != RTM_GETROUTE) return real(socket, message, flags);
   fault = Fault::none;
   errno = ENOBUFS;
@@ -371,16 +378,158 @@ TEST_CASE("Next hops that come and go one by one") {
   const NetworkNamespace space;
   Gateway gateway;
   const Gateway::Shares even{{"tunnel 3", 256}, {"tunnel 4", 256}};
-  gateway.run("ip -6 route add fd00:9::/48 dev vti3; ip -6 route append fd00:9::/48 dev vti4");
+  gateway.run(
+      "ip -6 route add fd00:9::/48 via fe80::9 dev vti3; ip -6 route append fd00:9::/48 via fe80::9 dev "
+      "vti4");
   CHECK(gateway.shares("fd00:9::1") == even);
-  gateway.run("ip -6 route del fd00:9::/48 dev vti3");
+  gateway.run("ip -6 route del fd00:9::/48 via fe80::9 dev vti3");
   CHECK(gateway.to("fd00:9::1") == into(4));
-  gateway.run("ip -6 route append fd00:9::/48 dev vti3");
+  gateway.run("ip -6 route append fd00:9::/48 via fe80::9 dev vti3");
   CHECK(gateway.shares("fd00:9::1") == even);
-  gateway.run("ip -6 route del fd00:9::/48 dev vti4");
+  gateway.run("ip -6 route del fd00:9::/48 via fe80::9 dev vti4");
   CHECK(gateway.to("fd00:9::1") == into(3));
-  gateway.run("ip -6 route del fd00:9::/48 dev vti3");
+  gateway.run("ip -6 route del fd00:9::/48 via fe80::9 dev vti3");
   CHECK(gateway.to("fd00:9::1") == kNowhere);
+}
+
+TEST_CASE("A route that is replaced by one of a kind that is not followed is gone") {
+  const NetworkNamespace space;
+  Gateway gateway;
+  gateway.run("ip route add 10.9.0.0/16 dev vti3; ip -6 route add fd00:9::/48 via fe80::9 dev vti3");
+  REQUIRE(gateway.to("10.9.1.1") == into(3));
+  REQUIRE(gateway.to("fd00:9::1") == into(3));
+  SECTION("throw") {
+    gateway.run("ip route replace throw 10.9.0.0/16; ip -6 route replace throw fd00:9::/48");
+    CHECK(gateway.learned.size() == 0);
+    CHECK(gateway.to("10.9.1.1") == kNowhere);
+    CHECK(gateway.to("fd00:9::1") == kNowhere);
+    gateway.run("ip route replace 10.9.0.0/16 dev vti4");
+    CHECK(gateway.to("10.9.1.1") == into(4));
+  }
+  SECTION("something around packets") {
+    gateway.run("ip route replace 10.9.0.0/16 encap ip id 5 dst 10.5.5.5 dev vti4");
+    CHECK(gateway.to("10.9.1.1") == kNowhere);
+    gateway.run("ip route replace 10.9.0.0/16 nexthop encap ip id 5 dst 10.5.5.5 dev vti3 nexthop dev vti4");
+    CHECK(gateway.to("10.9.1.1") == into(4));
+  }
+  SECTION("what is ours in the kernel") {
+    gateway.run("ip route replace 10.9.0.0/16 dev vti4 proto 229");
+    CHECK(gateway.to("10.9.1.1") == kNowhere);
+  }
+}
+
+TEST_CASE("Of routes with one destination and metric the kernel's first is used, by events and told anew") {
+  const NetworkNamespace space;
+  Gateway gateway;
+  gateway.run("ip link add other type veth peer name far; ip link set other up; ip link set far up");
+  const auto both = [&](NextHop v4, NextHop v6) {
+    for (const char* again : {"true", "ip nexthop add id 7 dev lo; ip nexthop del id 7"}) {
+      gateway.run(again);
+      CHECK(gateway.to("10.9.1.1") == v4);
+      CHECK(gateway.to("fd00:9::1") == v6);
+    }
+  };
+  SECTION("appended") {
+    gateway.run("ip route add 10.9.0.0/16 dev vti3; ip route append 10.9.0.0/16 dev vti4");
+    gateway.run("ip -6 route add fd00:9::/48 dev vti3; ip -6 route append fd00:9::/48 dev vti4");
+    both(into(3), into(3));
+    gateway.run("ip route del 10.9.0.0/16 dev vti3; ip -6 route del fd00:9::/48 dev vti3");
+    both(into(4), into(4));
+  }
+  SECTION("put before") {
+    gateway.run("ip route add 10.9.0.0/16 dev vti3; ip route prepend 10.9.0.0/16 dev vti4");
+    both(into(4), kNowhere);
+    gateway.run("ip route replace 10.9.0.0/16 dev vti4 proto bird; ip route del 10.9.0.0/16 dev vti4");
+    both(into(3), kNowhere);
+  }
+  SECTION("behind one that is none of ours") {
+    gateway.run("ip route add 10.9.0.0/16 dev other; ip route append 10.9.0.0/16 dev vti4");
+    both(kNowhere, kNowhere);
+    gateway.run("ip route del 10.9.0.0/16 dev other");
+    both(into(4), kNowhere);
+  }
+}
+
+namespace {
+
+// Where the kernel sends what has this destination: the tunnels of its first route.
+std::set<std::string> kernel_way(const std::string& family, const std::string& to) {
+  const nlohmann::json all = NetworkNamespace::ip(family + " route show " + to);
+  if (all.empty()) return {};
+  const nlohmann::json& first = all.front();
+  const std::string type = first.value("type", "unicast");
+  if (type == "blackhole" || type == "unreachable") return {"blackhole"};
+  if (type != "unicast" || first.contains("encap")) return {};
+  std::set<std::string> tunnels;
+  const auto add = [&](const nlohmann::json& hop) {
+    const std::string device = hop.value("dev", "");
+    if (device.starts_with("vti")) tunnels.insert("tunnel " + device.substr(3));
+  };
+  add(first);
+  for (const nlohmann::json& hop : first.value("nexthops", nlohmann::json::array())) add(hop);
+  return tunnels;
+}
+
+std::set<std::string> our_way(const Gateway& gateway, const char* address) {
+  const NextHop hop = gateway.to(address);
+  if (hop.kind == NextHopKind::none) return {};
+  if (hop.kind == NextHopKind::blackhole) return {"blackhole"};
+  if (hop.kind != NextHopKind::group) return {gateway.name_of(hop)};
+  std::set<std::string> members;
+  for (const auto& [name, buckets] : gateway.shares(address)) members.insert(name);
+  return members;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "After any sequence of changes, also of those that come while all is told, the kernel's way is ours") {
+  const NetworkNamespace space;
+  Gateway gateway;
+  gateway.run("ip link add other type veth peer name far; ip link set other up; ip link set far up");
+  std::mt19937 random(GENERATE(1U, 2U, 3U));
+  const std::vector<std::string> verbs{"add", "append", "append", "replace", "del", "del"};
+  const std::vector<std::string> ways4{"dev vti3",
+                                       "dev vti4",
+                                       "dev other",
+                                       "dev vti3 proto bird",
+                                       "dev vti4 src 169.254.3.1",
+                                       "nexthop dev vti3 nexthop dev vti4",
+                                       "via 169.254.4.2"};
+  const std::vector<std::string> ways6{"dev vti3",
+                                       "dev vti4",
+                                       "dev other",
+                                       "via fe80::9 dev vti3",
+                                       "via fe80::9 dev vti4",
+                                       "nexthop via fe80::8 dev vti3 nexthop via fe80::8 dev vti4"};
+  const auto pick = [&](const auto& from) { return from[random() % from.size()]; };
+  std::string history;
+  for (int step = 0; step < 40; step++) {
+    std::string some;
+    for (int i = 0; i < 3; i++) {
+      std::string verb4 = pick(verbs);
+      if (random() % 8 == 0) verb4 = "prepend";
+      const std::string kind = random() % 6 == 0 ? pick(std::vector<std::string>{"throw", "blackhole"}) : "";
+      some += "ip route " + verb4 + " " + kind + " 10.9.0.0/16 " + (kind.empty() ? pick(ways4) : "") +
+              " 2>/dev/null; ip -6 route " + pick(verbs) + " " + kind + " fd00:9::/48 " +
+              (kind.empty() ? pick(ways6) : "") + " 2>/dev/null; ";
+    }
+    history += some + "\n";
+    INFO(history);
+    if (random() % 2 == 0) {  // then all is told after them, and they after all
+      (void)NetworkNamespace::run("ip nexthop add id 7 dev lo; ip nexthop del id 7");
+      before_asked = [&] { (void)NetworkNamespace::run(some + "true"); };
+      gateway.follow();
+      REQUIRE(before_asked == nullptr);
+    } else {
+      gateway.run(some + "true");
+    }
+    CHECK(our_way(gateway, "10.9.1.1") == kernel_way("-4", "10.9.0.0/16"));
+    CHECK(our_way(gateway, "fd00:9::1") == kernel_way("-6", "fd00:9::/48"));
+    gateway.run("ip nexthop add id 7 dev lo; ip nexthop del id 7");
+    CHECK(our_way(gateway, "10.9.1.1") == kernel_way("-4", "10.9.0.0/16"));
+    CHECK(our_way(gateway, "fd00:9::1") == kernel_way("-6", "fd00:9::/48"));
+  }
 }
 
 TEST_CASE("Ten thousand prefixes over one pair of tunnels share one group") {

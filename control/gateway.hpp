@@ -72,6 +72,9 @@ class Gateway final : public ike::Host, public DataplaneLink::Listener, public I
   [[nodiscard]] ike::SlotCounts slot_counts(TunnelId first) const { return daemon_.slot_counts(first); }
   [[nodiscard]] const ike::Story& story(TunnelId tunnel) const { return daemon_.story(tunnel); }
   [[nodiscard]] const ike::NotifyCounters& notify_counters() const { return daemon_.notify_counters(); }
+  [[nodiscard]] const ike::HalfOpenRefusals& half_open_refusals() const {
+    return daemon_.half_open_refusals();
+  }
   [[nodiscard]] std::vector<ike::IkeInfo> ike_sas(TunnelId tunnel) const { return daemon_.list(tunnel); }
   // What the way to a tunnel's far end carries less than the port; nullptr: nothing of the kind was learned.
   struct Path {

@@ -58,7 +58,7 @@ class Core {
   CookieJar cookies;
   RateLimit stranger_replies{10, 20};
   RateLimit stranger_log{1, 10};
-  std::size_t half_open{0};
+  HalfOpen half_open{settings.max_half_open};
   bool ending{false};  // the process is about to end: nobody new gets in
   NotifyCounters notifies;
   Slots slots;

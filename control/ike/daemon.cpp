@@ -267,6 +267,8 @@ const Story& Daemon::story(TunnelId tunnel) const { return impl_->core.tunnel(tu
 
 const NotifyCounters& Daemon::notify_counters() const { return impl_->core.notifies; }
 
+const HalfOpenRefusals& Daemon::half_open_refusals() const { return impl_->core.half_open.refused(); }
+
 std::vector<IkeInfo> Daemon::list() const {
   std::vector<IkeInfo> out;
   impl_->core.for_each_sa([&out](const IkeSa& sa) {

@@ -132,7 +132,7 @@ struct Settings {
   // Half-open IKE SAs as responder, beyond which cookies are asked for: more than one peer has under way that
   // begins all its tunnels at once.
   std::size_t cookie_threshold{320};
-  std::size_t max_half_open{4096};
+  std::size_t max_half_open{4096};       // of all sources; see HalfOpen for what one may have
   std::size_t fragment_size{1280};       // bytes of UDP payload of a protected message; 0: never fragment
   std::chrono::seconds rekey_margin{0};  // 0: a tenth of the lifetime, with up to another tenth of jitter
   std::uint64_t random_seed{0};          // 0: from the system; jitter only, never keys
@@ -170,6 +170,12 @@ struct IkeInfo {
 struct SlotCounts {
   std::size_t slots{0}, taken{0};
   std::uint64_t refused{0};  // peers that were who they said, and for whom there was none
+};
+
+// IKE_SA_INIT requests that were not answered for too many half-open IKE SAs.
+struct HalfOpenRefusals {
+  std::uint64_t full{0};
+  std::uint64_t share_taken{0};  // by the requests' source alone
 };
 
 class IkeSa;
@@ -230,6 +236,7 @@ class Daemon {
   // What was said between the two ends of a tunnel. Valid until the next call.
   [[nodiscard]] const Story& story(TunnelId tunnel) const;
   [[nodiscard]] const NotifyCounters& notify_counters() const;
+  [[nodiscard]] const HalfOpenRefusals& half_open_refusals() const;
 
  private:
   struct Impl;

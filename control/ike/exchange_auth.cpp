@@ -249,8 +249,7 @@ void IkeSa::become_established() {
   state_ = State::established;
   established_ = origin_.established = core_.now;
   life_.cancel();
-  if (counted_half_open_) --core_.half_open;
-  counted_half_open_ = false;
+  half_open_.reset();
   candidates_.clear();
   for (ByteVector* done : {&init_sent_, &init_received_, &cookie_}) *done = {};
   offer_ = {};

@@ -223,8 +223,7 @@ void IkeSa::answer_init(const InitRequest& request, const IkeChoice& choice,
                                               {spi_initiator_, spi_responder_}));
   dh_.reset();
   expected_id_ = 1;
-  ++core_.half_open;
-  counted_half_open_ = true;
+  half_open_.emplace(core_.half_open, remote_);
   init_key_ = request.key;
   core_.init_requests.emplace(init_key_, our_spi());
   life_.set(core_.now + kHalfOpenLife, [this] {

@@ -73,6 +73,34 @@ bool RateLimit::allows(Time now) {
   return true;
 }
 
+HalfOpen::Source HalfOpen::source_of(const Endpoint& remote) {
+  IpAddress address = remote.address;
+  std::fill(address.bytes.begin() + 8, address.bytes.end(), std::uint8_t{0});
+  return {remote.table, address};
+}
+
+HalfOpen::Verdict HalfOpen::judge(const Endpoint& remote) {
+  if (count_ >= most_) {
+    ++refused_.full;
+    return Verdict::full;
+  }
+  const auto found = by_source_.find(source_of(remote));
+  if (found == by_source_.end() || found->second * kPartOfRoom < most_ - count_) return Verdict::room;
+  ++refused_.share_taken;
+  return Verdict::share_taken;
+}
+
+HalfOpen::Place::Place(HalfOpen& whole, const Endpoint& remote)
+    : whole_(whole), source_(whole.by_source_.try_emplace(source_of(remote)).first) {
+  ++whole_.count_;
+  ++source_->second;
+}
+
+HalfOpen::Place::~Place() {
+  --whole_.count_;
+  if (--source_->second == 0) whole_.by_source_.erase(source_);
+}
+
 ByteVector spi_bytes(std::uint64_t spi) {
   ByteVector out(8);
   for (std::size_t i = 0; i < 8; ++i) out[i] = static_cast<std::uint8_t>(spi >> (56 - 8 * i));

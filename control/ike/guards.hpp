@@ -4,6 +4,8 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
+#include <utility>
 
 #include "control/ike/daemon.hpp"
 #include "control/ike/message.hpp"
@@ -41,6 +43,44 @@ class RateLimit {
  private:
   double per_second_, burst_, tokens_;
   Time last_{};
+};
+
+// The half-open IKE SAs as responder, each with a place here. One source (an IPv4 address, a /64 of IPv6, for
+// a host has all of that) has at most a quarter as many as there is room for others: a fifth of all if it is
+// alone, and less the more take part, so that no few hosts that return cookies keep all others away.
+class HalfOpen {
+  using Source = std::pair<TableId, IpAddress>;
+  using Counts = std::map<Source, std::size_t>;
+
+ public:
+  // Given back when destroyed; must not outlive the HalfOpen that it is of.
+  class Place {
+   public:
+    Place(HalfOpen& whole, const Endpoint& remote);
+    ~Place();
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+
+   private:
+    HalfOpen& whole_;
+    Counts::iterator source_;
+  };
+
+  explicit HalfOpen(std::size_t most) : most_(most) {}
+  [[nodiscard]] std::size_t count() const noexcept { return count_; }
+  // Whether one more from there may have a place. If not, it counts.
+  enum class Verdict : std::uint8_t { room, full, share_taken };
+  [[nodiscard]] Verdict judge(const Endpoint& remote);
+  [[nodiscard]] const HalfOpenRefusals& refused() const noexcept { return refused_; }
+
+ private:
+  static constexpr std::size_t kPartOfRoom = 4;
+  [[nodiscard]] static Source source_of(const Endpoint& remote);
+
+  std::size_t most_;
+  std::size_t count_{0};
+  Counts by_source_;
+  HalfOpenRefusals refused_;
 };
 
 [[nodiscard]] ByteVector spi_bytes(std::uint64_t spi);

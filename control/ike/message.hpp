@@ -84,8 +84,14 @@ struct Opened {
 
 [[nodiscard]] bool is_fragment(Bytes datagram) noexcept;  // the first payload is an Encrypted Fragment
 
+// Of a message in fragments, bytes inside: of a peer, and of somebody who has not shown who it is. The latter
+// is what the longest chain takes that is looked at (nine certificates, with RSA of 4096 bits some 2 KiB
+// each), an OCSP response with its responder's certificate, AUTH, and 2 KiB for the rest.
+inline constexpr std::size_t kMaxContent = 65536;
+inline constexpr std::size_t kMaxContentBeforeAuth = 24576;
+
 // Collects the fragments of one message at a time for each direction (RFC 7383 section 2.6): bounded in count
-// (64) and bytes (64 KiB), each authenticated before it is kept, a larger total replaces an older set,
+// (64) and bytes (`most`), each authenticated before it is kept, a larger total replaces an older set,
 // another message ID begins anew: give it only fragments of a message ID that is awaited. What is not wanted
 // (a duplicate, a fragment of an older set) is left unopened, so `authentic` is false for it.
 class Reassembly {
@@ -95,7 +101,8 @@ class Reassembly {
     bool authentic{false};
     std::optional<Result<std::vector<Payload>>> payloads;
   };
-  [[nodiscard]] Progress add(const Header& header, Bytes datagram, const crypto::IkeCipher& cipher);
+  [[nodiscard]] Progress add(const Header& header, Bytes datagram, const crypto::IkeCipher& cipher,
+                             std::size_t most = kMaxContent);
   void clear();
 
  private:

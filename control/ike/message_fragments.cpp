@@ -8,7 +8,6 @@ namespace espgate::ike {
 namespace {
 
 constexpr std::size_t kMaxFragments = 64;
-constexpr std::size_t kMaxContent = 65536;
 // Below this a datagram would be all overhead; RFC 7383 section 2.5.1 does not go below 576 bytes of IP
 // packet.
 constexpr std::size_t kSmallestDatagram = 256;
@@ -71,7 +70,8 @@ Result<std::vector<Payload>> Reassembly::assemble() {
   return parse_payloads(first, content.view());
 }
 
-Reassembly::Progress Reassembly::add(const Header& header, Bytes datagram, const crypto::IkeCipher& cipher) {
+Reassembly::Progress Reassembly::add(const Header& header, Bytes datagram, const crypto::IkeCipher& cipher,
+                                     std::size_t most) {
   const auto payload = locate_protected(datagram);
   if (!payload || !payload->fragment || datagram.size() != header.length) return {};
   const auto [number, total] = *payload->fragment;
@@ -83,9 +83,10 @@ Reassembly::Progress Reassembly::add(const Header& header, Bytes datagram, const
   if (number == 1) first_ = payload->first;
   bytes_ += opened.content->size();
   parts_[number - 1U] = std::move(opened.content);
-  if (bytes_ > kMaxContent) {
+  if (bytes_ > most) {
     clear();
-    return {true, invalid_syntax("a message of more than 64 KiB in fragments")};
+    return {true,
+            invalid_syntax("a message of more than " + std::to_string(most / 1024) + " KiB in fragments")};
   }
   if (++received_ < total_) return {true, std::nullopt};
   return {true, assemble()};

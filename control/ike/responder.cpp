@@ -71,12 +71,26 @@ void refuse_proposals(Core& core, const Stranger& s, const SaPayload& offered,
 
 // True when the initiator has shown that it receives what is sent to its address, or need not.
 bool passes_cookie(Core& core, const Stranger& s, const Payloads& payloads, const NoncePayload& nonce) {
-  if (core.half_open < core.settings.cookie_threshold) return true;
+  if (core.half_open.count() < core.settings.cookie_threshold) return true;
   const NotifyPayload* cookie = find_notify(payloads, NotifyType::cookie);
   const std::uint64_t spi = s.header.spi_initiator;
   if (cookie != nullptr && core.cookies.is_ours(cookie->data, nonce.data, s.remote, spi, core.now))
     return true;
   reply(core, s, NotifyType::cookie, core.cookies.bake(nonce.data, s.remote, spi, core.now));
+  return false;
+}
+
+bool has_place(Core& core, const Stranger& s) {
+  switch (core.half_open.judge(s.remote)) {
+    case HalfOpen::Verdict::room:
+      return true;
+    case HalfOpen::Verdict::full:
+      core.log_stranger("too many half-open IKE SAs; " + text(s.remote) + " is not answered");
+      return false;
+    case HalfOpen::Verdict::share_taken:
+      core.log_stranger("too many half-open IKE SAs from " + text(s.remote) + "; it is not answered");
+      return false;
+  }
   return false;
 }
 
@@ -98,8 +112,7 @@ void answer(Core& core, const Stranger& s, const Payloads& payloads, std::string
                              s.local, s.remote);
   }
   if (!passes_cookie(core, s, payloads, *nonce)) return;
-  if (core.half_open >= core.settings.max_half_open)
-    return core.log_stranger("too many half-open IKE SAs; " + text(s.remote) + " is not answered");
+  if (!has_place(core, s)) return;
   const auto wanted = proposals_of(core, candidates);
   const auto choice = choose_ike(*sa, wanted, {});
   if (!choice) return refuse_proposals(core, s, *sa, wanted, candidates);

@@ -48,7 +48,6 @@ IkeSa::IkeSa(Core& core, Role role, std::uint64_t our_spi, const Endpoint& local
 }
 
 IkeSa::~IkeSa() {
-  if (counted_half_open_) --core_.half_open;
   if (!init_key_.empty()) core_.init_requests.erase(init_key_);
 }
 
@@ -210,7 +209,9 @@ void IkeSa::received(const Header& header, Bytes datagram, const Endpoint& local
 // Absent: not authentic, or a fragment with others to come.
 std::optional<Result<Payloads>> IkeSa::open(const Header& header, Bytes datagram, Reassembly& reassembly) {
   if (is_fragment(datagram)) {
-    Reassembly::Progress progress = reassembly.add(header, datagram, *in_);
+    const bool authenticated = state_ != State::init_answered && state_ != State::auth_sent;
+    Reassembly::Progress progress =
+        reassembly.add(header, datagram, *in_, authenticated ? kMaxContent : kMaxContentBeforeAuth);
     if (progress.authentic) last_heard_ = core_.now;
     return std::move(progress.payloads);
   }

@@ -384,7 +384,7 @@ class IkeSa {
   NatFinding nat_;
   bool peer_fragments_{false};
   bool peer_childless_{false};
-  bool counted_half_open_{false};
+  std::optional<HalfOpen::Place> half_open_;
   std::string init_key_;
   std::string software_;  // the peer's, as its Vendor IDs have it
 

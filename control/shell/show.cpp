@@ -14,12 +14,18 @@ json show_drops(Gateway& gateway, const Arguments& arguments, Time) {
   if (!nonzero) want_no_arguments(arguments);
   const channel::CountersView& page = want_counters(gateway);
   json rows = json::array();
+  const auto add = [&](std::string_view name, std::uint64_t count, std::string_view help) {
+    if (!nonzero || count != 0) rows.push_back({{"name", name}, {"count", count}, {"help", help}});
+  };
   for (std::size_t reason = 0; reason < channel::kDropReasons; ++reason) {
-    const std::uint64_t count = drops_of(page, reason);
-    if (nonzero && count == 0) continue;
     const channel::DropReasonText& text = channel::kDropReasonText[reason];
-    rows.push_back({{"name", text.name}, {"count", count}, {"help", text.help}});
+    add(text.name, drops_of(page, reason), text.help);
   }
+  // What the dataplane handed on, and the control process did not answer.
+  const ike::HalfOpenRefusals& refused = gateway.half_open_refusals();
+  add("ike-half-open-full", refused.full, "IKE_SA_INIT while as many half-open IKE SAs as there may be");
+  add("ike-half-open-share", refused.share_taken,
+      "IKE_SA_INIT of a source with its share of the half-open IKE SAs");
   return rows;
 }
 

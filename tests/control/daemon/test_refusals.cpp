@@ -1,6 +1,9 @@
 // What does not come about is told in words, on both sides (RFC 7296 sections 1.2, 2.9, 2.21).
 #include <catch2/catch.hpp>
 
+#include <utility>
+
+#include "control/ike/guards.hpp"
 #include "control/ike/message.hpp"
 #include "world.hpp"
 
@@ -251,30 +254,129 @@ TEST_CASE("an unprotected INVALID_IKE_SPI makes us ask the peer, no more") {
   CHECK(outside.world.west.up);
 }
 
-TEST_CASE("half-open IKE SAs are bounded, and end by themselves") {
-  ike::Settings settings = World::quick();
-  settings.cookie_threshold = 1000;
-  settings.max_half_open = 50;
-  World world({}, {}, settings);
-  std::vector<ByteVector> requests;
-  world.fate = [&](const Datagram& d) {
-    if (d.from.address == address("192.0.2.1")) requests.push_back(d.bytes);
-    return std::vector<milliseconds>{};
-  };
-  for (int i = 0; i < 80; ++i) {
-    world.east.initiate();
-    world.east.daemon->terminate(0, {}, world.now);
+// Requests of one peer's, each for an IKE SA of its own, that west is given as from anybody of `sources`
+// peers.
+class Crowd {
+ public:
+  Crowd(std::size_t sources, std::size_t most) : world({}, tunnels(sources), settings(most)) {
+    world.fate = [this](const Datagram& d) {
+      if (d.from.address == address("192.0.2.1")) requests_.push_back(d.bytes);
+      return std::vector<milliseconds>{};
+    };
   }
-  for (const ByteVector& request : requests)
-    for (int twice = 0; twice < 2; ++twice)
-      world.west.daemon->received({address("192.0.2.2"), 500}, {address("192.0.2.1"), 500}, request,
-                                  world.now);
-  CHECK(requests.size() == 80);
-  CHECK(world.west.ike_sas() == 50);
-  CHECK(world.west.said("too many half-open"));
-  world.run(seconds(31));
-  CHECK(world.west.ike_sas() == 0);
-  CHECK(!world.west.daemon->next_deadline());
+
+  static IpAddress source(std::size_t number) {
+    return v4_from_host_order(0xc6336400U + static_cast<std::uint32_t>(number));
+  }
+
+  // Each request twice, as if there were no answer.
+  void ask(std::size_t from, std::size_t count) {
+    requests_.clear();
+    for (std::size_t i = 0; i < count; ++i) {
+      world.east.initiate();
+      world.east.daemon->terminate(0, {}, world.now);
+    }
+    REQUIRE(requests_.size() == count);
+    for (const ByteVector& request : requests_)
+      for (int twice = 0; twice < 2; ++twice)
+        world.west.daemon->received({address("192.0.2.2"), 500}, {source(from), 500}, request, world.now);
+  }
+
+  World world;
+
+ private:
+  static ike::Settings settings(std::size_t most) {
+    ike::Settings out = World::quick();
+    out.cookie_threshold = 1000;
+    out.max_half_open = most;
+    return out;
+  }
+  static std::vector<conf::Tunnel> tunnels(std::size_t sources) {
+    std::vector<conf::Tunnel> out;
+    out.push_back(west_tunnel());
+    for (std::size_t i = 0; i < sources; ++i) {
+      out.push_back(west_tunnel());
+      out.back().remote = source(i);
+      out.back().remote_id = fqdn("source-" + std::to_string(i));
+    }
+    return out;
+  }
+  std::vector<ByteVector> requests_;
+};
+
+TEST_CASE("half-open IKE SAs are bounded, and end by themselves") {
+  Crowd crowd(51, 50);
+  for (std::size_t source = 0; source < 51; ++source) crowd.ask(source, 1);
+  const Gateway& west = crowd.world.west;
+  CHECK(west.ike_sas() == 50);
+  CHECK(west.said("too many half-open IKE SAs; 198.51.100.50 is not answered"));
+  CHECK(west.daemon->half_open_refusals().full == 2);
+  CHECK(west.daemon->half_open_refusals().share_taken == 0);
+  crowd.world.run(seconds(31));
+  CHECK(west.ike_sas() == 0);
+  CHECK(!west.daemon->next_deadline());
+  crowd.ask(50, 1);
+  CHECK(west.ike_sas() == 1);
+}
+
+TEST_CASE("one source has its share of the half-open IKE SAs, and no more") {
+  Crowd crowd(3, 100);
+  const Gateway& west = crowd.world.west;
+  crowd.ask(0, 50);
+  CHECK(west.ike_sas() == 20);  // with room for 80 others
+  CHECK(west.daemon->half_open_refusals().share_taken == 60);
+  CHECK(west.said("too many half-open IKE SAs from 198.51.100.0; it is not answered"));
+  crowd.ask(1, 50);
+  CHECK(west.ike_sas() == 20 + 16);
+  crowd.ask(2, 50);
+  CHECK(west.ike_sas() == 20 + 16 + 13);
+  CHECK(west.daemon->half_open_refusals().full == 0);
+  const auto fate = std::exchange(crowd.world.fate, {});
+  CHECK(crowd.world.establish());  // an honest one is not kept away by these
+  crowd.world.run(seconds(31));
+  crowd.world.east.daemon->terminate(0, {}, crowd.world.now);
+  crowd.world.run(seconds(31));
+  CHECK(west.ike_sas() == 0);
+  crowd.world.fate = fate;
+  crowd.ask(0, 50);
+  CHECK(west.ike_sas() == 20);
+}
+
+TEST_CASE("a source of half-open IKE SAs is an IPv4 address, a /64 of IPv6, and of one table") {
+  ike::HalfOpen half_open(10);
+  std::vector<std::unique_ptr<ike::HalfOpen::Place>> places;
+  const auto gets = [&](const char* from, TableId table = kMainTable) {
+    const Endpoint remote{address(from), 500, table};
+    if (half_open.judge(remote) != ike::HalfOpen::Verdict::room) return false;
+    places.push_back(std::make_unique<ike::HalfOpen::Place>(half_open, remote));
+    return true;
+  };
+  CHECK(gets("2001:db8::1"));
+  CHECK(gets("2001:db8::2"));
+  CHECK(!gets("2001:db8::3"));
+  CHECK(gets("2001:db8:0:1::3"));
+  CHECK(gets("32.1.13.184"));  // the bytes of 2001:db8::
+  CHECK(gets("32.1.13.184"));
+  CHECK(!gets("32.1.13.184"));
+  CHECK(gets("32.1.13.184", 1));
+  CHECK(half_open.count() == 6);
+  CHECK(half_open.refused().share_taken == 2);
+  places.clear();
+  CHECK(half_open.count() == 0);
+  CHECK(gets("2001:db8::3"));
+}
+
+TEST_CASE("a message in fragments is shorter before the peer has shown who it is") {
+  for (const bool fits : {true, false}) {
+    Pair pair;
+    pair.east.local_id = pair.west.remote_id = fqdn(std::string(fits ? 20'000 : 26'000, 'e'));
+    std::vector<conf::Tunnel> east, west;
+    east.push_back(std::move(pair.east));
+    west.push_back(std::move(pair.west));
+    World world(std::move(east), std::move(west));
+    CHECK(world.establish() == fits);
+    CHECK(world.west.said("a message of more than 24 KiB in fragments") == !fits);
+  }
 }
 
 TEST_CASE("a cookie is good for its address, its nonce and its time only") {

@@ -15,8 +15,9 @@ namespace espgate::dataplane {
 namespace {
 
 constexpr std::uint16_t kMarker = 4;  // RFC 3948 section 2.2: four zero bytes tell IKE from ESP on port 4500
-constexpr std::uint32_t kIkeHeader = 28;  // RFC 7296 section 3.1
-constexpr std::uint32_t kIkeLength = 24;  // offset of its length field
+constexpr std::uint32_t kIkeHeader = 28;     // RFC 7296 section 3.1
+constexpr std::uint32_t kIkeLength = 24;     // offset of its length field
+constexpr std::size_t kIkeResponderSpi = 8;  // and of this SPI
 
 using channel::IkeDatagram;
 
@@ -60,6 +61,12 @@ bool read_ike(const std::uint8_t* ip, std::span<const std::uint8_t> udp, IkeData
   out.length = static_cast<std::uint32_t>(payload.size());
   std::copy(payload.begin(), payload.end(), out.bytes.begin());
   return true;
+}
+
+// RFC 7296 section 3.1: no more than an IKE_SA_INIT request, or what answers one without an IKE SA.
+bool is_first(const IkeDatagram& datagram) noexcept {
+  return load32(datagram.bytes.data() + kIkeResponderSpi) == 0 &&
+         load32(datagram.bytes.data() + kIkeResponderSpi + 4) == 0;
 }
 
 // Where one of a datagram's packets lies in it. Whole: at 0, and nothing more.
@@ -124,8 +131,8 @@ IkePort::IkePort(Forwarding& tables, Outbox& outbox, const KnownPeers& peers, Co
       outbox_(outbox),
       peers_(peers),
       control_(control),
-      peer_limit_(kPeerLimits, seed),
-      stranger_limit_(kStrangerLimits, ~seed),
+      peers_budgets_{{kPeerLimits, seed}, {kPeerLimits, seed}},
+      strangers_budgets_{{kStrangerLimits, ~seed}, {kStrangerLimits, ~seed}},
       identifications6_(identifications) {}
 
 void IkePort::receive(std::span<rte_mbuf* const> packets, std::uint64_t now) {
@@ -159,7 +166,8 @@ void IkePort::deliver(rte_mbuf* packet, bool known, std::uint64_t now) {
   if (peers_.ends_elsewhere(received_.table, received_.local))
     return outbox_.drop(packet, DropReason::wrong_table);
   const bool share = known || control_.undelivered() < channel::kIkeSlots / 2;
-  if (!share || !(known ? peer_limit_ : stranger_limit_).take(received_.remote, now))
+  Budgets& budgets = known ? peers_budgets_ : strangers_budgets_;
+  if (!share || !(is_first(received_) ? budgets.first : budgets.later).take(received_.remote, now))
     return outbox_.drop(packet, DropReason::ike_rate_limited);
   if (!control_.deliver(received_)) return outbox_.drop(packet, DropReason::ike_ring_full);
   rte_pktmbuf_free(packet);

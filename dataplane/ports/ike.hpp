@@ -19,6 +19,8 @@ namespace espgate::dataplane {
 
 class IkePort {
  public:
+  // Each twice: for what has no responder's SPI yet (IKE_SA_INIT requests), and for all else. Whoever asks
+  // for new IKE SAs in a peer's name leaves alone what those live by that the peer has.
   static constexpr RateLimits kPeerLimits{
       .rate = 10000, .burst = 2000, .source_rate = 500, .source_burst = 200};
   static constexpr RateLimits kStrangerLimits{
@@ -47,8 +49,12 @@ class IkePort {
   Outbox& outbox_;
   const KnownPeers& peers_;
   ControlLink& control_;
-  RateLimiter peer_limit_;
-  RateLimiter stranger_limit_;
+  struct Budgets {
+    RateLimiter first;
+    RateLimiter later;
+  };
+  Budgets peers_budgets_;
+  Budgets strangers_budgets_;
   std::uint32_t identification4_{0};
   Identifications identifications6_;
   // One at a time; too large for the stack.

@@ -124,6 +124,32 @@ TEST_CASE("one stranger has a small share, a known peer a larger one") {
   CHECK(flood() == dataplane::IkePort::kPeerLimits.source_burst);
 }
 
+// Anybody can send the former in a peer's name.
+TEST_CASE("a flood of IKE_SA_INIT requests leaves the IKE SAs of the same source alone") {
+  for (const bool known : {true, false}) {
+    CAPTURE(known);
+    Desk desk;
+    if (known) desk.peers.add(kMainTable, *parse_address("192.0.2.2"));
+    const auto burst = known ? dataplane::IkePort::kPeerLimits.source_burst
+                             : dataplane::IkePort::kStrangerLimits.source_burst;
+    const auto get = [&](std::uint8_t spi) {
+      Octets message = packet("ike_no_checksum");
+      std::fill_n(message.begin() + 36, 8, std::uint8_t{0});
+      message[43] = spi;  // the responder's
+      for (int i = 0; i < 20; i++) desk.receive_ike(std::vector<Octets>(20, message));
+      const std::size_t got = desk.control.datagrams.size();
+      desk.control.datagrams.clear();
+      desk.control.waiting = 0;
+      return got;
+    };
+    CHECK(get(0) == burst);
+    CHECK(get(0) == 0);
+    CHECK(get(1) == burst);
+    CHECK(get(2) == 0);
+    CHECK(desk.drops(DropReason::ike_rate_limited) == 4 * 400 - 2 * burst);
+  }
+}
+
 TEST_CASE("strangers fill half of the ring, and known peers go ahead of them") {
   Desk desk;
   desk.peers.add(kMainTable, *parse_address("192.0.2.2"));

@@ -196,6 +196,10 @@ class Loader {
     if (!ours.may_sign())
       errors_.add(certificate.mark,
                   fmt::format("certificate: {} is not for signatures (key usage)", ours.words()));
+    if (const std::string usage = ours.foreign_usage(); !usage.empty())
+      errors_.add(certificate.mark,
+                  fmt::format("certificate: {} is for other things than IKE (extended key usage): {}",
+                              ours.words(), usage));
     take_identity(certificate, ours, tunnel);
   }
 

@@ -112,6 +112,25 @@ std::string alternative_words(const GENERAL_NAME* entry) {
   return out;
 }
 
+// In digits.
+std::string number_of(const ASN1_OBJECT* object) {
+  std::array<char, 80> text{};
+  OBJ_obj2txt(text.data(), static_cast<int>(text.size()), object, 1);
+  return text.data();
+}
+
+std::string usage_words(const ASN1_OBJECT* usage) {
+  const int known = OBJ_obj2nid(usage);
+  return known == NID_undef ? number_of(usage) : OBJ_nid2sn(known);
+}
+
+bool is_for_peers(const ASN1_OBJECT* usage) {
+  constexpr int kKnown[] = {NID_ipsec_IKE,   NID_ipsecEndSystem, NID_ipsecTunnel,        NID_ipsecUser,
+                            NID_server_auth, NID_client_auth,    NID_anyExtendedKeyUsage};
+  return std::ranges::count(kKnown, OBJ_obj2nid(usage)) != 0 ||
+         number_of(usage) == "1.3.6.1.5.5.8.2.2";  // iKEIntermediate, of RFC 4945's drafts
+}
+
 }  // namespace
 
 std::string utc_words(std::int64_t time) {
@@ -196,6 +215,21 @@ std::string Certificate::all_names() const {
 
 bool Certificate::may_sign() const {
   return (X509_get_key_usage(handle_.get()) & (KU_DIGITAL_SIGNATURE | KU_NON_REPUDIATION)) != 0;
+}
+
+std::string Certificate::foreign_usage() const {
+  using Usages = std::unique_ptr<EXTENDED_KEY_USAGE, openssl::Deleter<EXTENDED_KEY_USAGE_free>>;
+  const Usages usages(
+      static_cast<EXTENDED_KEY_USAGE*>(X509_get_ext_d2i(handle_.get(), NID_ext_key_usage, nullptr, nullptr)));
+  ERR_clear_error();
+  constexpr int kMost = 8;
+  std::string words;
+  for (int i = 0; usages && i < sk_ASN1_OBJECT_num(usages.get()); ++i) {
+    const ASN1_OBJECT* usage = sk_ASN1_OBJECT_value(usages.get(), i);
+    if (is_for_peers(usage)) return {};
+    if (i < kMost) words.append(words.empty() ? "" : ", ").append(usage_words(usage));
+  }
+  return words;
 }
 
 std::vector<CertificatePtr> read_certificates(Bytes file) {

@@ -46,6 +46,10 @@ class Certificate {
   [[nodiscard]] std::string all_names() const;
   // RFC 4945 section 5.1.3.2: a key usage, if there is one, lets it sign.
   [[nodiscard]] bool may_sign() const;
+  // An extended key usage, if there is one, has one for IKE, or for TLS, as many authorities give nothing
+  // else: ipsecIKE, ipsecEndSystem, ipsecTunnel, ipsecUser, iKEIntermediate, serverAuth, clientAuth, or any
+  // (RFC 4945 section 5.1.3.12 is narrower). Empty: so it is; else for people what it is for.
+  [[nodiscard]] std::string foreign_usage() const;
 
   [[nodiscard]] x509_st* handle() const noexcept { return handle_.get(); }  // for crypto/ itself
 
@@ -119,7 +123,7 @@ class TrustStore {
   [[nodiscard]] static std::shared_ptr<const TrustStore> make(std::span<const CertificatePtr> anchors,
                                                               std::span<const Bytes> crls);
 
-  // Why `leaf` is not trusted at `when` (Unix time); nullopt: it is.
+  // Why `leaf` is not trusted for IKE at `when` (Unix time); nullopt: it is.
   [[nodiscard]] std::optional<Distrusted> refuse(const Certificate& leaf, const Enclosed& enclosed,
                                                  std::int64_t when) const;
   // Of each revocation list when the next is due, in Unix time.
@@ -133,6 +137,9 @@ class TrustStore {
 
  private:
   TrustStore() = default;
+  // Whatever it is used for.
+  [[nodiscard]] std::optional<Distrusted> refuse_any(const Certificate& leaf, const Enclosed& enclosed,
+                                                     std::int64_t when) const;
   [[nodiscard]] std::optional<Distrusted> refuse_status(const Certificate& leaf, const CertificatePtr& issuer,
                                                         const Enclosed& enclosed, std::int64_t when) const;
   std::shared_ptr<x509_store_st> store_;

@@ -184,6 +184,15 @@ std::shared_ptr<const TrustStore> TrustStore::make(std::span<const CertificatePt
 
 std::optional<Distrusted> TrustStore::refuse(const Certificate& leaf, const Enclosed& enclosed,
                                              std::int64_t when) const {
+  auto verdict = refuse_any(leaf, enclosed, when);
+  if (const std::string usage = leaf.foreign_usage(); !verdict && !usage.empty())
+    verdict = Distrusted{Distrust::other,
+                         "its certificate is for other things than IKE (extended key usage): " + usage};
+  return verdict;
+}
+
+std::optional<Distrusted> TrustStore::refuse_any(const Certificate& leaf, const Enclosed& enclosed,
+                                                 std::int64_t when) const {
   const Stack untrusted = stack_of(enclosed.others);
   const StoreContext context = openssl::required(StoreContext(X509_STORE_CTX_new()), "a chain");
   openssl::require(X509_STORE_CTX_init(context.get(), store_.get(), leaf.handle(), untrusted.get()) == 1,
@@ -207,7 +216,7 @@ std::optional<Distrusted> TrustStore::refuse_status(const Certificate& leaf, con
     return Distrusted{Distrust::bad_status,
                       "its issuer is not known, so nobody can say whether it is revoked"};
   const auto check = [&](const Certificate& responder) {
-    return refuse(responder, {enclosed.others, {}, false}, when);
+    return refuse_any(responder, {enclosed.others, {}, false}, when);
   };
   bool any = false;
   for (const Bytes response : enclosed.responses) {

@@ -200,7 +200,8 @@ constexpr CertificateRow kCertificates[] = {
      "it must send an OCSP response of its own certificate, by that one's issuer or whom that certified for "
      "OCSP"},
     {crypto::Distrust::other, "",
-     "it needs a certificate for signatures (keyUsage digitalSignature) that names {id}"},
+     "it needs a certificate for signatures (keyUsage digitalSignature) that names {id}, without an "
+     "extendedKeyUsage or with one of ipsecIKE, serverAuth and clientAuth"},
 };
 
 // We do not take the peer's certificate, key or signature.

@@ -11,6 +11,7 @@
 #include "conf/apart.hpp"
 #include "tests/conf/base.hpp"
 #include "tests/crypto/pki_bytes.hpp"
+#include "tests/crypto/usage_vectors.hpp"
 
 using namespace espgate::conf;
 using namespace espgate::crypto::test;
@@ -29,8 +30,9 @@ struct Folder {
     const std::pair<const char*, std::string_view> files[] = {
         {"p256.key", kPrivate_p256},  {"p384.key", kPrivate_p384},       {"p256.pub", kPublic_p256},
         {"west.crt", kDer_west_p256}, {"east.crt", kDer_east},           {"expired.crt", kDer_expired},
-        {"future.crt", kDer_future},  {"encipher.crt", kDer_no_signing}, {"root.crt", kDer_root},
-        {"other.crt", kDer_other},    {"root.crl", kDer_crl_root},       {"west.p12", kDer_pkcs12}};
+        {"future.crt", kDer_future},  {"encipher.crt", kDer_no_signing}, {"code.crt", kUsage_code},
+        {"root.crt", kDer_root},      {"other.crt", kDer_other},         {"root.crl", kDer_crl_root},
+        {"west.p12", kDer_pkcs12}};
     for (const auto& [name, hex] : files) {
       const auto bytes = bytes_of_hex(hex);
       write(name, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
@@ -357,6 +359,8 @@ TEST_CASE("what is wrong with a file is said with the place of its name") {
        "certificate: \"noise.crt\" holds a certificate that can't be read"},
       {"id: west.example, certificate: encipher.crt, key: p256.key", kTheirs,
        "is not for signatures (key usage)"},
+      {"id: west.example, certificate: code.crt, key: p256.key", kTheirs,
+       "is for other things than IKE (extended key usage): codeSigning"},
       {"id: north.example, certificate: west.crt, key: p256.key", kTheirs,
        "certificate: \"west.crt\" does not name us, \"north.example\"; it names C=DE, O=Example, CN=west; "
        "dns west.example"},

@@ -266,7 +266,7 @@ TEST_CASE("what is wrong with the peer's certificate, and what to change", "[adv
       {Distrust::no_status, "set remote.ocsp: accept", "local.ocsp-response"},
       {Distrust::stale_status, "clock is right", "a newer OCSP response"},
       {Distrust::bad_status, "set remote.ocsp: no", "by that one's issuer"},
-      {Distrust::other, "", "digitalSignature"},
+      {Distrust::other, "", "without an extendedKeyUsage or with one of ipsecIKE"},
   };
   for (const Row& row : rows) {
     CAPTURE(static_cast<int>(row.why));

@@ -6,6 +6,7 @@
 #include "crypto/ocsp.hpp"
 #include "tests/crypto/esp_packets.hpp"
 #include "tests/crypto/pki_vectors.hpp"
+#include "tests/crypto/usage_vectors.hpp"
 
 using namespace espgate::crypto;
 using namespace espgate::crypto::test;
@@ -310,6 +311,23 @@ TEST_CASE("certificates that are not trusted, in words") {
   CHECK(verdict(*root, kDer_in_bounds, {kDer_bound}) == "trusted");
   CHECK(verdict(*root, kDer_too_deep, {kDer_below_short, kDer_short}).find("more authorities") !=
         std::string::npos);
+}
+
+TEST_CASE("an extended key usage, if there is one, is for IKE or TLS") {
+  for (const std::string_view good :
+       {kUsage_server_auth, kUsage_client_auth, kUsage_end_system, kUsage_tunnel, kUsage_user,
+        kUsage_ipsec_ike, kUsage_ike_intermediate, kUsage_any, kUsage_code_and_ike}) {
+    CAPTURE(good);
+    CHECK(certificate(good)->foreign_usage().empty());
+    CHECK(verdict(*store({good}), good) == "trusted");
+  }
+  const std::pair<std::string_view, std::string_view> others[] = {
+      {kUsage_code, "codeSigning"},
+      {kUsage_ocsp_and_mail, "OCSPSigning, emailProtection"},
+      {kUsage_unknown, "1.3.6.1.4.1.55555.1"}};
+  for (const auto& [bad, words] : others)
+    CHECK(verdict(*store({bad}), bad) ==
+          "its certificate is for other things than IKE (extended key usage): " + std::string(words));
 }
 
 TEST_CASE("revocation lists") {

@@ -6,6 +6,7 @@
 
 #include "conf/choices.hpp"
 #include "conf/sections.hpp"
+#include "crypto/signature.hpp"
 
 namespace espgate::conf {
 namespace {
@@ -47,12 +48,24 @@ Names legacy_names(const EspProposal& proposal) {
   return names;
 }
 
+bool may_be_rsa(Auth by, const std::shared_ptr<const crypto::PublicKey>& key) {
+  return by != Auth::psk && (key == nullptr || key->kind() == crypto::KeyKind::rsa);
+}
+
+// RSA with SHA-1 (method 1) is what we sign with, and what we take, where it is allowed. Which key a peer's
+// certificate has is not known before it comes.
+bool signs_sha1(const Tunnel& tunnel) {
+  return tunnel.legacy && (may_be_rsa(tunnel.local_auth.by, tunnel.local_auth.public_key) ||
+                           may_be_rsa(tunnel.remote_auth.by, tunnel.remote_auth.public_key));
+}
+
 Names legacy_names(const Tunnel& tunnel) {
   Names names;
   if (tunnel.manual) {
     if (is_sha1(tunnel.manual->suite)) names.insert("sha1");
     return names;
   }
+  if (signs_sha1(tunnel)) names.insert("sha1 signatures");
   for (const IkeProposal& proposal : tunnel.ike_proposals) names.merge(legacy_names(proposal));
   for (const EspProposal& proposal : tunnel.esp_proposals) names.merge(legacy_names(proposal));
   return names;

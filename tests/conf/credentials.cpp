@@ -32,7 +32,7 @@ struct Folder {
         {"west.crt", kDer_west_p256}, {"east.crt", kDer_east},           {"expired.crt", kDer_expired},
         {"future.crt", kDer_future},  {"encipher.crt", kDer_no_signing}, {"code.crt", kUsage_code},
         {"root.crt", kDer_root},      {"other.crt", kDer_other},         {"root.crl", kDer_crl_root},
-        {"west.p12", kDer_pkcs12}};
+        {"west.p12", kDer_pkcs12},    {"rsa.crt", kDer_west_rsa},        {"rsa.key", kPrivate_rsa}};
     for (const auto& [name, hex] : files) {
       const auto bytes = bytes_of_hex(hex);
       write(name, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
@@ -103,6 +103,24 @@ constexpr std::string_view kOurs = "id: west.example, certificate: west.crt, key
 constexpr std::string_view kTheirs = "id: east.example, authorities: [root.crt]";
 
 }  // namespace
+
+// Which of a peer's certificates it will be is not known before it comes.
+TEST_CASE("SHA-1 signatures are told of where they are allowed and there may be RSA") {
+  const Folder folder;
+  constexpr std::string_view kRsa = "id: west.example, certificate: rsa.crt, key: rsa.key";
+  constexpr std::string_view kTheirKey = "id: east.example, public-key: p256.pub";
+  const auto words = [&](std::string_view local, std::string_view remote, std::string_view more) {
+    const auto loaded = folder.load(tunnel(local, remote, more));
+    CHECK(loaded.error.empty());
+    return legacy_words(loaded.configuration);
+  };
+  constexpr std::string_view kLegacy = "    legacy: true";
+  CHECK(words(kOurs, kTheirKey, kLegacy).empty());
+  CHECK(words(kRsa, kTheirKey, "").empty());
+  CHECK(words(kOurs, kTheirs, "").empty());
+  CHECK(words(kRsa, kTheirKey, kLegacy).starts_with("legacy algorithms are allowed: sha1 signatures for "));
+  CHECK(words(kOurs, kTheirs, kLegacy).starts_with("legacy algorithms are allowed: sha1 signatures for "));
+}
 
 TEST_CASE("certificates on both sides") {
   const Folder folder;

@@ -7,6 +7,7 @@
 #include <set>
 #include <tuple>
 
+#include "conf/comparable.hpp"
 #include "conf/sections.hpp"
 
 namespace espgate::conf {
@@ -204,7 +205,7 @@ void check_twins(Errors& errors, const Node& root, const Configuration& configur
     const bool ends = tunnel.local.is_set() && (tunnel.remote.is_set() || tunnel.remote_id.pattern);
     if (tunnel.manual || !tunnel.parent.empty() || !ends) continue;
     const auto [first, is_new] = seen.emplace(std::tuple(tunnel.table.name, tunnel.local, tunnel.remote,
-                                                         tunnel.remote_id.type, tunnel.remote_id.data),
+                                                         tunnel.remote_id.type, comparable(tunnel.remote_id)),
                                               &tunnel);
     if (!is_new)
       errors.add(root.at("tunnels").at(i).mark,

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "channel/messages.hpp"
+#include "conf/comparable.hpp"
 #include "conf/sections.hpp"
 
 namespace espgate::conf {
@@ -138,7 +139,7 @@ class SecretLines {
     read_identity({reading, node, "id"}, id);
     if (id.data.empty() || !reading.errors.empty())
       return wrong(number, "what stands before the colon is no identity");
-    if (!seen_.emplace(id.type, id.data).second)
+    if (!seen_.emplace(id.type, comparable(id)).second)
       return wrong(number, "the identity stands in the file before");
     out_.push_back({std::move(id), crypto::SecretBytes(secret)});
   }

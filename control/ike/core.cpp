@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "conf/comparable.hpp"
 #include "control/ike/identity.hpp"
 #include "control/ike/sa.hpp"
 
@@ -26,8 +27,9 @@ std::string identity_key(const conf::Tunnel& tunnel) {
   std::string key;
   for (const conf::Identity* id : {&tunnel.local_id, &tunnel.remote_id}) {
     key += static_cast<char>(id->type);
-    key += std::to_string(id->data.size()) + ":";
-    key.append(id->data.begin(), id->data.end());
+    const ByteVector data = conf::comparable(*id);
+    key += std::to_string(data.size()) + ":";
+    key.append(data.begin(), data.end());
   }
   return key;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "conf/comparable.hpp"
 #include "crypto/certificate.hpp"
 
 namespace espgate::ike {
@@ -37,8 +38,11 @@ std::optional<std::string> address(const ByteVector& data, Family family) {
 
 // One label or mailbox in place of the star, and not an empty one.
 bool fits_text(const IdPayload& id, const conf::Identity& pattern) {
-  const std::string_view text(reinterpret_cast<const char*>(id.data.data()), id.data.size());
-  const std::string_view rest = std::string_view(pattern.text).substr(1);
+  const ByteVector data = comparable(id);
+  const std::string_view text(reinterpret_cast<const char*>(data.data()), data.size());
+  const ByteVector its = conf::comparable(pattern);
+  const std::string_view rest =
+      std::string_view(reinterpret_cast<const char*>(its.data()), its.size()).substr(1);
   if (text.size() <= rest.size() || !text.ends_with(rest)) return false;
   return text.substr(0, text.size() - rest.size()).find_first_of(".@") == text.npos || rest.front() == '@';
 }
@@ -57,12 +61,16 @@ IdPayload id_payload(const conf::Identity& identity, bool initiator) {
   return {initiator, static_cast<std::uint8_t>(identity.type), identity.data};
 }
 
+ByteVector comparable(const IdPayload& id) {
+  return conf::comparable(static_cast<conf::IdentityType>(id.type), id.data);
+}
+
 bool is_identity(const IdPayload& id, const conf::Identity& identity) {
   if (identity.pattern) return fits_pattern(id, identity);
   if (id.type != static_cast<std::uint8_t>(identity.type)) return false;
   if (identity.type == conf::IdentityType::directory_name)
     return crypto::same_directory_name(id.data, identity.data);
-  return id.data == identity.data;
+  return comparable(id) == conf::comparable(identity);
 }
 
 std::string text_of(const IdPayload& id) {

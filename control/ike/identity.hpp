@@ -9,6 +9,8 @@
 namespace espgate::ike {
 
 [[nodiscard]] IdPayload id_payload(const conf::Identity& identity, bool initiator);
+// What two identities that are the same have in common, unless they are distinguished names.
+[[nodiscard]] ByteVector comparable(const IdPayload& id);
 // Or of those that a pattern stands for.
 [[nodiscard]] bool is_identity(const IdPayload& id, const conf::Identity& identity);
 // The identity in quotes, with anything unprintable as hex: it comes from a peer not yet authenticated.

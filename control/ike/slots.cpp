@@ -17,7 +17,8 @@ bool is_name(const IdPayload& id) {
 }
 
 bool is_same(const IdPayload& a, const IdPayload& b) {
-  return a.type == b.type && (is_name(a) ? crypto::same_directory_name(a.data, b.data) : a.data == b.data);
+  return a.type == b.type &&
+         (is_name(a) ? crypto::same_directory_name(a.data, b.data) : comparable(a) == comparable(b));
 }
 
 }  // namespace
@@ -26,7 +27,7 @@ std::uint64_t peer_label(const IdPayload& id) {
   constexpr std::string_view kPurpose = "espgate peer";
   const crypto::SecretBytes sum = crypto::prf(
       crypto::Prf::hmac_sha256, {reinterpret_cast<const std::uint8_t*>(kPurpose.data()), kPurpose.size()},
-      {Bytes(&id.type, 1), id.data});
+      {Bytes(&id.type, 1), comparable(id)});
   std::uint64_t label = 0;
   std::memcpy(&label, sum.view().data(), sizeof label);
   return label | 1;
@@ -51,7 +52,8 @@ Slots::Slots(const std::vector<conf::Tunnel>& tunnels) : tunnels_(tunnels) {
 Slots::Template& Slots::template_of(TunnelId slot) { return templates_[*tunnels_[slot].first_slot]; }
 
 std::size_t Slots::key(TunnelId first, const IdPayload& id) {
-  const std::string_view data(reinterpret_cast<const char*>(id.data.data()), id.data.size());
+  const ByteVector bytes = comparable(id);
+  const std::string_view data(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   const std::size_t hash =
       is_name(id) ? crypto::directory_hash(id.data) : std::hash<std::string_view>{}(data);
   return hash * 31 + first * 257U + id.type;

@@ -144,7 +144,7 @@ TEST_CASE("errors of a file with secrets name the line, and never what stands in
   CHECK(says(SecretsFile("b1.example: \n").file(), "line 1 of the file: expected an identity"));
   CHECK(says(SecretsFile("two words: hush\n").file(),
              "line 1 of the file: what stands before the colon is no identity"));
-  CHECK(says(SecretsFile("a.example: x\nb.example: y\na.example: z\n").file(),
+  CHECK(says(SecretsFile("a.example: x\nb.example: y\nA.Example: z\n").file(),
              "line 3 of the file: the identity stands in the file before"));
   CHECK(says(SecretsFile("# none\n").file(), "psks-file: no line of the file has a secret"));
   CHECK(says(SecretsFile("a: 1\nb: 2\nc: 3\nd: 4\n").file(),

@@ -2,6 +2,7 @@
 // 4945, RFC 7670), and the words where one of them does not convince the other.
 #include <catch2/catch.hpp>
 
+#include "control/ike/identity.hpp"
 #include "control/ike/story.hpp"
 #include "tests/crypto/pki_bytes.hpp"
 #include "world.hpp"
@@ -115,6 +116,36 @@ TEST_CASE("certificates with every kind of key, by either initiator") {
       ends.west.local_auth.rsa_pss = row.pss;
       check_up(std::move(ends), row.words, west_begins);
     }
+}
+
+ike::IdPayload said(conf::IdentityType type, std::string_view text) {
+  return {true, static_cast<std::uint8_t>(type), {text.begin(), text.end()}};
+}
+
+conf::Identity expected(conf::IdentityType type, const std::string& text) {
+  return {type, text, {text.begin(), text.end()}, text.starts_with("*")};
+}
+
+TEST_CASE("case does not count in domain names and the domains of mailboxes, and counts elsewhere") {
+  using Type = conf::IdentityType;
+  struct Row {
+    Type type;
+    std::string_view said;
+    const char* expected;
+    bool same;
+  };
+  for (const Row& row : {Row{Type::fqdn, "East.EXAMPLE", "east.example", true},
+                         Row{Type::fqdn, "east.example", "East.Example", true},
+                         Row{Type::fqdn, "east.example", "west.example", false},
+                         Row{Type::fqdn, "B1.Branches.example", "*.branches.Example", true},
+                         Row{Type::fqdn, "a.b1.branches.example", "*.branches.Example", false},
+                         Row{Type::email, "ops@East.Example", "ops@east.example", true},
+                         Row{Type::email, "Ops@east.example", "ops@east.example", false},
+                         Row{Type::email, "Ops@East.example", "*@east.Example", true},
+                         Row{Type::key_id, "Branch", "branch", false}}) {
+    CAPTURE(row.said, row.expected);
+    CHECK(ike::is_identity(said(row.type, row.said), expected(row.type, row.expected)) == row.same);
+  }
 }
 
 TEST_CASE("identities of other types") {

@@ -90,6 +90,7 @@ void LearnedRoutes::put(RouteFeed::Word word, const KernelRoute& route) {
     learned.unsure = false;
   }
   learned.telling = telling_;
+  const bool several = learned.rivals.size() > 1;
   // One that leads nowhere here is before it.
   if (is_new && (told ? skipped_ == key : word == RouteFeed::Word::append && route.to.address.is_v4()))
     learned.rivals.append({.to = route.to, .hops = {}});
@@ -107,6 +108,9 @@ void LearnedRoutes::put(RouteFeed::Word word, const KernelRoute& route) {
         learned.rivals.append(route);
         break;
     }
+  // How the kernel orders several is its own business: their order is asked for after each change.
+  const bool beside = word == RouteFeed::Word::append || word == RouteFeed::Word::prepend;
+  if (!told && (learned.rivals.size() > 1 || several || (beside && (is_new || again)))) feed_->tell_all();
   settle(place);
 }
 
@@ -114,8 +118,8 @@ void LearnedRoutes::remove(const KernelRoute& route) {
   const Place place = routes_.find({route.to, route.metric});
   if (place == routes_.end()) return;
   Rivals& rivals = place->second.rivals;
-  const bool unknown = !rivals.remove(route) && rivals.first().type == RTN_UNSPEC;
-  if (unknown || place->second.unsure) feed_->tell_all();
+  const bool several = rivals.size() > 1;
+  if (!rivals.remove(route) || several || place->second.unsure) feed_->tell_all();
   rivals.size() == 0 ? void(drop(place)) : settle(place);
 }
 

@@ -89,8 +89,8 @@ void LearnedRoutes::put(RouteFeed::Word word, const KernelRoute& route) {
     learned.rivals.clear();
     learned.unsure = false;
   }
+  if (word == RouteFeed::Word::only) learned.several = false;
   learned.telling = telling_;
-  const bool several = learned.rivals.size() > 1;
   // One that leads nowhere here is before it.
   if (is_new && (told ? skipped_ == key : word == RouteFeed::Word::append && route.to.address.is_v4()))
     learned.rivals.append({.to = route.to, .hops = {}});
@@ -102,7 +102,7 @@ void LearnedRoutes::put(RouteFeed::Word word, const KernelRoute& route) {
         learned.rivals.prepend(route);
         break;
       case RouteFeed::Word::replace:
-        learned.rivals.replace(route);
+        learned.several = !learned.rivals.replace(route) || learned.several;
         break;
       default:
         learned.rivals.append(route);
@@ -110,17 +110,17 @@ void LearnedRoutes::put(RouteFeed::Word word, const KernelRoute& route) {
     }
   // How the kernel orders several is its own business: their order is asked for after each change.
   const bool beside = word == RouteFeed::Word::append || word == RouteFeed::Word::prepend;
-  if (!told && (learned.rivals.size() > 1 || several || (beside && (is_new || again)))) feed_->tell_all();
+  learned.several = learned.several || learned.rivals.size() > 1;
+  if (!told && (learned.several || (beside && (is_new || again)))) feed_->tell_all();
   settle(place);
 }
 
 void LearnedRoutes::remove(const KernelRoute& route) {
   const Place place = routes_.find({route.to, route.metric});
   if (place == routes_.end()) return;
-  Rivals& rivals = place->second.rivals;
-  const bool several = rivals.size() > 1;
-  if (!rivals.remove(route) || several || place->second.unsure) feed_->tell_all();
-  rivals.size() == 0 ? void(drop(place)) : settle(place);
+  Learned& learned = place->second;
+  if (!learned.rivals.remove(route) || learned.several || learned.unsure) feed_->tell_all();
+  learned.rivals.size() == 0 ? void(drop(place)) : settle(place);
 }
 
 void LearnedRoutes::settle(Place place) {

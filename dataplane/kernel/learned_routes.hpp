@@ -69,6 +69,9 @@ class LearnedRoutes {
     Way way;              // of the first
     bool refused{false};  // our tables have no room for it
     bool unsure{false};   // the kernel may have others behind the first
+    // There were several. When the kernel tells all, it leaves out those of IPv6 that lie between next hops
+    // that it shows as one route (Linux 6.1), so those that it tells need not be all.
+    bool several{false};
     std::uint32_t telling{0};
   };
   using Place = std::map<Key, Learned>::iterator;

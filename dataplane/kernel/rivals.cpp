@@ -39,12 +39,14 @@ void Rivals::append(const KernelRoute& route) {
 
 void Rivals::prepend(const KernelRoute& route) { routes_.insert(routes_.begin(), route); }
 
-void Rivals::replace(const KernelRoute& route) {
-  if (routes_.empty()) return append(route);
+bool Rivals::replace(const KernelRoute& route) {
+  if (routes_.empty()) return append(route), true;
   const auto alike = std::find_if(routes_.begin(), routes_.end(), [&](const KernelRoute& other) {
     return is_shared(other) == is_shared(route);
   });
-  *(alike != routes_.end() ? alike : routes_.begin()) = route;
+  const bool found = alike != routes_.end();
+  *(found ? alike : routes_.begin()) = route;
+  return found;
 }
 
 // Shared next hops go one by one, or all.

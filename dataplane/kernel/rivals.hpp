@@ -14,7 +14,8 @@ class Rivals {
   // All as the kernel tells of what has happened.
   void append(const KernelRoute& route);
   void prepend(const KernelRoute& route);
-  void replace(const KernelRoute& route);
+  // False: there was none like it, so that it took the first one's place, or that of one that is not known.
+  [[nodiscard]] bool replace(const KernelRoute& route);
   // False: there is no such route.
   bool remove(const KernelRoute& route);
   void clear() noexcept { routes_.clear(); }

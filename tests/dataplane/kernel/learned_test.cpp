@@ -487,7 +487,7 @@ TEST_CASE(
   const NetworkNamespace space;
   Gateway gateway;
   gateway.run("ip link add other type veth peer name far; ip link set other up; ip link set far up");
-  std::mt19937 random(GENERATE(range(1U, 4U)));
+  std::mt19937 random(GENERATE(values({1U, 2U, 3U, 17U, 38U})));
   const std::vector<std::string> verbs{"add", "append", "append", "replace", "del", "del"};
   const std::vector<std::string> ways4{"dev vti3",
                                        "dev vti4",

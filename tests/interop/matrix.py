@@ -190,7 +190,7 @@ class Matrix:
 
     def exchanges(self, rekey, authenticate):
         """What espgate does by itself, or strongSwan when it is asked to."""
-        rekeyed, renewed, large, family = self.entries
+        rekeyed, renewed, large, narrowed, family = self.entries
         self.replaced(rekeyed, "ike", rekey, "IKE SA rekeyed")
         self.replaced(renewed, "ipsec", authenticate, "Reauthentication, make before break")
         # The peer looks at our proof after we have what is new when it was the one to ask.
@@ -198,15 +198,35 @@ class Matrix:
         for words in (" EF(1/2) ]", "received fragment #1 of 2"):
             self.assertIn(words, self.west.log())
         self.proved(large, "IKE in fragments, sent and received (RFC 7383)")
+        self.stays_narrow(narrowed)
         self.assertEqual(set(self.sas("ike")), {entry.name for entry in self.entries})
         self.proved(family, "several child SAs by one IKE SA")
 
-    def replaced(self, entry, kind, act, row):
+    def stays_narrow(self, entry):
+        """Whoever begins asks for whole networks, and gets what the other side has; also of rekeys by either side."""
+        self.check_selectors(entry)
+        for rekey in (lambda: self.east.shell("rekey", "tunnel", entry.name),
+                      lambda: self.west.swanctl("--rekey", "--child", entry.name)):
+            self.renewed(entry, "ipsec", rekey)
+            self.check_selectors(entry)
+        self.proved(entry, "traffic selectors narrowed")
+
+    def check_selectors(self, entry):
+        def agreed():
+            sa = self.sas("ipsec").get(entry.name, {})
+            return [sa.get("local_selectors"), sa.get("remote_selectors")]
+        wait_until(lambda: agreed() == [["10.1.0.10/32"], [entry.address + "/32"]], 20, lambda: f"other than {agreed()}")
+
+    def renewed(self, entry, kind, act):
+        """Another SA stands in its place."""
         def spi():
             return self.sas(kind).get(entry.name, {}).get("initiator_spi" if kind == "ike" else "inbound_spi")
         before = spi()
         act()
-        wait_until(lambda: spi() not in (None, before), 40, row)
+        wait_until(lambda: spi() not in (None, before), 40, f"another {kind} SA of {entry.name}")
+
+    def replaced(self, entry, kind, act, row):
+        self.renewed(entry, kind, act)
         self.proved(entry, row)
 
     def proved(self, entry, row):
@@ -221,11 +241,15 @@ class Matrix:
         return len(re.findall(f"authentication of '{entry.identities['east']}' {words}", self.west.log()))
 
     def few_entries(self, credentials):
-        rekeyed, renewed, large, family = made = dealt(self.SUITES[:4])
+        rekeyed, renewed, large, narrowed, family = made = dealt(self.SUITES[:5])
         if self.role == "initiator":
             rekeyed.ours["ike"]["lifetime"] = "16s"
             renewed.ours["ike"]["reauth"] = "12s"
         credentials.certified(large, LARGE)
+        if self.role == "initiator":
+            narrowed.ours["selectors"] = {"local": ["10.1.0.0/24"], "remote": ["10.2.0.0/24"]}
+        else:
+            narrowed.theirs["children"][narrowed.name] |= {"local_ts": "10.2.0.0/24", "remote_ts": "10.1.0.0/24"}
         family.with_children(family.number + 1, family.number + 2)
         return made
 

@@ -86,6 +86,11 @@ class Gateway:
         wait_until(lambda: self.json("show", "version")["dataplane_heartbeat_ms"] < 300, 20,
                    "the dataplane's main thread has had a CPU meanwhile")
 
+    def kept_from_work(self):
+        """Seconds: the longest pauses that the dataplane's threads have had, which had no CPU then or much to do."""
+        shown = self.json("show", "version")
+        return sum(thread["longest_pause_ms"] for thread in (shown["main_thread"], *shown["workers"])) / 1000
+
     def up(self, name):
         return self.tunnels()[name]["state"] == "up"
 

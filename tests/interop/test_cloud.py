@@ -121,14 +121,19 @@ class OracleDualTunnel(CloudCase):
         other, one = ([line.split()[1] for line in capture.packets()] for capture in replies)
         self.assertEqual((other, set(one)), ([], {f"10.0.1.{host}" for host in range(20)}))
 
-    # Of either family. Three probes 200 ms apart, and a machine that may be busy.
+    # Of either family. Three probes 200 ms apart; what a busy machine took from the gateway comes on top. A single flow
+    # has a packet every quarter of a second, so of one it is known no better.
     def check_moved(self, accounts):
         for account in accounts:
-            blocked = [1000 * flow["in_a_row"] * FLOWS / account["rate"] for flow in account["lost_by_flow"].values()]
-            print(f"{account['lost']} of {account['sent']} packets lost; no flow was blocked for longer than "
-                  f"{max(blocked):.0f} ms")
+            spacing = FLOWS / (RATE / 2)
+            blocked = [flow["in_a_row"] * spacing for flow in account["lost_by_flow"].values()]
+            mean, kept = account["lost"] * spacing / max(len(blocked), 1), self.cpe.kept_from_work()
+            print(f"{account['lost']} of {account['sent']} packets lost at {account['rate']:.0f} a second; flows were blocked "
+                  f"for {1000 * mean:.0f} ms in the mean, and {1000 * max(blocked):.0f} ms at most; threads were kept from "
+                  f"their work for {1000 * kept:.0f} ms")
             self.assertTrue(0 < len(blocked) < 0.6 * FLOWS, "the flows of one tunnel were moved")
-            self.assertLess(max(blocked), 2000)
+            self.assertLess(mean, 1.0 + kept)
+            self.assertLess(max(blocked), 1.0 + spacing + kept)
 
     # Either end dies, and is back: its flows are elsewhere within a second, and none loses a packet when they return.
     def test_either_end_dies_and_returns(self):
@@ -144,7 +149,6 @@ class OracleDualTunnel(CloudCase):
             wait_until(lambda: self.alive(*self.tunnels), 60, f"{name}'s far end is alive again")
             time.sleep(3)
             self.assertEqual([stream.stop()["lost"] for stream in streams], [0, 0], "nothing is lost when it is back")
-
 
     # The profile asks for group 20 first; Oracle's default, group 5, is what this end has.
     def test_rekey_with_the_clouds_group(self):

@@ -56,7 +56,7 @@ class Bfd(Watched):
 
 
 class Probe(Watched):
-    most = 2.0
+    most = 1.0
 
     @staticmethod
     def watch(address):

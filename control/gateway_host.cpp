@@ -204,7 +204,7 @@ void Gateway::peer_attempt_failed(TunnelId tunnel, const Reason& reason) {
 
 void Gateway::rekey_failed(TunnelId tunnel, const Reason& reason) {
   manager_.note_error(tunnel, reason, now_);
-  log_.add(Level::warning, name_of_tunnel(tunnel), "the child SA could not be rekeyed: " + reason.summary);
+  log_.add(Level::warning, name_of_tunnel(tunnel), reason.summary);
 }
 
 // Lines can be provoked by anybody who can send a datagram, so their rate is bounded.

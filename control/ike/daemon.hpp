@@ -63,6 +63,7 @@ enum class Failure : std::uint8_t {
   no_ike_proposal,
   no_esp_proposal,
   no_additional_child,  // of this IKE SA, says the peer
+  ike_rekey,            // refused
   authentication_failed,
   peer_identity,
   no_slot,        // of a template: as many peers as may be are there
@@ -120,7 +121,8 @@ class Host {
   // What the peer began, or somebody in its name, came to nothing: nobody has shown who he is, so it explains
   // and changes nothing.
   virtual void peer_attempt_failed(TunnelId tunnel, const Reason& reason) = 0;
-  // A child SA could not be replaced; it carries traffic until its lifetime ends.
+  // A child SA or the tunnel's IKE SA, as `reason` says, could not be replaced; it is there until its
+  // lifetime ends.
   virtual void rekey_failed(TunnelId tunnel, const Reason& reason) = 0;
   // One line for the log; `tunnel` is absent for strangers.
   virtual void log(std::optional<TunnelId> tunnel, const std::string& line) = 0;

@@ -174,7 +174,7 @@ void IkeSa::child_error(const Request& request, const NotifyPayload& error) {
     return tasks_.push_front(
         {request.task.kind, request.task.spi, {}, group, request.task.attempts + 1, offer->tunnel});
   if (error.type == NotifyType::temporary_failure) {
-    temporary_failure();
+    temporary_failure(old != nullptr ? old->expires_at : Time{});
     if (state_ != State::established) return;
     if (old != nullptr) return retry_rekey(*old, kTemporaryRetry);
   }
@@ -184,8 +184,7 @@ void IkeSa::child_error(const Request& request, const NotifyPayload& error) {
                        {Failure::peer_deleted, "the peer has lost the child SA"});
     return enqueue({Task::Kind::create_child, 0, {}, {}, 0, offer->tunnel});
   }
-  const Reason reason = refusal(error, *offer);
-  child_rejected(offer->tunnel, offer->replaces, offer->replaces != 0 ? rekey_refusal(reason) : reason);
+  child_rejected(offer->tunnel, offer->replaces, refusal(error, *offer));
 }
 
 Reason IkeSa::refusal(const NotifyPayload& error, const ChildOffer& offer) const {
@@ -213,6 +212,7 @@ Reason IkeSa::refusal(const NotifyPayload& error, const ChildOffer& offer) const
 
 // The SA that is to be replaced was agreed on, but perhaps in IKE_AUTH, where groups count for nothing.
 Reason IkeSa::rekey_refusal(Reason reason) {
+  reason.summary = "the child SA could not be rekeyed: " + reason.summary;
   if (reason.failure == Failure::no_esp_proposal)
     reason.summary +=
         "; the child SA that is to be rekeyed was agreed on, so it is the group for PFS that does not fit: "
@@ -225,13 +225,13 @@ void IkeSa::child_rejected(TunnelId tunnel, std::uint32_t replaces, const Reason
     core_.host.attempt_failed(tunnel, reason);
     return needs_ike_auth(tunnel, reason) ? delete_ike(reason) : void();
   }
-  core_.host.rekey_failed(tunnel, reason);
+  core_.host.rekey_failed(tunnel, rekey_refusal(reason));
   ChildSa* old = core_.find_child(replaces);
   if (old == nullptr) return;
   old->refused = true;
   retry_rekey(*old, kRetry);
   // Section 2.8: it goes with its IKE SA, which another takes the place of first, with a child of its own.
-  if (old->expires_at != Time{} && core_.now + kOvertime > old->expires_at) reauthenticate();
+  renew_before(old->expires_at);
   // It is known now; what is tried again is the rekey that is due.
   if (std::exchange(old->verifying, false) && old->rekey_at > core_.now)
     old->rekey.set(old->rekey_at, [old] { old->owner->rekey_child(*old); });

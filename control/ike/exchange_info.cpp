@@ -107,11 +107,16 @@ void IkeSa::unprotected_hint() {
   next_task();
 }
 
-void IkeSa::temporary_failure() {
+// `expires`: when what was to be rekeyed ends; none: never. A collision passes soon: what has lasted for as
+// long as there is left does not, and another IKE SA takes the place of this one first.
+void IkeSa::temporary_failure(Time expires) {
   if (!temporary_since_ || core_.now - temporary_last_ > kTemporaryPause) temporary_since_ = core_.now;
   temporary_last_ = core_.now;
-  if (core_.now - *temporary_since_ < kTemporaryLimit) return;
-  delete_ike({Failure::protocol_error, "the peer has answered TEMPORARY_FAILURE for three minutes"});
+  const Time limit = *temporary_since_ + kTemporaryLimit;
+  if (core_.now >= limit)
+    return delete_ike({Failure::protocol_error, "the peer has answered TEMPORARY_FAILURE for three minutes"});
+  const Time end = expires == Time{} ? limit : std::min(expires, limit);
+  if (core_.now - *temporary_since_ >= end - core_.now) renew_before(end);
 }
 
 // ---- the end

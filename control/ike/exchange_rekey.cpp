@@ -121,11 +121,14 @@ void IkeSa::ike_rekey_error(const Request& request, const NotifyPayload& error, 
       offers(config().ike_proposals, group))
     return tasks_.push_front({Task::Kind::rekey_ike, 0, {}, group, request.task.attempts + 1});
   if (error.type == NotifyType::temporary_failure) {
-    temporary_failure();
-    return retry_ike_rekey(kTemporaryRetry);
+    temporary_failure(expires_at_);
+    return state_ == State::established ? retry_ike_rekey(kTemporaryRetry) : void();
   }
-  log("the IKE SA could not be rekeyed: the peer answered " + name_of(error.type));
+  core_.host.rekey_failed(
+      *tunnel_, {Failure::ike_rekey, "the IKE SA could not be rekeyed: we offered " + describe(offer.offer) +
+                                         ", and the peer answered " + name_of(error.type)});
   retry_ike_rekey(kRetry);
+  renew_before(expires_at_);
 }
 
 // ---- the peer's
@@ -142,7 +145,9 @@ Payloads IkeSa::answer_ike_rekey(const Payloads& payloads, const SaPayload& offe
   const auto choice = choose_ike(offered, config().ike_proposals, spi_bytes(spi));
   if (!choice) {
     const SaPayload ours = offer_ike(config().ike_proposals, {});
-    log("the IKE SA's rekey is refused: " + mismatch_words(offered, ours));
+    core_.host.rekey_failed(*tunnel_,
+                            {Failure::no_ike_proposal,
+                             "the peer's rekey of the IKE SA is refused: " + mismatch_words(offered, ours)});
     return {plain_notify(NotifyType::no_proposal_chosen)};
   }
   const crypto::DhGroup group = choice->algorithms.group;

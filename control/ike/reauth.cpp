@@ -68,4 +68,10 @@ void IkeSa::reauthenticate() {
   set_reauth(limited ? std::min(next, reauth_end_) : next);
 }
 
+// What can't be rekeyed ends then, unless another IKE SA has taken the place of this one. It has as long for
+// that as a request is sent again and again.
+void IkeSa::renew_before(Time end) {
+  if (end != Time{} && core_.now + kOvertime > end) reauthenticate();
+}
+
 }  // namespace espgate::ike

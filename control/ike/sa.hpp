@@ -229,6 +229,7 @@ class IkeSa {
   void tell_lifetime(Payloads& to) const;
   void follow_lifetime(const NotifyPayload& told);
   void set_reauth(Time at);
+  void renew_before(Time end);
 
   // authenticate.cpp
   [[nodiscard]] ByteVector our_octets(const IdPayload& us, const IkeKeys& keys) const;
@@ -365,7 +366,7 @@ class IkeSa {
   void informational_response(const Request& request);
   void arm_dpd();
   void check_peer();
-  void temporary_failure();
+  void temporary_failure(Time expires);
   void retire();
   void begin_delete(NotifyType why);
   [[nodiscard]] Core::Inbound end_of_inbound(const ChildSa& child) const;

@@ -325,6 +325,16 @@ void no_additional_child(Case& c) {
       "identity of the peer's; or put all networks into the selectors of one tunnel");
 }
 
+void ike_rekey(Case& c) {
+  c.here(
+      "nothing is lost by it: before the IKE SA's time is over another one takes its place (`authentication "
+      "is renewed` in the log), as with ike.reauth; a longer ike.lifetime makes that rarer");
+  c.there(fmt::format(
+      "its log tells why it refuses: for a rekey it must take the proposals that it took at set-up, {}. Or "
+      "let it rekey the IKE SA itself, with a shorter lifetime than ours, {} s",
+      describe(ike::offer_ike(c.tunnel.ike_proposals, {})), c.tunnel.ike_lifetime.count()));
+}
+
 void keys_away(Case& c) {
   c.here(
       "it is not the peer: espgate-signer, which keeps our keys, does not answer. `espgate run` starts it; "
@@ -341,6 +351,7 @@ bool is_of_ike(Failure failure) {
     case Failure::unreachable:
     case Failure::ike_version:
     case Failure::no_ike_proposal:
+    case Failure::ike_rekey:
     case Failure::authentication_failed:
     case Failure::keys_away:
     case Failure::peer_identity:
@@ -378,6 +389,9 @@ Advice advice_after(const Reason& reason, const Tunnel& tunnel, const Story& sto
       break;
     case Failure::no_additional_child:
       no_additional_child(c);
+      break;
+    case Failure::ike_rekey:
+      ike_rekey(c);
       break;
     case Failure::invalid_ke:
       no_proposal(c, c.heard.esp == std::nullopt);

@@ -54,6 +54,12 @@ bool says(const std::vector<std::string>& lines, const std::string& words) {
 
 }  // namespace
 
+TEST_CASE("an IKE SA that the peer does not rekey", "[advice]") {
+  const Advice advice = after(Failure::ike_rekey, {});
+  CHECK(says(advice.here, "another one takes its place"));
+  CHECK(says(advice.there, "aes256-sha384-ecp384"));
+}
+
 TEST_CASE("no answer to the first message: addresses, ports and a daemon", "[advice]") {
   Story story;
   tell(story, Exchange::ike_sa_init, true, false, {ike::NoncePayload{ike::ByteVector(32)}});

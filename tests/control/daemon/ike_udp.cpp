@@ -106,7 +106,7 @@ class UdpHost : public ike::Host {
   void peer_attempt_failed(TunnelId, const ike::Reason& reason) override {
     say("the peer failed: {}", reason.summary);
   }
-  void rekey_failed(TunnelId, const ike::Reason& reason) override { say("not rekeyed: {}", reason.summary); }
+  void rekey_failed(TunnelId, const ike::Reason& reason) override { say("{}", reason.summary); }
   void log(std::optional<TunnelId>, const std::string& line) override { say("log: {}", line); }
 
   std::array<int, 2> sockets{};

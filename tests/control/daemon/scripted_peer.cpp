@@ -1,5 +1,6 @@
 #include "scripted_peer.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
@@ -100,7 +101,11 @@ void ScriptedPeer::auth() {
 }
 
 void ScriptedPeer::answer(const Payloads& payloads) {
-  const auto request = std::get<ike::Header>(ike::parse_header(heard_.back()));
+  const auto is_protected = [](const ByteVector& datagram) {
+    return datagram.at(18) != static_cast<std::uint8_t>(ike::Exchange::ike_sa_init);
+  };
+  const auto last = std::find_if(heard_.rbegin(), heard_.rend(), is_protected);
+  const auto request = std::get<ike::Header>(ike::parse_header(*last));
   ike::Header head = header(request.exchange, request.message_id);
   head.response = true;
   for (const ByteVector& datagram : ike::seal_message(head, payloads, *out_, 0)) give(datagram);

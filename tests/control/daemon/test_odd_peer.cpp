@@ -201,6 +201,7 @@ TEST_CASE("a peer that answers TEMPORARY_FAILURE for three minutes is out of ste
     }
     CHECK(!world.west.up);
     CHECK(world.west.said("the peer has answered TEMPORARY_FAILURE for three minutes"));
+    CHECK(world.west.said("authentication is renewed"));  // which had no answer
     CHECK(world.now - kStart >= seconds(180));
   }
 }

@@ -284,6 +284,56 @@ TEST_CASE("a child SA that can't be made anew is made with an IKE SA of its own,
   CHECK(world.establish() != childless);
 }
 
+enum class Refusal : std::uint8_t { no_proposal, temporary };
+
+bool is_request(const Datagram& d, ike::Exchange exchange) {
+  return d.bytes[18] == static_cast<std::uint8_t>(exchange) && (d.bytes[19] & 0x20) == 0;
+}
+
+// West takes what east offers when an IKE SA is set up, and rekeys none: it has nothing in common then, or is
+// busy with a rekey of its own, at every time.
+void refuse_ike_rekeys(World& world, Refusal how) {
+  world.fate = [&world, how, proposals = world.west.tunnels[0].ike_proposals](const Datagram& d) {
+    const bool from_east = d.from.address == world.east.tunnels[0].local;
+    if (from_east && is_request(d, ike::Exchange::create_child_sa)) {
+      if (how == Refusal::no_proposal)
+        world.west.tunnels[0].ike_proposals = {ike_gcm(DhGroup::ecp521)};
+      else
+        world.west.daemon->rekey_child(world.west.inbound.rbegin()->first, world.now);
+    }
+    if (from_east && is_request(d, ike::Exchange::ike_sa_init))
+      world.west.tunnels[0].ike_proposals = proposals;
+    return std::vector{milliseconds(10)};
+  };
+}
+
+TEST_CASE("an IKE SA that the peer does not rekey: another one takes its place in time") {
+  for (const auto& [how, lifetime] :
+       {std::pair{Refusal::no_proposal, 100}, {Refusal::no_proposal, 30}, {Refusal::temporary, 100}}) {
+    CAPTURE(static_cast<int>(how), lifetime);
+    conf::Tunnel east = east_tunnel();
+    east.ike_lifetime = seconds(lifetime);
+    World world(one(std::move(east)));
+    REQUIRE(world.establish());
+    world.start_traffic();
+    world.watch_flow();
+    refuse_ike_rekeys(world, how);
+    world.run(seconds(1000), [&world] { return !world.east.downs.empty(); });
+    REQUIRE(world.east.downs.empty());
+    world.fate = {};
+    world.run(seconds(70), [&world] { return world.settled(); });
+    require_whole(world);
+    CHECK(count(world.east, "IKE SA established") >= 1000U / lifetime);
+    CHECK(!world.east.said("IKE SA with 192.0.2.2:500 rekeyed"));
+    if (how == Refusal::temporary) continue;
+    CHECK(world.east.failed_rekeys.size() >= 1000U / lifetime);
+    CHECK(world.east.failed_rekeys.back().failure == Failure::ike_rekey);
+    CHECK(world.east.said("the IKE SA could not be rekeyed: we offered "));
+    CHECK(world.east.said("and the peer answered NO_PROPOSAL_CHOSEN"));
+    CHECK(world.west.failed_rekeys.back().failure == Failure::no_ike_proposal);
+  }
+}
+
 TEST_CASE("verify: a first child that can be rekeyed is, once, also when both want to know") {
   for (const bool both : {false, true}) {
     conf::Tunnel east = east_tunnel();

@@ -215,7 +215,10 @@ void Gateway::peer_attempt_failed(TunnelId tunnel, const Reason& reason) {
   failed.push_back(tunnel);
 }
 
-void Gateway::rekey_failed(TunnelId, const Reason& reason) { failed_rekeys.push_back(reason); }
+void Gateway::rekey_failed(TunnelId tunnel, const Reason& reason) {
+  failed_rekeys.push_back(reason);
+  log(tunnel, reason.summary);
+}
 
 void Gateway::log(std::optional<TunnelId>, const std::string& line) {
   lines.push_back(line);

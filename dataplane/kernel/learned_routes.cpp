@@ -55,12 +55,25 @@ bool LearnedRoutes::serve(std::uint64_t now) {
 bool LearnedRoutes::open() {
   if (std::exchange(tried_, true)) return false;
   try {
-    feed_ = std::make_unique<RouteFeed>(*twins_.space_of(table_));
+    feed_ = std::make_unique<RouteFeed>(
+        *twins_.space_of(table_),
+        [this](RouteFeed::Link what, int interface) { note_link(what, interface); });
     twins_.wake_by(feed_->wake_fd());
     return true;
   } catch (const std::exception& error) {
     log_line("the kernel's routes can't be followed: {}", error.what());
     return false;
+  }
+}
+
+void LearnedRoutes::note_link(RouteFeed::Link what, int interface) {
+  switch (what) {
+    case RouteFeed::Link::down:
+    case RouteFeed::Link::up:
+      return twins_.link_changed(table_, interface, what == RouteFeed::Link::up);
+    case RouteFeed::Link::address_gone:
+    case RouteFeed::Link::missed:
+      return twins_.note_lost(table_, interface);
   }
 }
 

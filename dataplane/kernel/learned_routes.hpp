@@ -77,6 +77,7 @@ class LearnedRoutes {
   using Place = std::map<Key, Learned>::iterator;
 
   [[nodiscard]] bool open();
+  void note_link(RouteFeed::Link what, int interface);
   void take(RouteFeed::Word word, const KernelRoute& route);
   void put(RouteFeed::Word word, const KernelRoute& route);
   void remove(const KernelRoute& route);

@@ -1,6 +1,7 @@
 #include "dataplane/kernel/route_feed.hpp"
 
 #include <fmt/format.h>
+#include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netlink/msg.h>
@@ -72,7 +73,8 @@ RouteFeed::Socket RouteFeed::open() const {
   return socket;
 }
 
-RouteFeed::RouteFeed(const Space& space) : space_(space), changes_(open()) {
+RouteFeed::RouteFeed(const Space& space, TakeLink take_link)
+    : space_(space), take_link_(std::move(take_link)), changes_(open()) {
   setsockopt(wake_fd(), SOL_SOCKET, SO_RCVBUFFORCE, &kRoom, sizeof kRoom);
   nl_socket_add_memberships(changes_.get(), RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_LINK,
                             RTNLGRP_NEXTHOP, RTNLGRP_IPV4_IFADDR, 0);
@@ -134,6 +136,7 @@ bool RouteFeed::read(nl_sock* socket, const Take& take) {
     if (stage != Stage::changes) return fail(nl_geterror(length)), true;
     overruns_++;  // ENOBUFS: the kernel had no room to say more, and says nothing until all is read
     wanted_ = stale_ = true;
+    take_link_(Link::missed, 0);
     return true;
   }
   if (stale_ && stage == Stage::changes) return true;
@@ -162,19 +165,35 @@ void RouteFeed::handle(nlmsghdr& message, const Take& take) {
       return take(stage_ == Stage::changes ? word_of(message, *route) : Word::told, *route);
     }
     case RTM_NEWLINK:
+      tell_link(message);
       if (!may_take_routes(message, objects_)) return;
       [[fallthrough]];
     case RTM_DELLINK:
-    case RTM_DELADDR:
     case RTM_DELNEXTHOP:
     case RTM_NEWNEXTHOP:
       // IPv4 routes, and next hops of both families, go without a word of their own with an interface, an
       // address or a next-hop object; and next hops come back so.
       wanted_ = true;
       return;
+    case RTM_DELADDR:
+      wanted_ = true;
+      return tell_address(message);
     default:
       return;
   }
+}
+
+void RouteFeed::tell_link(nlmsghdr& message) const {
+  if (!nlmsg_valid_hdr(&message, sizeof(ifinfomsg))) return;
+  const auto& link = *static_cast<const ifinfomsg*>(nlmsg_data(&message));
+  if ((link.ifi_change & IFF_UP) == 0) return;
+  take_link_((link.ifi_flags & IFF_UP) != 0 ? Link::up : Link::down, link.ifi_index);
+}
+
+void RouteFeed::tell_address(nlmsghdr& message) const {
+  if (!nlmsg_valid_hdr(&message, sizeof(ifaddrmsg))) return;
+  const auto& address = *static_cast<const ifaddrmsg*>(nlmsg_data(&message));
+  take_link_(Link::address_gone, static_cast<int>(address.ifa_index));
 }
 
 void RouteFeed::next_stage(const Take& take) {

@@ -21,9 +21,13 @@ class RouteFeed {
   // is the first of them, `replace` is instead of one, `prepend` before and `append` behind all.
   enum class Word : std::uint8_t { begin, told, end, only, replace, prepend, append, remove };
   using Take = std::function<void(Word word, const KernelRoute& route)>;
+  // What happens to interfaces and may have taken routes by them: set down or up, or an IPv4 address gone.
+  // `missed`: anything, to any of them (interface 0).
+  enum class Link : std::uint8_t { down, up, address_gone, missed };
+  using TakeLink = std::function<void(Link what, int interface)>;
 
-  // Of the routes in `space`, which must outlive this. Throws std::runtime_error.
-  explicit RouteFeed(const Space& space);
+  // Of the routes in `space`, which must outlive this. `serve` calls `take_link`. Throws std::runtime_error.
+  RouteFeed(const Space& space, TakeLink take_link);
 
   // Gives `take` what has come, for about `budget` ns. True: more waits.
   [[nodiscard]] bool serve(std::uint64_t now, std::uint64_t budget, const Take& take);
@@ -51,11 +55,14 @@ class RouteFeed {
   void ask(int family);
   [[nodiscard]] bool read(nl_sock* socket, const Take& take);
   void handle(struct nlmsghdr& message, const Take& take);
+  void tell_link(struct nlmsghdr& message) const;
+  void tell_address(struct nlmsghdr& message) const;
   void next_stage(const Take& take);
   void fail(const char* why);
   void leave_off(std::uint64_t pause) noexcept;
 
   const Space& space_;
+  TakeLink take_link_;
   Socket changes_;  // notifications
   Socket answers_;  // to requests for all; of each telling its own, so that nothing of a failed one is left
   Stage stage_{Stage::changes};

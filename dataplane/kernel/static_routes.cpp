@@ -49,6 +49,7 @@ void StaticRoutes::serve(std::uint64_t now) {
   if (!std::exchange(tried_, true)) open();
   if (kernel_.empty()) return;
   if (std::exchange(twins_seen_, twins_.changes()) != twins_.changes()) again_ = true;
+  if (std::exchange(losses_seen_, twins_.losses()) != twins_.losses()) again_ = true;
   if (std::exchange(groups_seen_, groups_.changes()) != groups_.changes()) again_ = true;
   if (retry_ns_ != 0 && now >= retry_ns_) again_ = true;
   finding_in_ ? find() : look(now);
@@ -73,7 +74,9 @@ void StaticRoutes::find() {
   const bool more = kernel->second.find([&](const KernelRoute& route) {
     Hops hops = route.hops;
     put_in_order(hops);
-    routes_[{kernel->first, route.to}].written = std::move(hops);
+    Route& found = routes_[{kernel->first, route.to}];
+    found.written = std::move(hops);
+    found.losses = twins_.losses();
   });
   again_ = true;
   if (more) return;
@@ -106,6 +109,11 @@ bool StaticRoutes::write(const Key& key, Route& route) {
   const auto found = kernel_.find(key.first);
   if (found == kernel_.end()) return false;
   const OwnRoutes& kernel = found->second;
+  // What may be left of it must not stand in the way, nor what has its place by now be taken for ours.
+  if (is_lost(key, route)) {
+    (void)kernel.remove(key.second);
+    route.written.reset();
+  }
   std::optional<Hops> hops = route.wanted ? hops_for(key, *route.wanted) : std::nullopt;
   if (hops == route.written && !route.refused) return false;
   if (!hops) {
@@ -118,6 +126,7 @@ bool StaticRoutes::write(const Key& key, Route& route) {
   there.to = key.second;
   there.hops = *hops;
   const int error = route.written ? kernel.replace(there) : kernel.add(there);
+  route.losses = twins_.losses();
   note(key, route, error);
   if (error == 0) {
     route.written = std::move(hops);
@@ -137,6 +146,14 @@ void StaticRoutes::note(const Key& key, Route& route, int error) {
         fmt::format("{}: there is one of another owner, with metric {}", to_string(to), OwnRoutes::kMetric);
   else if (error != 0)
     refusal_ = fmt::format("{}: {}", to_string(to), std::strerror(error));
+}
+
+// The kernel may have taken it since it was written: an interface of its hops was set down, say.
+bool StaticRoutes::is_lost(const Key& key, const Route& route) const {
+  return route.written &&
+         std::any_of(route.written->begin(), route.written->end(), [&](const KernelHop& hop) {
+           return twins_.lost_at(key.first, hop.interface) > route.losses;
+         });
 }
 
 // nullopt: the kernel has no words for it.

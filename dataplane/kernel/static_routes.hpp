@@ -48,6 +48,7 @@ class StaticRoutes {
   struct Route {
     std::optional<NextHop> wanted;
     std::optional<Hops> written;
+    std::uint64_t losses{0};  // the twins', when it was written
     bool refused{false};
   };
 
@@ -57,6 +58,7 @@ class StaticRoutes {
   // True: it took a call of the kernel.
   bool write(const Key& key, Route& route);
   void note(const Key& key, Route& route, int error);
+  [[nodiscard]] bool is_lost(const Key& key, const Route& route) const;
   [[nodiscard]] std::optional<Hops> hops_for(const Key& key, NextHop next_hop) const;
   void add_hop(const Key& key, const WeightedHop& member, Hops& hops) const;
 
@@ -68,6 +70,7 @@ class StaticRoutes {
   std::optional<Key> from_;            // all from here on are to be looked at
   std::optional<TableId> finding_in_;  // what is there; those of later tables then
   std::uint64_t twins_seen_{0};
+  std::uint64_t losses_seen_{0};
   std::uint64_t groups_seen_{0};
   std::uint64_t retry_ns_{0};
   std::size_t refused_{0};

@@ -177,6 +177,38 @@ int Twins::index_of(TableId table, NextHop hop) const noexcept {
   return twin != nullptr && twin->table == table ? twin->index : 0;
 }
 
+Twins::Twin* Twins::twin_at(TableId table, int interface) const noexcept {
+  const std::optional<NextHop> hop = behind(table, interface);
+  if (!hop) return nullptr;
+  if (hop->kind != NextHopKind::tunnel) return ports_[hop->port].get();
+  const auto found = tunnels_.find(hop->index);
+  return found == tunnels_.end() ? nullptr : found->second.get();
+}
+
+void Twins::link_changed(TableId table, int interface, bool up) noexcept {
+  Twin* const twin = twin_at(table, interface);
+  if (twin == nullptr || !std::exchange(twin->set_down, !up) || !up) return;
+  try {
+    for (const IpPrefix& each : twin->addresses) homes_[table].links->add_address(interface, each);
+  } catch (const std::exception& error) {
+    log_line("kernel interface {} was set down and up: {}", twin->name, error.what());
+  }
+  note_lost(table, interface);
+}
+
+void Twins::note_lost(TableId table, int interface) noexcept {
+  losses_++;
+  for (const auto& [index, hop] : homes_[table].behind) {
+    if (interface != 0 && interface != index) continue;
+    if (Twin* const twin = twin_at(table, index)) twin->lost_at = losses_;
+  }
+}
+
+std::uint64_t Twins::lost_at(TableId table, int interface) const noexcept {
+  const Twin* const twin = twin_at(table, interface);
+  return twin == nullptr ? 0 : twin->lost_at;
+}
+
 void Twins::wake_by(int fd) noexcept {
   epoll_event event{};
   event.events = EPOLLIN;

@@ -78,6 +78,14 @@ class Twins {
   [[nodiscard]] int index_of(TableId table, NextHop hop) const noexcept;
   // Changes when a twin comes or goes; 0: there has been none.
   [[nodiscard]] std::uint64_t changes() const noexcept { return changes_; }
+  // Somebody has set a kernel interface of this table down or up. A twin that is up again has its IPv6
+  // addresses again, which the kernel has taken from it, and `lost_at` says that it took the routes.
+  void link_changed(TableId table, int interface, bool up) noexcept;
+  // The kernel may have taken the routes by this interface of a table; 0: by any of them.
+  void note_lost(TableId table, int interface) noexcept;
+  // Counts that; and what it was when it last happened to this interface's twin.
+  [[nodiscard]] std::uint64_t losses() const noexcept { return losses_; }
+  [[nodiscard]] std::uint64_t lost_at(TableId table, int interface) const noexcept;
   // Called when a tunnel has no twin in this table any more.
   void when_gone(TableId table, std::function<void(std::uint32_t tunnel)> tell) {
     homes_[table].gone = std::move(tell);
@@ -105,6 +113,8 @@ class Twins {
     int index{0};
     std::uint16_t mtu{0};
     bool carrier{false};
+    bool set_down{false};      // by somebody
+    std::uint64_t lost_at{0};  // of losses_
     std::uint64_t patience_until{0};
     std::uint64_t receiver{0};  // that has got its keepsake
     std::vector<IpPrefix> addresses;
@@ -136,6 +146,7 @@ class Twins {
   void set_addresses(Twin& twin, const std::vector<IpPrefix>& wanted);
   void set_carrier(Twin& twin, bool up) noexcept;
   [[nodiscard]] const Twin* twin_for(const Note& note) const noexcept;
+  [[nodiscard]] Twin* twin_at(TableId table, int interface) const noexcept;
   [[nodiscard]] unsigned drain(Twin& twin, std::uint64_t now);
   void send(const Twin& twin, rte_mbuf* packet, std::uint64_t now);
   void send_by_port(std::uint8_t port, const IpAddress& to, rte_mbuf* packet, std::uint64_t now);
@@ -154,6 +165,7 @@ class Twins {
   std::array<TwinPtr, channel::kMaxPorts> ports_;
   std::unordered_map<std::uint32_t, TwinPtr> tunnels_;
   std::uint64_t changes_{0};
+  std::uint64_t losses_{0};
   bool ended_others_{false};
   bool to_entrust_{false};
   std::uint64_t receiver_{0};

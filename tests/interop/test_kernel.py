@@ -83,13 +83,21 @@ class Twins(LabCase):
         bulk_tcp(self.net.lan_w, self.net.east, NEAR, "20M", "-R")
 
     def test_configured_routes_are_the_kernels(self):
-        """What is behind the tunnel is reached without a route by hand."""
+        """What is behind the tunnel is reached without a route by hand; also when the twin was down in between."""
         def shown():
             return "".join(self.net.east.ip(family, "route", "show", "proto", "229").stdout for family in ("-4", "-6"))
-        for route in ("10.2.0.0/24 dev vti-w metric 10", "fd00:2::/64 dev vti-w metric 10"):
-            wait_until(lambda route=route: route in shown(), 10, lambda route=route: f"{route}: {shown()}")
-        for far in ("10.2.0.10", "fd00:2::10"):
-            self.assertTrue(ping(self.net.east, far), far)
+
+        def all_is_reached():
+            for route in ("10.2.0.0/24 dev vti-w metric 10", "fd00:2::/64 dev vti-w metric 10"):
+                wait_until(lambda route=route: route in shown(), 10, lambda route=route: f"{route}: {shown()}")
+            for far in ("10.2.0.10", "fd00:2::10"):
+                self.assertTrue(ping(self.net.east, far), far)
+        all_is_reached()
+        self.net.east.ip("link", "set", "vti-w", "down")
+        self.assertNotIn("vti-w", shown())
+        self.net.east.ip("link", "set", "vti-w", "up")
+        all_is_reached()
+        self.assertEqual({each["local"] for each in self.link("vti-w")["addr_info"]}, {NEAR, NEAR6})
 
     def test_the_port(self):
         """TCP with the gateway's own address; and the kernel below the port, which has the address now, keeps still."""

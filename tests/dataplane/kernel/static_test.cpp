@@ -265,6 +265,83 @@ TEST_CASE("What the kernel does not take is counted, and tried again") {
   CHECK(shown("10.9.0.0/16").empty());
 }
 
+TEST_CASE("Routes that the kernel takes with a link or an address are put there again") {
+  const NetworkNamespace space;
+  Gateway gateway;
+  dataplane::LearnedRoutes learned{{gateway.desk.ribs, gateway.desk.slow_path.resolver(),
+                                    gateway.desk.interfaces, gateway.desk.groups, gateway.desk.twins},
+                                   kMainTable};
+  const auto follow = [&] {
+    do (void)learned.serve(gateway.desk.now += kSecond / 10);
+    while (learned.busy());
+    gateway.serve();
+  };
+  const auto run = [](const std::string& command) { (void)NetworkNamespace::run(command); };
+  gateway.sync([&] {
+    gateway.group(0, {{3, {}, 1, 1}, {4, {}, 1, 1}});
+    gateway.route("10.9.0.0/16", RouteKind::tunnel, 3);
+    gateway.route("fd00:9::/48", RouteKind::tunnel, 3);
+    gateway.route("10.6.0.0/16", RouteKind::group, 0);
+    gateway.route("10.8.0.0/16", RouteKind::gateway, 0, "10.1.0.9");
+    gateway.route("fd00:8::/48", RouteKind::gateway, 0, "fd00:1::9");
+    gateway.route("10.7.0.0/16", RouteKind::blackhole);
+  });
+  follow();
+  const std::string before = shown();
+  const std::string lan = NetworkNamespace::run("ip -brief addr show dev lan | sed 's/UNKNOWN/UP/'");
+  SECTION("down and up at once") {
+    for (const char* link : {"vti3", "vti3", "lan"}) {
+      run("ip link set " + std::string(link) + " down; ip link set " + link + " up");
+      CHECK(shown() != before);
+      follow();
+      CHECK(shown() == before);
+    }
+    CHECK(NetworkNamespace::run("ip -brief addr show dev lan | sed 's/UNKNOWN/UP/'") == lan);
+  }
+  SECTION("down for a while") {
+    run("ip link set vti3 down");
+    follow();
+    CHECK(shown("10.9.0.0/16").empty());
+    CHECK(gateway.desk.kernel_routes.refused() == 0);  // there is no hurry
+    run("ip link set vti3 up");
+    follow();
+    CHECK(shown() == before);
+  }
+  SECTION("every member of a group") {
+    run("ip link set vti3 down; ip link set vti4 down");
+    follow();
+    CHECK(shown("10.6.0.0/16").empty());
+    run("ip link set vti3 up; ip link set vti4 up");
+    follow();
+    CHECK(shown() == before);
+  }
+  SECTION("the last address goes") {
+    run("ip -4 addr flush dev vti3");
+    CHECK(shown("10.9.0.0/16").empty());
+    follow();
+    CHECK(shown("10.9.0.0/16") == "10.9.0.0/16 dev vti3 metric 10");
+  }
+  SECTION("the configuration has another address") {
+    channel::Command other = set_tunnel(3);
+    other.body.set_tunnel.kernel = name("vti3");
+    other.body.set_tunnel.addresses[0] = *parse_prefix("169.254.77.1/30");
+    CHECK(gateway.desk.run(other) == CommandStatus::ok);
+    follow();
+    CHECK(shown() == before);
+  }
+  SECTION("somebody else's is in its place meanwhile") {
+    run("ip link set vti3 down; ip route add 10.9.0.0/16 dev lan proto static metric 10; ip link set vti3 "
+        "up");
+    follow();
+    CHECK(shown("10.9.0.0/16").empty());
+    CHECK(gateway.desk.kernel_routes.refused() == 1);
+    run("ip route del 10.9.0.0/16 proto static");
+    gateway.desk.now += StaticRoutes::kRetry;
+    follow();
+    CHECK(shown() == before);
+  }
+}
+
 TEST_CASE("Configured routes of a table are in the network namespace of its twins") {
   const NetworkNamespace space;
   const NamedNamespace red("espgate-test-red-static");

@@ -11,10 +11,11 @@ flows are blocked when a far end dies (tests/interop/paced.py). PACED_RATE: pack
 """
 import os
 import signal
+import time
 import unittest
 
 from base import LabCase, east_gateway, east_tunnel, west_gateway, west_tunnel
-from lab import wait_until
+from lab import stat_fields, wait_until
 from topologies import Single
 from watched import PEERS, Watched, words_of
 
@@ -53,6 +54,37 @@ class Bfd(Watched):
         self.assertTrue(self.east.up("west-b"))
         self.birds["west-b"].ask("enable", "watch")
         self.wait_alive("west-b")
+
+    def spis(self):
+        return sorted(row["inbound_spi"] for row in self.east.json("show", "ipsec", "sa"))
+
+    def while_control_stands(self, seconds):
+        """Is all as it was, after the control process stood still under traffic? What happened meanwhile it reads when it
+        goes on. A busy machine can lose packets by itself."""
+        def losses():
+            return words_of(self.east.shell("show", "log").stdout).count("the far end is lost")
+        control, = self.east.pids("espgate-control")
+        before = losses()
+        stream = self.stream()
+        os.kill(control, signal.SIGSTOP)
+        try:
+            wait_until(lambda: stat_fields(f"/proc/{control}/stat")[0] == "T", 10, "it stands still")
+            time.sleep(seconds)
+        finally:
+            os.kill(control, signal.SIGCONT)
+        _, lost, total, rate = stream.finish()
+        self.assertEqual(self.east.pids("espgate-control"), [control], "`espgate run` ends nobody for being slow")
+        lost_ends = losses() - before
+        print(f"control stood still: {lost} of {total} packets lost at {rate:.0f} a second, {lost_ends} far ends")
+        return lost == 0 and lost_ends == 0
+
+    def test_the_control_process_stands_still(self):
+        """Far ends are the dataplane's to watch: 5 s are 33 times what BFD waits for."""
+        before = self.spis()
+        self.assertEqual(len(before), len(PEERS))
+        if not any(self.while_control_stands(5) for _ in range(3)):
+            self.fail(f"neither packets nor far ends are lost:\n{self.east.shell('show', 'log').stdout}")
+        self.assertEqual(self.spis(), before)
 
 
 class Probe(Watched):

@@ -175,8 +175,7 @@ void IkeSa::child_error(const Request& request, const NotifyPayload& error) {
         {request.task.kind, request.task.spi, {}, group, request.task.attempts + 1, offer->tunnel});
   if (error.type == NotifyType::temporary_failure) {
     temporary_failure(old != nullptr ? old->expires_at : Time{});
-    if (state_ != State::established) return;
-    if (old != nullptr) return retry_rekey(*old, kTemporaryRetry);
+    if (old != nullptr) return state_ == State::established ? retry_rekey(*old, kTemporaryRetry) : void();
   }
   if (error.type == NotifyType::child_sa_not_found && old != nullptr) {  // section 2.25: from scratch
     core_.log(offer->tunnel, "the peer does not have the child SA that was to be rekeyed; a new one is made");

@@ -381,14 +381,14 @@ void IkeSa::malformed_response(const Request& request, const Refusal& refusal) {
   if (is_attempt()) return attempt_over(reason);
   log(reason.summary);
   if (state_ == State::deleting) return close(reason);
+  put_back(request.task);
   delete_ike(reason);
 }
 
 void IkeSa::dispatch_response(const Request& request, const Payloads& payloads) {
   using Kind = Task::Kind;
   if (!is_attempt() && find_notify(payloads, NotifyType::invalid_syntax) != nullptr) {
-    // It is told as one that had yet to be made.
-    if (request.task.kind == Kind::create_child) tasks_.push_front(request.task);
+    put_back(request.task);
     return close({Failure::protocol_error, "the peer finds our " + name_of(request.exchange) +
                                                " malformed (INVALID_SYNTAX), and has closed the IKE SA"});
   }
@@ -414,6 +414,11 @@ void IkeSa::dispatch_response(const Request& request, const Payloads& payloads) 
 }
 
 // ---- the end
+
+// A child SA of which nothing came is told of as those that were still to be made.
+void IkeSa::put_back(const Task& task) {
+  if (task.kind == Task::Kind::create_child) tasks_.push_front(task);
+}
 
 // The child SAs that were still to be made are not, by this IKE SA.
 void IkeSa::drop_tasks(const Reason& reason) {

@@ -180,6 +180,7 @@ class IkeSa {
   void move_to(const Endpoint& remote);
   void linger();
   void abandon_offers();
+  void put_back(const Task& task);
   void drop_tasks(const Reason& reason);
   void after_answer();
   void end_if_fatal(const Payloads& answer, const std::string& why);

@@ -206,6 +206,39 @@ TEST_CASE("a peer that answers TEMPORARY_FAILURE for three minutes is out of ste
   }
 }
 
+TEST_CASE(
+    "a child SA that is asked for when the IKE SA is given up is told of as failed, and asked for again") {
+  World world;
+  world.west.tunnels[0].dpd_interval = seconds(0);
+  ScriptedPeer peer(world);
+  be_asked(world, peer);
+  peer.answer(peer.auth_payloads());
+  (void)peer.ask(Exchange::informational, {ike::DeletePayload{Protocol::esp, {0xaaaa}}});
+  REQUIRE(!world.west.up);
+  SECTION("the answer is malformed") {
+    world.west.initiate();
+    peer.answer({ike::OpaquePayload{200, true, {1, 2, 3}}});
+    CHECK(world.west.failures.size() == 1);
+  }
+  SECTION("TEMPORARY_FAILURE for three minutes") {
+    for (int i = 0; i < 300 && !world.west.said("answered TEMPORARY_FAILURE for three minutes"); ++i) {
+      const std::size_t before = world.west.failures.size();
+      world.west.initiate();
+      peer.answer({ike::NotifyPayload{Protocol::none, {}, NotifyType::temporary_failure, {}}});
+      REQUIRE(world.west.failures.size() == before + 1);
+      world.run(milliseconds(1500));
+      // Another IKE SA is to take the place of this one by then, and is not answered.
+      if (world.west.ike_sas() > 1) world.run(seconds(100), [&world] { return world.west.ike_sas() == 1; });
+    }
+    CHECK(world.now - kStart >= seconds(180));
+  }
+  peer.answer({});  // the delete
+  CHECK(world.west.reserved.empty());
+  be_asked(world, peer);
+  peer.answer(peer.auth_payloads());
+  CHECK(world.west.up);
+}
+
 TEST_CASE("a responder's IKE_AUTH that lacks something, or answers what was not asked, brings nothing up") {
   World world;
   ScriptedPeer peer(world);

@@ -332,7 +332,7 @@ struct Tunnel : Inherited {
   std::vector<IpPrefix> addresses;
   std::optional<Bfd> bfd;
   std::optional<Probe> probe;
-  HoldDown hold_down;  // with either of these
+  HoldDown hold_down;  // without either of these: of what IKE says; 0 if it is not given
   Mark mark;
 };
 

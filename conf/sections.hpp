@@ -25,12 +25,12 @@ void check_child_legacy(const Field& tunnel, const Tunnel& out);
 // proposals.cpp: as operators write it.
 [[nodiscard]] std::string name_of(crypto::DhGroup group);
 
-// watch_section.cpp: `bfd`, `probe` and `hold-down`. `check_watch`: what the rest of the tunnel must have for
-// them.
+// watch_section.cpp: `bfd`, `probe` and `hold-down`. `complete_watch`: what the rest of the tunnel must have
+// for them, and no hold-down where nobody asked for any of them.
 void read_bfd(const Field& field, Tunnel& out);
 void read_probe(const Field& field, Tunnel& out);
 void read_hold_down(const Field& field, Tunnel& out);
-void check_watch(const Field& tunnel, const Tunnel& out);
+void complete_watch(const Field& tunnel, Tunnel& out);
 void append_watch_keys(std::vector<KnownKey>& to);
 
 // tunnel_whole.cpp: defaults of what was not given, and the checks between a tunnel's keys. `block`: the

@@ -154,7 +154,7 @@ void complete_tunnel(const Field& block, Tunnel& tunnel) {
   check_esn(block, tunnel);
   check_transport(block, tunnel);
   check_fragmentation(block, tunnel);
-  check_watch(block, tunnel);
+  complete_watch(block, tunnel);
   check_template(block, tunnel);
 }
 
@@ -166,7 +166,7 @@ void complete_child(const Field& block, Tunnel& child) {
   check_selector_families(block, child);
   check_esn(block, child);
   check_fragmentation(block, child);
-  check_watch(block, child);
+  complete_watch(block, child);
 }
 
 }  // namespace espgate::conf

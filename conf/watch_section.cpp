@@ -67,16 +67,13 @@ void read_hold_down(const Field& field, Tunnel& out) {
     field.error("hold-down: expected a maximum that is not less than initial");
 }
 
-void check_watch(const Field& tunnel, const Tunnel& out) {
+void complete_watch(const Field& tunnel, Tunnel& out) {
   if (out.bfd) check_far(tunnel, out, "bfd", "peer", out.bfd->peer);
   if (out.probe) check_far(tunnel, out, "probe", "to", out.probe->to);
   const Node& hold = tunnel.node.at("hold-down");
-  if (&hold != &tunnel.node && !out.bfd && !out.probe)
-    tunnel.reading.errors.add(hold.mark,
-                              "hold-down: only a tunnel that is watched can be lost; expected bfd or "
-                              "probe as well");
+  if (&hold == &tunnel.node && !out.bfd && !out.probe) out.hold_down = {milliseconds(0), milliseconds(0)};
   if (out.mode != channel::Mode::transport) return;
-  for (const std::string_view block : {"bfd", "probe"})
+  for (const std::string_view block : {"bfd", "probe", "hold-down"})
     if (const Node& given = tunnel.node.at(block); &given != &tunnel.node)
       tunnel.reading.errors.add(
           given.mark,

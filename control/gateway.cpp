@@ -501,6 +501,8 @@ void Gateway::reset(TunnelId tunnel, Time now) {
   drop_adopted(tunnel);
   daemon_.set_initial_contact(tunnel, true);
   manager_.reset(tunnel, {Failure::operator_request, "reset by the operator"}, now);
+  channel::Command anew = wanted_.tunnel(tunnel);  // to the dataplane, this was no loss of the far end
+  link_.submit(anew);
 }
 
 void Gateway::mirror(channel::MirrorOf what, std::uint32_t index, const std::string& name) {

@@ -22,9 +22,10 @@ class Wanted {
   // The commands one by one, `position` < size(). Made when asked for: a full table of routes is not kept
   // twice.
   [[nodiscard]] channel::Command command(std::size_t position) const;
+  // One of them: that of this tunnel of the configuration.
+  [[nodiscard]] channel::Command tunnel(std::size_t index) const;
 
  private:
-  [[nodiscard]] channel::Command tunnel(std::size_t index) const;
   [[nodiscard]] channel::Command group(std::size_t index) const;
   [[nodiscard]] channel::Command route(std::size_t index) const;
 

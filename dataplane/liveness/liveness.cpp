@@ -20,7 +20,7 @@ constexpr std::uint64_t kNsPerUs = 1000;
 constexpr unsigned kOneWayLooks = 4;
 
 bool is_watched(const channel::Watch& wanted) noexcept {
-  return wanted.bfd_peer.is_set() || wanted.probe_to.is_set();
+  return wanted.bfd_peer.is_set() || wanted.probe_to.is_set() || wanted.hold_initial != 0;
 }
 
 // The interface's address on the far end's network, which is what the far end takes for its neighbour's; or
@@ -93,8 +93,10 @@ void Liveness::watch(const channel::SetTunnel& wanted, std::uint64_t now) {
   const auto [entry, is_new] = watched_.try_emplace(wanted.index);
   Watched& watched = entry->second;
   watched.tunnel = wanted.index;
-  if (is_new || watch.hold_initial != watched.wanted.hold_initial ||
-      watch.hold_maximum != watched.wanted.hold_maximum)
+  const bool other =
+      watch.hold_initial != watched.wanted.hold_initial || watch.hold_maximum != watched.wanted.hold_maximum;
+  // Whoever sets a tunnel that has no SA has taken it down, or begins anew: that was no loss.
+  if (is_new || other || !has_outbound(wanted.index))
     watched.hold = {watch.hold_initial * kNsPerMs, watch.hold_maximum * kNsPerMs};
   set_bfd(watched, watch, own_address(wanted, watch.bfd_peer));
   set_probe(watched, wanted);
@@ -171,8 +173,12 @@ void Liveness::look(std::uint64_t now) {
   }
 }
 
+bool Liveness::has_outbound(std::uint32_t tunnel) const noexcept {
+  return tables_.tunnels[tunnel].outbound.load(std::memory_order_relaxed) != nullptr;
+}
+
 void Liveness::note_sa(Watched& watched, std::uint64_t now) {
-  const bool has_sa = tables_.tunnels[watched.tunnel].outbound.load(std::memory_order_relaxed) != nullptr;
+  const bool has_sa = has_outbound(watched.tunnel);
   if (has_sa == watched.has_sa) return;
   watched.has_sa = has_sa;
   if (watched.bfd) has_sa ? watched.bfd->hurry() : watched.bfd->path_down();
@@ -304,7 +310,7 @@ void Liveness::say(bfd::Session& bfd, std::uint32_t tunnel, const IpAddress& loc
 void Liveness::say_farewells(std::uint64_t now) {
   for (auto at = farewells_.begin(); at != farewells_.end();) {
     auto& [tunnel, farewell] = *at;
-    const bool way = tables_.tunnels[tunnel].outbound.load(std::memory_order_relaxed) != nullptr;
+    const bool way = has_outbound(tunnel);
     if (way) say(farewell.bfd, tunnel, farewell.local, farewell.peer, now);
     at = way && now < farewell.until ? std::next(at) : farewells_.erase(at);
   }

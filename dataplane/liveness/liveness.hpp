@@ -1,5 +1,6 @@
 // Whether the far ends of tunnels are there: owns the BFD sessions and probes, sends for them into their
-// tunnels, is given what comes back, and is asked by the groups. Main thread only.
+// tunnels, is given what comes back, and is asked by the groups. Of a tunnel with neither but with hold-down,
+// IKE says so: it is there while there is an SA. Main thread only.
 #pragma once
 
 #include <cstdint>
@@ -85,6 +86,7 @@ class Liveness {
   void set_probe(Watched& watched, const channel::SetTunnel& wanted);
   void end_probe(Watched& watched);
   void receive_bfd(Watched& watched, rte_mbuf* packet, std::uint64_t now);
+  [[nodiscard]] bool has_outbound(std::uint32_t tunnel) const noexcept;
   void note_sa(Watched& watched, std::uint64_t now);
   void serve(Watched& watched, std::uint64_t now);
   [[nodiscard]] bool receive_echo(rte_mbuf* packet, std::uint64_t now);

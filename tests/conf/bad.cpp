@@ -427,8 +427,6 @@ TEST_CASE("errors of tunnels") {
        "    psk: secret\n    probe: {to: 169.254.2.2, losses: "
        "0}",
        "gw.yaml:14:38: losses: expected a number from 1 to 50, not \"0\""},
-      {13, "    psk: secret\n    hold-down: {initial: 1s}",
-       "gw.yaml:14:16: hold-down: only a tunnel that is watched can be lost; expected bfd or probe as well"},
       {13,
        "    psk: secret\n    probe: {to: 169.254.2.2}\n    "
        "hold-down: {initial: 1m}",
@@ -540,6 +538,10 @@ TEST_CASE("errors of transport mode") {
         "gw.yaml:15:20: fragmentation: in transport mode it is always the encrypted packet that is cut; "
         "expected "
         "no such key, or mode: tunnel");
+  CHECK(
+      transport("    hold-down: {initial: 1s}\n") ==
+      "gw.yaml:15:16: hold-down: in transport mode there is nothing to choose between; expected no such key, "
+      "or mode: tunnel");
   CHECK(transport("    selectors: {local: [192.0.2.0/24]}\n") ==
         "gw.yaml:15:24: local: transport mode is for the two ends alone; expected 192.0.2.1/32, or no "
         "selectors");

@@ -164,6 +164,7 @@ TEST_CASE("every key of a tunnel arrives where it belongs") {
   CHECK(t.probe->losses == 4);
   CHECK(t.hold_down.initial == milliseconds(250));
   CHECK(t.hold_down.maximum == milliseconds(60000));
+  CHECK(c.tunnels[1].hold_down.initial == milliseconds(0));  // nobody watches it
 }
 
 TEST_CASE("what a tunnel does not say has a default") {

@@ -81,6 +81,7 @@ class FakeDataplane {
   std::map<std::pair<std::uint32_t, std::uint32_t>, Sa> outbound;  // by tunnel and SPI
   std::map<std::uint32_t, std::uint32_t> sending;                  // tunnel -> outbound SPI installed last
   std::map<std::uint32_t, std::string> tunnels;
+  unsigned tunnels_set{0};  // each time that one was
   std::vector<CommandKind> seen;
   std::map<CommandKind, CommandStatus> refuse;  // answers to give in place of doing it
   std::uint64_t age_ns{1'000'000'000};
@@ -106,6 +107,7 @@ class FakeDataplane {
       case CommandKind::set_tunnel:
         if (command.body.set_tunnel.index >= shape_.max_tunnels) return CommandStatus::bad_index;
         tunnels[command.body.set_tunnel.index] = command.body.set_tunnel.name.data();
+        tunnels_set++;
         mentioned_.insert(command.body.set_tunnel.index);
         return CommandStatus::ok;
       case CommandKind::install_inbound_sa:

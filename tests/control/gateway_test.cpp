@@ -239,8 +239,10 @@ TEST_CASE("reset takes a tunnel down and brings up another SA", "[gateway]") {
   pair.start();
   pair.run(1s);
   const std::uint32_t old = pair.west.dataplane.inbound.begin()->first;
+  const unsigned set_before = pair.west.dataplane.tunnels_set;
   pair.west.gateway->reset(0, pair.now);
   pair.run(2s);
+  CHECK(pair.west.dataplane.tunnels_set == set_before + 1);  // so that it is not held down
   CHECK(pair.west.status().state == TunnelState::up);
   CHECK(pair.carries_both_ways());
   CHECK_FALSE(pair.west.dataplane.inbound.contains(old));

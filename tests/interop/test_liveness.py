@@ -59,8 +59,8 @@ class Bfd(Watched):
         return sorted(row["inbound_spi"] for row in self.east.json("show", "ipsec", "sa"))
 
     def while_control_stands(self, seconds):
-        """Is all as it was, after the control process stood still under traffic? What happened meanwhile it reads when it
-        goes on. A busy machine can lose packets by itself."""
+        """Is all as it was, after the control process stood still under traffic? What happened meanwhile it reads when
+        it goes on. A busy machine can lose packets by itself."""
         def losses():
             return words_of(self.east.shell("show", "log").stdout).count("the far end is lost")
         control, = self.east.pids("espgate-control")
@@ -97,6 +97,33 @@ class Probe(Watched):
     def test_far_end_dies_and_comes_back(self):
         self.fail_over(lambda: self.peers["west-b"].stop(signal.SIGKILL), "probe: no answer for")
         self.come_back()
+
+
+class ByIke(Watched):
+    """Only IKE says that a far end is lost."""
+
+    @staticmethod
+    def watch(address):
+        return {"hold-down": {"initial": "3s"}}
+
+    def test_who_was_lost_is_held_down(self):
+        """But not after what the operator does."""
+        def first_spi():
+            return [row["inbound_spi"] for row in self.east.json("show", "ipsec", "sa", "west-b")][:1]
+        self.peers["west-b"].swanctl("--terminate", "--ike", "east")
+        wait_until(lambda: "held down for 3000 ms" in self.far_end("west-b")["reason"], 20,
+                   lambda: self.far_end("west-b"))
+        self.assertFalse(self.far_end("west-b")["alive"])
+        self.wait_alive("west-b")
+        before, reasons = first_spi(), set()
+        self.east.shell("reset", "tunnel", "west-b")
+
+        def is_back():
+            shown = self.far_end("west-b")
+            reasons.add(shown["reason"])
+            return shown["alive"] and first_spi() not in ([], before)
+        wait_until(is_back, 20, lambda: self.far_end("west-b"))
+        self.assertFalse([each for each in reasons if "held" in each])
 
 
 class Pair(LabCase):

@@ -209,6 +209,79 @@ TEST_CASE("a far end that comes back is held down, the longer the oftener") {
   }
 }
 
+TEST_CASE("a tunnel that only IKE watches is held down when it was lost, the longer the oftener") {
+  Far far;
+  Command held = set_tunnel(kTunnel);
+  held.body.set_tunnel.watch.hold_initial = 1000;
+  held.body.set_tunnel.watch.hold_maximum = 30'000;
+  REQUIRE(far.desk.run(held) == CommandStatus::ok);
+  CHECK(far.in_group(kTunnel));
+  std::uint32_t spi = 0xc0000000 + kTunnel;
+  const auto lose = [&] {
+    REQUIRE(far.desk.run(remove_sa(channel::CommandKind::remove_outbound_sa, kTunnel, spi)) ==
+            CommandStatus::ok);
+    CHECK_FALSE(far.in_group(kTunnel));
+    far.pass(100 * kMs);
+    far.desk.tables.rcu.reclaim_ready();
+  };
+  const auto make = [&] { REQUIRE(far.desk.run(install_outbound(kTunnel, ++spi)) == CommandStatus::ok); };
+  (void)far.told();
+  for (const unsigned wait : {1000U, 2000U}) {
+    lose();
+    CHECK(far.told()->reason == LivenessReason::no_sa);
+    make();
+    const auto told = far.told();
+    REQUIRE(told);
+    CHECK((told->reason == LivenessReason::held && told->milliseconds == wait));
+    far.pass((wait - 1) * kMs);
+    CHECK_FALSE(far.in_group(kTunnel));
+    far.pass(kMs);
+    CHECK(far.in_group(kTunnel));
+  }
+  SECTION("a rekey is no loss") {
+    make();
+    REQUIRE(far.desk.run(remove_sa(channel::CommandKind::remove_outbound_sa, kTunnel, spi - 1)) ==
+            CommandStatus::ok);
+    CHECK(far.in_group(kTunnel));
+  }
+  SECTION("nor is what the operator does: the tunnel is set again, and begins anew") {
+    lose();
+    held.sequence = command(channel::CommandKind::set_tunnel).sequence;
+    REQUIRE(far.desk.run(held) == CommandStatus::ok);
+    make();
+    CHECK(far.in_group(kTunnel));
+    lose();
+    make();
+    CHECK(far.told()->milliseconds == 1000);
+  }
+  SECTION("the same said again while there is an SA changes nothing") {
+    lose();
+    make();
+    held.sequence = command(channel::CommandKind::set_tunnel).sequence;
+    REQUIRE(far.desk.run(held) == CommandStatus::ok);
+    CHECK_FALSE(far.in_group(kTunnel));
+  }
+  SECTION("without hold-down it is not watched") {
+    lose();
+    REQUIRE(far.desk.run(set_tunnel(kTunnel)) == CommandStatus::ok);
+    make();
+    CHECK(far.in_group(kTunnel));
+    CHECK(far.told()->reason == LivenessReason::not_watched);
+  }
+}
+
+TEST_CASE("the first time that IKE brings a tunnel up there is nothing to wait for") {
+  Far far;
+  Command held = set_tunnel(7);
+  held.body.set_tunnel.watch.hold_initial = 1000;
+  held.body.set_tunnel.watch.hold_maximum = 30'000;
+  REQUIRE(far.desk.run(held) == CommandStatus::ok);
+  CHECK_FALSE(far.desk.liveness.up(7));
+  far.pass(5000 * kMs);
+  REQUIRE(far.desk.run(install_outbound(7, 0xc0000007)) == CommandStatus::ok);
+  CHECK(far.desk.liveness.up(7));
+}
+
 TEST_CASE("a peer that has BFD administratively down says nothing against the tunnel") {
   Far far;
   far.bring_up();

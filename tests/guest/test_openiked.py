@@ -1,0 +1,120 @@
+#!/usr/bin/python3
+"""
+OpenIKED 7.2, with a Linux kernel's ESP, in both roles. The network is in guest_case.py.
+"""
+import tempfile
+import unittest
+
+from guest_case import EAST_NETS, GuestCase, WEST_NETS, east_gateway
+import openiked
+import pki
+from base import EAST, PSK, WEST, east_tunnel
+from lab import Ping, ping, wait_until
+
+ALONE = "the guest is a machine in software, which takes a CPU"
+
+EAST_NET, WEST_NET = EAST_NETS.split(",")[0], WEST_NETS.split(",")[0]
+# With Linux its ESP has no AES-GCM, and of the hashes SHA-1 alone.
+ESP = "childsa enc aes-256 auth hmac-sha1"
+IKE = "ikesa enc aes-256 prf hmac-sha2-384 auth hmac-sha2-384 group ecp384"
+BY_KEY = f'psk "{PSK}"'
+
+
+def policy(mode, ike=IKE, esp=ESP, auth=BY_KEY, ours="west.example", lifetimes=""):
+    """West's, as its users write it."""
+    return (f'ikev2 "east" {mode} esp from {WEST_NET} to {EAST_NET} local {WEST} peer {EAST} {ike} {esp} '
+            f'srcid {ours} dstid east.example {lifetimes} {auth}')
+
+
+def tunnel(**more):
+    """East's."""
+    return east_tunnel(selectors={"local": [EAST_NET], "remote": [WEST_NET]}, esp=["aes256-sha1"], legacy=True, **more)
+
+
+class OpenIked(GuestCase):
+    @classmethod
+    def why_not(cls):
+        return super().why_not() or openiked.why_not()
+
+    @classmethod
+    def programs(cls):
+        folder = tempfile.mkdtemp(dir=cls.lab.directory)
+        cls.authority = pki.Authority(folder, "root")
+        certificate, key = cls.authority.issue("west", "p256")
+        return openiked.programs() | {"/etc/iked/private/local.key": key, "/etc/iked/certs/west.crt": certificate,
+                                      "/etc/iked/ca/ca.crt": cls.authority.certificate}
+
+    @classmethod
+    def build(cls):
+        super().build()
+        cls.west.batch([f"route add {EAST_NET} via {EAST} dev wan"])
+        cls.iked = openiked.Iked(cls.west)
+
+    def bring_up(self, initiator, ours, **theirs):
+        """espgate, with the tunnel `ours` up, begun by "east" or "west"."""
+        east = self.stop_after(east_gateway(self.net.east, {**ours, "start": "initiate" if initiator == "east" else "wait"},
+                                            routes=[{"to": WEST_NET, "tunnel": "west"}]))
+        self.addCleanup(self.iked.stop)
+        if initiator == "west":
+            east.start()
+        self.iked.start(policy("passive" if initiator == "east" else "active", **theirs))
+        if initiator == "east":
+            east.start()
+        east.wait_up("west")
+        [row] = east.json("show", "ike", "sa")
+        self.assertEqual((row["role"], row["software"]), ("initiator" if initiator == "east" else "responder", "OpenIKED-7.2"))
+        return east
+
+    def both_roles(self, ours, **theirs):
+        for initiator in ("east", "west"):
+            with self.subTest(initiator=initiator):
+                east = self.bring_up(initiator, ours, **theirs)
+                self.assertTrue(ping(self.net.lan_e, "10.2.0.10"))
+                self.check_drops(east)
+                self.iked.stop()
+                east.stop()
+
+    def test_its_defaults_and_a_shared_key(self):
+        self.both_roles(tunnel(ike=["aes256-sha256-x25519"]), ike="")
+
+    def test_certificates(self):
+        certificate, key = self.authority.issue("east", "p256")
+        ours = tunnel()
+        del ours["psk"]
+        ours["local"] |= {"certificate": certificate, "key": key}
+        ours["remote"] |= {"authorities": [self.authority.certificate]}
+        self.both_roles(ours, auth="ecdsa256")
+
+    def test_rekeys(self):
+        """By who has begun, child SA and IKE SA, under pings: none is lost, and one SA is left."""
+        short = tunnel()
+        short["ike"]["lifetime"] = "60s"
+        for initiator, ours, lifetimes in (("east", short, ""), ("west", tunnel(), "ikelifetime 30 lifetime 15")):
+            with self.subTest(by=initiator):
+                east = self.bring_up(initiator, ours, lifetimes=lifetimes)
+                flow = self.stop_after(Ping(self.net.lan_e, "10.2.0.10", interval=0.02)).wait_answered()
+                before = {which: self.spis(east, which) for which in ("ipsec", "ike")}
+                if initiator == "east":
+                    east.shell("rekey", "tunnel", "west")
+                for which in before:
+                    self.wait_anew(east, which, before[which])
+                sent, missing = flow.stop()
+                self.assertGreater(sent, 50)
+                self.assertEqual(missing, [], f"lost of {sent} pings; dropped: {east.drops()}")
+                self.iked.stop()
+                east.stop()
+
+    @staticmethod
+    def spis(east, which):
+        return {row.get("inbound_spi") or row["initiator_spi"] for row in east.json("show", which, "sa")}
+
+    def wait_anew(self, east, which, before):
+        """Until one SA is left here, and it is none of those before."""
+        def is_new():
+            now = self.spis(east, which)
+            return len(now) == 1 and not before & now
+        wait_until(is_new, 90, lambda: f"a new {which} SA alone: {self.spis(east, which)}\n{self.iked.log()[-3000:]}")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -86,13 +86,15 @@ class OpenIked(GuestCase):
         self.both_roles(ours, auth="ecdsa256")
 
     def test_rekeys(self):
-        """By who has begun, child SA and IKE SA, under pings: none is lost, and one SA is left."""
+        """By who has begun, child SA and IKE SA, under pings: none is lost, and one SA is left. But when OpenIKED has begun
+        there is a moment in which its kernel has one SA no more or the other not yet, and counts what comes then."""
         short = tunnel()
         short["ike"]["lifetime"] = "60s"
         for initiator, ours, lifetimes in (("east", short, ""), ("west", tunnel(), "ikelifetime 30 lifetime 15")):
             with self.subTest(by=initiator):
                 east = self.bring_up(initiator, ours, lifetimes=lifetimes)
                 flow = self.stop_after(Ping(self.net.lan_e, "10.2.0.10", interval=0.02)).wait_answered()
+                came_amiss = self.came_amiss()
                 before = {which: self.spis(east, which) for which in ("ipsec", "ike")}
                 if initiator == "east":
                     east.shell("rekey", "tunnel", "west")
@@ -100,9 +102,15 @@ class OpenIked(GuestCase):
                     self.wait_anew(east, which, before[which])
                 sent, missing = flow.stop()
                 self.assertGreater(sent, 50)
-                self.assertEqual(missing, [], f"lost of {sent} pings; dropped: {east.drops()}")
+                self.assertLessEqual(len(missing), self.came_amiss() - came_amiss if initiator == "west" else 0,
+                                     f"{missing} lost of {sent} pings; dropped: {east.drops()}")
                 self.iked.stop()
                 east.stop()
+
+    def came_amiss(self):
+        """Packets for an SA that the guest does not have any more, or has not made valid yet."""
+        counters = dict(line.split() for line in self.west.run("cat /proc/net/xfrm_stat").stdout.splitlines())
+        return int(counters["XfrmInNoStates"]) + int(counters["XfrmAcquireError"])
 
     @staticmethod
     def spis(east, which):

@@ -16,7 +16,7 @@ import kernel  # noqa: E402
 import topologies  # noqa: E402
 from base import LabCase, east_configuration, on_af_xdp, west_connection, why_no_xdp  # noqa: E402
 from gateway import Gateway  # noqa: E402
-from lab import Lab, LabError, told_mtu  # noqa: E402
+from lab import Lab, LabError, told_mtu, wait_until  # noqa: E402
 from machine import Machine  # noqa: E402
 from peer import KernelSwan  # noqa: E402
 
@@ -113,6 +113,15 @@ class GuestCase(LabCase):
         for host, destination in ((net.lan_e, "10.2.0.10"), (net.lan_w, "10.1.0.10"), (net.lan_e, "fd00:2::10"),
                                   (net.lan_w, "fd00:1::10")):
             self.assertEqual(lost_sizes(host, destination, sizes), [], f"{host.short} to {destination}")
+
+    def anew(self, east, which, act=lambda: None):
+        """Until one SA is left here, of "ipsec" or "ike", and it is none of those before `act`."""
+        def spis():
+            return {row.get("inbound_spi") or row["initiator_spi"] for row in east.json("show", which, "sa")}
+        before = spis()
+        act()
+        wait_until(lambda: len(spis()) == 1 and not before & spis(), 90,
+                   lambda: f"new SAs alone: {spis()}\n{self.swan.log()[-3000:]}")
 
     def check_drops(self, east):
         self.assertLessEqual(set(east.drops()), HARMLESS)

@@ -4,8 +4,8 @@ import os
 import re
 import shutil
 
-from lab import LabError, run, wait_until
-from packages import unpacked
+from lab import run, wait_until
+import packages
 
 TOOLS = "/usr/libexec/ipsec"
 LOG = "/run/pluto.log"
@@ -18,17 +18,12 @@ def why_not():
     """In words; None when it can be had. Downloads it."""
     if not shutil.which("certutil"):
         return "certutil is not here (package libnss3-tools)"
-    try:
-        needed = run(["ldd", *programs().values()], check=False).stdout
-    except LabError as error:
-        return str(error).splitlines()[0]
-    missing = re.findall(r"(\S+) => not found", needed)
-    return f"libreswan wants {', '.join(sorted(set(missing)))}" if missing else None
+    return packages.why_not("libreswan", programs)
 
 
 def programs():
     """What the guest needs beside what it has: path there -> path here."""
-    folder = unpacked("libreswan", lambda: "libreswan")
+    folder = packages.unpacked("libreswan", lambda: "libreswan")
     tools = {f"{TOOLS}/{name}": f"{folder}{TOOLS}/{name}" for name in ("pluto", "addconn", "whack")}
     return tools | {path: path for path in NSS if os.path.exists(path)}
 

@@ -1,9 +1,7 @@
 """OpenIKED in the guest: OpenBSD's IKE daemon, its ESP in the guest's kernel, by PF_KEY. Debian's package, unpacked and
 never installed."""
-import re
-
-from lab import LabError, run, wait_until
-from packages import unpacked
+from lab import wait_until
+import packages
 
 LOG = "/run/iked.log"
 LEGACY = "/usr/lib/x86_64-linux-gnu/ossl-modules/legacy.so"  # of OpenSSL, without which it does not start
@@ -12,17 +10,12 @@ FOLDERS = " ".join(f"/etc/iked/{name}" for name in ("ca", "certs", "crls", "priv
 
 def why_not():
     """In words; None when it can be had. Downloads it."""
-    try:
-        needed = run(["ldd", *programs().values()], check=False).stdout
-    except LabError as error:
-        return str(error).splitlines()[0]
-    missing = re.findall(r"(\S+) => not found", needed)
-    return f"openiked wants {', '.join(sorted(set(missing)))}" if missing else None
+    return packages.why_not("openiked", programs)
 
 
 def programs():
     """What the guest needs beside what it has: path there -> path here."""
-    folder = unpacked("openiked", lambda: "openiked")
+    folder = packages.unpacked("openiked", lambda: "openiked")
     return {"/usr/sbin/iked": f"{folder}/usr/sbin/iked", LEGACY: LEGACY}
 
 

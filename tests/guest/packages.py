@@ -1,6 +1,7 @@
 """Debian's packages for the guest: downloaded and unpacked below build/, never installed."""
 import glob
 import os
+import re
 import tempfile
 
 from lab import BUILD, LabError, run
@@ -18,6 +19,17 @@ def unpacked(name, find):
             run(["dpkg-deb", "-x", _download(find(), work), os.path.join(work, name)], timeout=120)
             os.rename(os.path.join(work, name), folder)
     return folder
+
+
+def why_not(name, programs):
+    """In words why the guest can't have a package's programs, which `programs` gives as path there -> path here; None when
+    it can."""
+    try:
+        needed = run(["ldd", *programs().values()], check=False).stdout
+    except LabError as error:
+        return str(error).splitlines()[0]
+    missing = re.findall(r"(\S+) => not found", needed)
+    return f"{name} wants {', '.join(sorted(set(missing)))}" if missing else None
 
 
 def _download(package, work):

@@ -161,15 +161,6 @@ class Rekey(LibreswanCase):
             self.assertGreater(sent, 50)
             self.assertEqual(missing, [], f"lost of {sent} pings; dropped: {east.drops()}")
 
-    def anew(self, east, which, act):
-        """Until one SA is left here, and it is none of those before."""
-        def spis():
-            return {row.get("inbound_spi") or row["initiator_spi"] for row in east.json("show", which, "sa")}
-        before = spis()
-        act()
-        wait_until(lambda: len(spis()) == 1 and not before & spis(), 30,
-                   lambda: f"new SAs alone: {spis()}\n{self.swan.log()[-3000:]}")
-
 
 if __name__ == "__main__":
     unittest.main()

@@ -119,6 +119,7 @@ Gateway::Gateway(const conf::Configuration& configuration, const std::string& so
       attachment_(socket_path, tables_.shape, page_),
       outbox_(workers_, pool_.get(), page_.header().main_thread),
       liveness_(tables_, outbox_, attachment_, random_seed()),
+      hearing_(tables_.shape.workers),
       slow_path_(tables_, interfaces_, outbox_, peers_, attachment_, random_seed()),
       twins_(configuration.runtime_directory, tables_, slow_path_.resolver(), interfaces_, outbox_,
              random_seed()),
@@ -273,9 +274,11 @@ void Gateway::rest(unsigned work) {
   attachment_.wait(longest);
 }
 
-// All that came is heard before anybody is said to be silent: however long this thread was busy, that was not
-// the far end's silence. Groups follow at once.
+// All that came is heard before anybody is said to be silent: however long this thread was busy, or a worker
+// had no CPU, that was not the far end's silence. Groups follow at once.
 void Gateway::serve_liveness(std::uint64_t now) {
+  for (std::uint32_t w = 0; w < workers_.size(); w++)
+    hearing_.look(w, page_.worker(w).loops.load(std::memory_order_relaxed), now);
   std::array<rte_mbuf*, kBurst> packets;
   void** const objects = reinterpret_cast<void**>(packets.data());
   unsigned heard = 0;
@@ -286,7 +289,7 @@ void Gateway::serve_liveness(std::uint64_t now) {
       if (!liveness_.receive(packets[i], now)) slow_path_.handle(packets[i], now);
     left -= std::min(left, heard);
   } while (heard == kBurst && left > 0);
-  liveness_.advance(now);
+  liveness_.advance(now, hearing_.until(now));
   commands_.follow_liveness(now);
 }
 

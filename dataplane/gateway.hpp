@@ -19,6 +19,7 @@
 #include "dataplane/groups.hpp"
 #include "dataplane/kernel/learned_routes.hpp"
 #include "dataplane/kernel/twins.hpp"
+#include "dataplane/liveness/hearing.hpp"
 #include "dataplane/liveness/liveness.hpp"
 #include "dataplane/offload/offload.hpp"
 #include "dataplane/pool.hpp"
@@ -88,6 +89,7 @@ class Gateway {
   Outbox outbox_;
   KnownPeers peers_;
   Liveness liveness_;
+  Hearing hearing_;
   SlowPath slow_path_;
   Twins twins_;
   IkePort ike_;

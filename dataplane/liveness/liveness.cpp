@@ -16,6 +16,8 @@ namespace {
 constexpr std::uint64_t kNever = bfd::Session::kNever;
 constexpr std::uint64_t kNsPerMs = 1'000'000;
 constexpr std::uint64_t kNsPerUs = 1000;
+// Until it is asked again whether all was heard that came before somebody's time was over.
+constexpr std::uint64_t kSoon = kNsPerMs;
 // Looks at the counters, four a second, at which packets only went out.
 constexpr unsigned kOneWayLooks = 4;
 
@@ -232,7 +234,8 @@ void Liveness::receive_bfd(Watched& watched, rte_mbuf* packet, std::uint64_t now
   serve(watched, now);
 }
 
-void Liveness::advance(std::uint64_t now) {
+void Liveness::advance(std::uint64_t now, std::uint64_t heard_until) {
+  heard_until_ = heard_until;
   while (!deadlines_.empty() && deadlines_.begin()->first <= now)
     serve(watched_.at(deadlines_.begin()->second), now);
   say_farewells(now);
@@ -254,7 +257,7 @@ void Liveness::serve(Watched& watched, std::uint64_t now) {
   if (watched.bfd && watched.has_sa) {
     const bfd::State before = watched.bfd->state();
     const std::uint64_t detection = watched.bfd->detection_time();
-    watched.bfd->advance(now);
+    watched.bfd->advance(heard_until_);
     if (watched.bfd->state() != before) watched.silence = detection;
     send_bfd(watched, now);
   }
@@ -262,9 +265,10 @@ void Liveness::serve(Watched& watched, std::uint64_t now) {
   if (watched.has_sa) send_probe(watched, now);
   std::uint64_t next = kNever;
   if (watched.bfd && watched.has_sa) next = watched.bfd->next_deadline();
-  if (watched.probe && watched.has_sa) next = std::min(next, watched.probe->due());
+  if (watched.probe && watched.has_sa)
+    next = std::min({next, watched.probe->due(), watched.probe->lost_at(heard_until_)});
   if (watched.told.reason == LivenessReason::held) next = std::min(next, watched.hold.usable_at());
-  schedule(watched, next);
+  schedule(watched, next > now ? next : now + kSoon);
 }
 
 // Judged before: the next request is sent when those before it have had their time.

@@ -38,8 +38,9 @@ class Liveness {
   // A packet out of a tunnel to one of our addresses (data at a valid IP header, its note says which tunnel)
   // that may be of a session. True: it was, and is taken or dropped by name. False: it stays the caller's.
   [[nodiscard]] bool receive(rte_mbuf* packet, std::uint64_t now);
-  // Sends and detects what is due. What came before `now` must have been received before.
-  void advance(std::uint64_t now);
+  // Sends and detects what is due. What came before `heard_until`, which is not after `now`, must have been
+  // received before: silence is judged by that.
+  void advance(std::uint64_t now, std::uint64_t heard_until);
   // What the tunnels carried so far, a few times a second: where packets only go out, the far end is asked.
   void look_at_traffic(const channel::InterfaceCounters* tunnels, std::uint64_t now);
   // When advance has something to do; ~0: never.
@@ -99,7 +100,7 @@ class Liveness {
   void judge(Watched& watched, std::uint64_t now);
   void tell(Watched& watched, channel::LivenessReason reason, std::uint64_t now);
   void schedule(Watched& watched, std::uint64_t when);
-  [[nodiscard]] static channel::LivenessReason complaint(const Watched& watched, std::uint64_t now) noexcept;
+  [[nodiscard]] channel::LivenessReason complaint(const Watched& watched) const noexcept;
   [[nodiscard]] static channel::LivenessReason bfd_complaint(const Watched& watched) noexcept;
   [[nodiscard]] static std::uint32_t span_of(const Watched& watched, channel::LivenessReason reason,
                                              std::uint64_t now) noexcept;
@@ -115,6 +116,7 @@ class Liveness {
   std::set<std::uint32_t> discriminators_;
   std::unordered_multimap<std::uint16_t, std::uint32_t> probes_;  // tunnels by their requests' identifier
   std::mt19937_64 random_;
+  std::uint64_t heard_until_{0};
   bool changed_{false};
 };
 

@@ -33,6 +33,10 @@ class Probe {
   [[nodiscard]] bool alive(std::uint64_t now) const noexcept {
     return heard_ && (unanswered_since_ == kNever || now < unanswered_since_ + losses_ * pace());
   }
+  // When `alive` turns false unless an answer comes; kNever: it has, or nothing is waited for.
+  [[nodiscard]] std::uint64_t lost_at(std::uint64_t now) const noexcept {
+    return unanswered_since_ == kNever || !alive(now) ? kNever : unanswered_since_ + losses_ * pace();
+  }
   // Has there been any answer since it started over?
   [[nodiscard]] bool heard() const noexcept { return heard_; }
   // Nanoseconds since the first request that was not answered was sent.

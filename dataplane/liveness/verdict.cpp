@@ -30,15 +30,15 @@ LivenessReason Liveness::bfd_complaint(const Watched& watched) noexcept {
 }
 
 // What speaks against the tunnel, if anything does.
-LivenessReason Liveness::complaint(const Watched& watched, std::uint64_t now) noexcept {
+LivenessReason Liveness::complaint(const Watched& watched) const noexcept {
   if (!watched.has_sa) return LivenessReason::no_sa;
   const LivenessReason said = bfd_complaint(watched);
-  if (!is_alive(said) || !watched.probe || watched.probe->alive(now)) return said;
+  if (!is_alive(said) || !watched.probe || watched.probe->alive(heard_until_)) return said;
   return watched.probe->heard() ? LivenessReason::probe_lost : LivenessReason::probe_waiting;
 }
 
 void Liveness::judge(Watched& watched, std::uint64_t now) {
-  LivenessReason reason = complaint(watched, now);
+  LivenessReason reason = complaint(watched);
   const bool alive = is_alive(reason);
   alive ? watched.hold.alive(now) : watched.hold.lost(now);
   const bool usable = alive && now >= watched.hold.usable_at();

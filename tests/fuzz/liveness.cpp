@@ -58,7 +58,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const bool taken = desk->liveness.receive(mbuf, desk->now);
   must(desk->all_drops() - before <= (taken ? 1 : 0));
   if (!taken) rte_pktmbuf_free(mbuf);
-  desk->liveness.advance(desk->now);
+  desk->liveness.advance(desk->now, desk->now);
   desk->commands.follow_liveness(desk->now);
   must(desk->liveness.next_deadline() > desk->now);
   (void)desk->sent();

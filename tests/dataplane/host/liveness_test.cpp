@@ -95,7 +95,16 @@ struct Far {
   void pass(std::uint64_t ns) {
     for (const std::uint64_t end = desk.now + ns; desk.now < end;) {
       desk.now += kMs;
-      desk.liveness.advance(desk.now);
+      desk.liveness.advance(desk.now, desk.now);
+      follow();
+    }
+  }
+  // A worker does not hand over what it has.
+  void pass_unheard(std::uint64_t ns) {
+    const std::uint64_t heard_until = desk.now;
+    for (const std::uint64_t end = desk.now + ns; desk.now < end;) {
+      desk.now += kMs;
+      desk.liveness.advance(desk.now, heard_until);
       follow();
     }
   }
@@ -182,9 +191,28 @@ TEST_CASE("what BFD heard while the main thread was away counts before its silen
   far.bring_up();
   far.desk.now += 500 * kMs;  // away
   far.hear(far.answer(State::up));
-  far.desk.liveness.advance(far.desk.now);
+  far.desk.liveness.advance(far.desk.now, far.desk.now);
   far.follow();
   CHECK(far.in_group(kTunnel));
+}
+
+TEST_CASE("while a worker stands still nobody is silent, and we are not either") {
+  Far far;
+  far.bring_up();
+  far.pass(100 * kMs);
+  (void)far.said();
+  far.pass_unheard(300 * kMs);
+  CHECK(far.in_group(kTunnel));
+  CHECK(far.said().size() >= 6);
+  SECTION("what it had counts") {
+    far.hear(far.answer(State::up));
+    far.pass(149 * kMs);
+    CHECK(far.in_group(kTunnel));
+  }
+  SECTION("it had nothing") {
+    far.pass(kMs);
+    CHECK_FALSE(far.in_group(kTunnel));
+  }
 }
 
 TEST_CASE("a far end that comes back is held down, the longer the oftener") {
@@ -495,6 +523,24 @@ TEST_CASE("a tunnel with a probe is in its groups while the far end answers") {
   REQUIRE(lost);
   CHECK((lost->reason == LivenessReason::probe_lost && lost->milliseconds >= 600));
   CHECK(lost->milliseconds <= 620);
+}
+
+TEST_CASE("while a worker stands still no probe is lost") {
+  Far far;
+  REQUIRE(far.desk.run(probed_tunnel()) == CommandStatus::ok);
+  answer_probes(far, true);
+  far.pass(250 * kMs);  // the request that is not answered is as old as that at most
+  far.pass_unheard(500 * kMs);
+  CHECK(far.in_group(kTunnel));
+  SECTION("what it had counts") {
+    answer_probes(far, true);
+    far.pass(100 * kMs);
+    CHECK(far.in_group(kTunnel));
+  }
+  SECTION("it had nothing") {
+    far.pass(60 * kMs);
+    CHECK_FALSE(far.in_group(kTunnel));
+  }
 }
 
 TEST_CASE("a probe's answer may come by another tunnel of the table") {

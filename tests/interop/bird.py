@@ -45,7 +45,7 @@ class Bird:
         os.makedirs(self.directory, exist_ok=True)
         kernel = "protocol kernel { ipv4 { import none; export where source = RTS_BGP; }; }\n" if learns else ""
         with open(self.file, "w") as out:
-            out.write(f"router id {router};\nprotocol device {{ scan time 1; }}\n{kernel}{text}")
+            out.write(f"log stderr all;\nrouter id {router};\nprotocol device {{ scan time 1; }}\n{kernel}{text}")
 
     def start(self):
         self.process = self.space.start(f"bird-{self.space.short}", "bird", "-f", "-c", self.file, "-s", self.socket)

@@ -4,18 +4,26 @@ A Lab owns every namespace whose name begins with its prefix and a directory for
 started outside such a namespace, so ending a lab is: end the processes that live in its namespaces, by pid, then
 delete the namespaces. That also works for what a killed run left behind (`sweep`), whose directory goes as well.
 """
+import contextlib
+import ctypes
 import fcntl
 import glob
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("ESPGATE_BUILD", os.path.join(ROOT, "build"))
+# Linux's numbers that Python has no names for.
+SO_RCVBUFFORCE = 33
+PIDFD_GETFD = 438
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
+WALL = 0x40000000  # waitpid: whatever thread it is
 
 
 class LabError(AssertionError):
@@ -120,6 +128,47 @@ def resident_mib(pid):
         return int(next(line for line in status if line.startswith("VmRSS")).split()[1]) / 1024
 
 
+def _call(name, *arguments):
+    """A function of the C library that Python has no other for."""
+    done = getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments)
+    if done < 0:
+        raise OSError(ctypes.get_errno(), f"{name}{arguments}: {os.strerror(ctypes.get_errno())}")
+    return done
+
+
+def _udp_sockets(pid):
+    """Those of that process, by descriptors of our own."""
+    process = os.pidfd_open(pid)
+    found = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            if os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:"):
+                found.append(socket.socket(fileno=_call("syscall", PIDFD_GETFD, process, int(number), 0)))
+    os.close(process)
+    return [each for each in found if each.type == socket.SOCK_DGRAM and each.family in (socket.AF_INET, socket.AF_INET6)]
+
+
+def threads_named(pid, name):
+    found = []
+    for thread in map(int, os.listdir(f"/proc/{pid}/task")):
+        with open(f"/proc/{pid}/task/{thread}/comm", encoding="ascii") as comm:
+            if comm.read().startswith(name):
+                found.append(thread)
+    return found
+
+
+@contextlib.contextmanager
+def standing_still(thread):
+    """One thread of a process does nothing meanwhile, while the others go on."""
+    _call("ptrace", PTRACE_SEIZE, thread, None, None)
+    try:
+        _call("ptrace", PTRACE_INTERRUPT, thread, None, None)
+        os.waitpid(thread, WALL)
+        yield
+    finally:
+        _call("ptrace", PTRACE_DETACH, thread, None, None)
+
+
 class Process:
     """One program in a namespace. Its output goes to a file in the lab's directory."""
 
@@ -147,6 +196,15 @@ class Process:
         except OSError:
             pass
         return self
+
+    def keeps_datagrams(self, size):
+        """Its UDP sockets hold so many bytes, with what the kernel adds to each datagram, until it has time for them."""
+        held = _udp_sockets(self.pid)
+        if not held:
+            raise LabError(f"{self.name} has no UDP socket that can be had")
+        for each in held:
+            with each:
+                each.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
 
     def running(self):
         return self.popen.poll() is None

@@ -15,7 +15,7 @@ import time
 import unittest
 
 from base import LabCase, east_gateway, east_tunnel, west_gateway, west_tunnel
-from lab import stat_fields, wait_until
+from lab import standing_still, stat_fields, threads_named, wait_until
 from topologies import Single
 from watched import PEERS, Watched, words_of
 
@@ -85,6 +85,46 @@ class Bfd(Watched):
         if not any(self.while_control_stands(5) for _ in range(3)):
             self.fail(f"neither packets nor far ends are lost:\n{self.east.shell('show', 'log').stdout}")
         self.assertEqual(self.spis(), before)
+
+
+class WithoutCpu(Watched):
+    """The far ends bear a second's silence of ours, and we 150 ms of theirs."""
+
+    with_bird = True
+
+    @staticmethod
+    def watch(address):
+        return {"bfd": {"peer": address, "interval": "50ms", "multiplier": 20}}
+
+    def setUp(self):
+        super().setUp()
+        for name in PEERS:
+            wait_until(lambda name=name: "Up" in self.birds[name].sessions(), 10, self.birds[name].sessions)
+        self.worker, = threads_named(self.east.pids("espgate-dataplane")[0], "rte-worker")
+
+    def losses(self):
+        return words_of(self.east.shell("show", "log").stdout).count("the far end is lost: BFD: no packet for 150 ms")
+
+    def test_a_worker_stands_still(self):
+        """What the far ends have said meanwhile is there when it goes on, so they were not silent. It is waited for for half
+        a second, which a busy machine may make of less."""
+        for _ in range(10):
+            before, began = self.losses(), time.monotonic()
+            with standing_still(self.worker):
+                time.sleep(0.35)
+            stood = time.monotonic() - began
+            self.east.settle()
+            if stood < 0.45:
+                return self.assertEqual(self.losses(), before, f"it stood still for {stood} s")
+            self.wait_alive(*PEERS)
+        self.fail("a thread can't be stopped for 0.35 s here")
+
+    def test_a_worker_does_not_go_on(self):
+        """It keeps nobody alive."""
+        with standing_still(self.worker):
+            self.wait_alive(*PEERS, alive=False, seconds=10)
+        self.assertEqual(self.losses(), len(PEERS))
+        self.wait_alive(*PEERS)
 
 
 class Probe(Watched):

@@ -114,6 +114,7 @@ class Watched(LabCase):
         space.address("ipsec0", f"{far(first)}/30")
         if self.with_bird and name not in self.birds:
             self.birds[name] = bird.Bird(space, PEERS[name][0], self.bird_text(first)).start()
+            self.birds[name].process.comes_first()
             self.addCleanup(self.birds[name].stop)
 
     def far_end(self, name):
@@ -123,7 +124,7 @@ class Watched(LabCase):
         for name in names:
             wait_until(lambda name=name: self.far_end(name)["alive"] is alive, seconds,
                        lambda name=name: f"{name} is {'alive' if alive else 'lost'}: {self.east.tunnels()[name]}\n"
-                                         f"{self.birds[name].sessions() if name in self.birds else ''}")
+                                         f"{self.clues()}\n{self.peers[name].log()[-3000:]}")
 
     def fail_over(self, kill, reason):
         """Kills west-b's end under traffic: how long were flows blocked?"""
@@ -137,16 +138,25 @@ class Watched(LabCase):
         moved = [seconds for seconds in blocked if seconds > LEAST_BLOCKED]
         print(f"{self.id().split('.')[-1]}: {lost} of {total} packets lost at {rate:.0f} a second; of {len(moved)} flows "
               f"that were moved each was blocked for {1000 * max(moved, default=0):.0f} ms at most")
+        print(self.clues())
         self.assertGreater(rate, RATE / 4)
         self.assertGreater(len(moved), FLOWS // 8, "west-b carried flows")
         self.assertLess(len(moved), FLOWS, "west-a did so, too, and its flows were not touched")
         self.check_blocked(max(moved) * rate / RATE)
 
+    def clues(self):
+        """Who may have lost packets, by their own account, or was kept from its work; and what became of the sessions."""
+        def discards(space):
+            return " ".join(space.run("nstat", "-asz", "UdpRcvbufErrors", "IpInDiscards", "IpOutDiscards").stdout.split()[1:])
+        return "\n".join([
+            *(f"{name}: {discards(space)}" for name, space in (*self.spaces.items(), ("lan-w", self.net.lan_w))),
+            f"espgate's drops: {self.east.drops()}; its threads were kept from their work for "
+            f"{1000 * self.east.kept_from_work():.0f} ms",
+            self.east.shell("show", "log").stdout, *(each.sessions() for each in self.birds.values())])
+
     def check_blocked(self, seconds):
         """What a busy machine took from the gateway comes on top."""
-        kept = self.east.kept_from_work()
-        print(f"its threads were kept from their work for {1000 * kept:.0f} ms")
-        self.assertLess(seconds, self.most + kept)
+        self.assertLess(seconds, self.most + self.east.kept_from_work())
 
     def come_back(self, revive=None):
         """West-b's end is back under traffic: nothing is lost by that."""
@@ -157,5 +167,6 @@ class Watched(LabCase):
         _, lost, total, rate = stream.finish()
         taken = self.east.settled_tunnels()["west-b"]["tx_packets"] - before
         print(f"{self.id().split('.')[-1]}: back: {lost} of {total} packets lost at {rate:.0f} a second")
+        print(self.clues())
         self.assertGreater(taken, 0, "it has its share again")
         self.assertLess(lost, total / 200)

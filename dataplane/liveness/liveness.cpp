@@ -265,8 +265,9 @@ void Liveness::serve(Watched& watched, std::uint64_t now) {
   if (watched.has_sa) send_probe(watched, now);
   std::uint64_t next = kNever;
   if (watched.bfd && watched.has_sa) next = watched.bfd->next_deadline();
-  if (watched.probe && watched.has_sa)
-    next = std::min({next, watched.probe->due(), watched.probe->lost_at(heard_until_)});
+  if (watched.probe && watched.has_sa) next = std::min(next, watched.probe->due());
+  if (watched.probe && watched.has_sa && watched.probe->alive(heard_until_))
+    next = std::min(next, watched.probe->lost_at());
   if (watched.told.reason == LivenessReason::held) next = std::min(next, watched.hold.usable_at());
   schedule(watched, next > now ? next : now + kSoon);
 }

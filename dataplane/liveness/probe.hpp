@@ -30,12 +30,10 @@ class Probe {
   void start_over(std::uint64_t now) noexcept;
 
   // At a time at which it is due, what was asked until then has had its time.
-  [[nodiscard]] bool alive(std::uint64_t now) const noexcept {
-    return heard_ && (unanswered_since_ == kNever || now < unanswered_since_ + losses_ * pace());
-  }
-  // When `alive` turns false unless an answer comes; kNever: it has, or nothing is waited for.
-  [[nodiscard]] std::uint64_t lost_at(std::uint64_t now) const noexcept {
-    return unanswered_since_ == kNever || !alive(now) ? kNever : unanswered_since_ + losses_ * pace();
+  [[nodiscard]] bool alive(std::uint64_t now) const noexcept { return heard_ && now < lost_at(); }
+  // When who answered so far is no longer alive unless an answer comes; kNever: nothing is waited for.
+  [[nodiscard]] std::uint64_t lost_at() const noexcept {
+    return unanswered_since_ == kNever ? kNever : unanswered_since_ + losses_ * pace();
   }
   // Has there been any answer since it started over?
   [[nodiscard]] bool heard() const noexcept { return heard_; }

@@ -29,9 +29,7 @@ class Bfd(Watched):
         return {"bfd": {"peer": address, "interval": "50ms", "multiplier": 3}}
 
     def test_far_end_dies_and_comes_back(self):
-        for name in PEERS:
-            # BIRD is so when it has heard that we are.
-            wait_until(lambda name=name: "Up" in self.birds[name].sessions(), 10, self.birds[name].sessions)
+        self.wait_birds_up()
         self.fail_over(lambda: self.peers["west-b"].stop(signal.SIGKILL), "BFD: no packet for")
         self.assertIn("the far end is lost: BFD: no packet for", words_of(self.east.shell("show", "log").stdout))
         self.come_back()
@@ -98,8 +96,7 @@ class WithoutCpu(Watched):
 
     def setUp(self):
         super().setUp()
-        for name in PEERS:
-            wait_until(lambda name=name: "Up" in self.birds[name].sessions(), 10, self.birds[name].sessions)
+        self.wait_birds_up()
         self.worker, = threads_named(self.east.pids("espgate-dataplane")[0], "rte-worker")
 
     def losses(self):
@@ -121,9 +118,10 @@ class WithoutCpu(Watched):
 
     def test_a_worker_does_not_go_on(self):
         """It keeps nobody alive."""
+        before = self.losses()
         with standing_still(self.worker):
             self.wait_alive(*PEERS, alive=False, seconds=10)
-        self.assertEqual(self.losses(), len(PEERS))
+        self.assertGreaterEqual(self.losses() - before, len(PEERS))
         self.wait_alive(*PEERS)
 
 

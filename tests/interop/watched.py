@@ -126,6 +126,11 @@ class Watched(LabCase):
                        lambda name=name: f"{name} is {'alive' if alive else 'lost'}: {self.east.tunnels()[name]}\n"
                                          f"{self.clues()}\n{self.peers[name].log()[-3000:]}")
 
+    def wait_birds_up(self):
+        """BIRD is so when it has heard that we are."""
+        for each in self.birds.values():
+            wait_until(lambda each=each: "Up" in each.sessions(), 10, each.sessions)
+
     def fail_over(self, kill, reason):
         """Kills west-b's end under traffic: how long were flows blocked?"""
         stream = self.stream()
